@@ -1,0 +1,66 @@
+"""Every error of ours. The message is one line that says what was found, where, and what to do.
+
+GrpoProjectError
++- PddlError             a PDDL text is at fault; knows source, line, column and shows the line
+|  +- PddlSyntaxError    brackets or tokens
+|  +- PddlSemanticError  an undeclared name, a wrong type or arity, a duplicate
+|  +- UnsupportedFeature valid PDDL that this suite refuses by name
++- ConfigError           a setting is out of range or contradicts another
++- DataError             a data root, a row or a data file is at fault
++- RunExists             an output folder holds another run
++- BackendMissing        a package or a device that the chosen way needs is not there
++- ModelError            a model folder or hub name cannot be loaded
+
+A wrong answer of a language model is a Verdict, never one of these.
+"""
+
+from __future__ import annotations
+
+
+class GrpoProjectError(Exception):
+    """Base of the tree: scripts print the message without a traceback and exit with status 2."""
+
+
+class PddlError(GrpoProjectError):
+    """A PDDL text is at fault. `line` and `column` count from 1; 0 means unknown."""
+
+    def __init__(self, message: str, source: str = "<text>", line: int = 0, column: int = 0, line_text: str = "") -> None:
+        self.source = source
+        self.line = line
+        self.column = column
+        self.line_text = line_text
+        where = f"{source}:{line}:{column}" if line else source
+        shown = f" in: {line_text.strip()[:120]}" if line_text.strip() else ""
+        super().__init__(f"{where}: {message}{shown}")
+
+
+class PddlSyntaxError(PddlError):
+    """Brackets or tokens do not form PDDL."""
+
+
+class PddlSemanticError(PddlError):
+    """The text is well formed but names something undeclared, or with the wrong type or arity."""
+
+
+class UnsupportedFeature(PddlError):
+    """Valid PDDL that this suite does not decide; refused by name instead of guessed at."""
+
+
+class ConfigError(GrpoProjectError, ValueError):
+    """A setting is out of range or contradicts another."""
+
+
+class DataError(GrpoProjectError):
+    """A data root, a row or a data file is at fault."""
+
+
+class RunExists(GrpoProjectError):
+    """An output folder already holds a run."""
+
+
+class BackendMissing(GrpoProjectError):
+    """A package or device that the chosen way of training needs is not there."""
+
+
+class ModelError(GrpoProjectError):
+    """A model folder or hub name cannot be loaded."""

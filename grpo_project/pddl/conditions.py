@@ -1,0 +1,113 @@
+"""Ground conditions over states that are ints: bit i of a state is the i-th interned atom.
+
+A formula becomes negation normal form: two masks for its plain literals, and alternatives for what is disjunctive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from grpo_project.pddl.model import (
+    And,
+    Atom,
+    Exists,
+    Forall,
+    Formula,
+    Imply,
+    Literal,
+    Not,
+    Or,
+    TypedName,
+)
+
+Binding = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Holds in a state that has every bit of `positive`, none of `negative`, and one alternative of each choice.
+
+    `choices` with an empty member can never hold: that is how "false" is written.
+    """
+
+    positive: int = 0
+    negative: int = 0
+    choices: tuple[tuple[Condition, ...], ...] = ()
+
+    def holds(self, state: int) -> bool:
+        if state & self.positive != self.positive or state & self.negative:
+            return False
+        for alternatives in self.choices:
+            for alternative in alternatives:
+                if alternative.holds(state):
+                    break
+            else:
+                return False
+        return True
+
+
+TRUE = Condition()
+FALSE = Condition(choices=((),))
+
+
+class ConditionCompiler:
+    """Grounds formulas. `bit` interns an atom and returns its mask; `objects_of` lists the objects of a type."""
+
+    def __init__(self, bit: Callable[[Atom], int], objects_of: Callable[[str], tuple[str, ...]]) -> None:
+        self._bit = bit
+        self._objects_of = objects_of
+
+    def bindings(self, variables: tuple[TypedName, ...], outer: Binding) -> Iterator[dict[str, str]]:
+        """Every assignment of objects to the quantified variables, on top of `outer`."""
+        names = [variable.name for variable in variables]
+        for combination in product(*(self._objects_of(variable.type) for variable in variables)):
+            yield {**outer, **dict(zip(names, combination, strict=True))}
+
+    def compile(self, formula: Formula, binding: Binding, negated: bool = False) -> Condition:
+        match formula:
+            case Literal(("=", left, right)):
+                equal = binding.get(left, left) == binding.get(right, right)
+                return TRUE if equal != negated else FALSE
+            case Literal(atom):
+                mask = self._bit((atom[0], *(binding.get(word, word) for word in atom[1:])))
+                return Condition(negative=mask) if negated else Condition(positive=mask)
+            case Not(part):
+                return self.compile(part, binding, not negated)
+            case And(parts):
+                grounded = [self.compile(part, binding, negated) for part in parts]
+                return _any(grounded) if negated else _all(grounded)
+            case Or(parts):
+                grounded = [self.compile(part, binding, negated) for part in parts]
+                return _all(grounded) if negated else _any(grounded)
+            case Imply(condition, consequence):
+                return self.compile(Or((Not(condition), consequence)), binding, negated)
+            case Forall(variables, part):
+                grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
+                return _any(grounded) if negated else _all(grounded)
+            case Exists(variables, part):
+                grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
+                return _all(grounded) if negated else _any(grounded)
+        raise TypeError(f"not a formula: {formula!r}")
+
+
+def _all(conditions: list[Condition]) -> Condition:
+    positive = negative = 0
+    choices: list[tuple[Condition, ...]] = []
+    for condition in conditions:
+        positive |= condition.positive
+        negative |= condition.negative
+        choices += condition.choices
+    if positive & negative or () in choices:
+        return FALSE
+    return Condition(positive, negative, tuple(choices))
+
+
+def _any(conditions: list[Condition]) -> Condition:
+    possible = [condition for condition in conditions if condition != FALSE]
+    if TRUE in possible:
+        return TRUE
+    if len(possible) == 1:
+        return possible[0]
+    return Condition(choices=(tuple(possible),))

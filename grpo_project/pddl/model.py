@@ -1,0 +1,173 @@
+"""PDDL as small immutable values. Names are lower case; variables keep their leading `?`.
+
+Formulas and trajectory constraints are separate unions: a constraint is only legal under `:constraints`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+Atom = tuple[str, ...]
+Step = tuple[str, ...]
+
+ROOT_TYPE = "object"
+
+
+@dataclass(frozen=True)
+class TypedName:
+    """A variable of a quantifier, or a parameter of an action or predicate, with its type."""
+
+    name: str
+    type: str = ROOT_TYPE
+
+
+@dataclass(frozen=True)
+class Literal:
+    """An atom, possibly with variables: ("on", "?x", "b1"). The predicate "=" is equality."""
+
+    atom: Atom
+
+
+@dataclass(frozen=True)
+class Not:
+    part: Formula
+
+
+@dataclass(frozen=True)
+class And:
+    parts: tuple[Formula, ...]
+
+
+@dataclass(frozen=True)
+class Or:
+    parts: tuple[Formula, ...]
+
+
+@dataclass(frozen=True)
+class Imply:
+    condition: Formula
+    consequence: Formula
+
+
+@dataclass(frozen=True)
+class Forall:
+    variables: tuple[TypedName, ...]
+    part: Formula
+
+
+@dataclass(frozen=True)
+class Exists:
+    variables: tuple[TypedName, ...]
+    part: Formula
+
+
+Formula = Union[Literal, Not, And, Or, Imply, Forall, Exists]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One simple effect under its quantifiers and condition.
+
+    `when` is None for an unconditional effect. Exactly one of `add`/`delete`/`increase` is set; `increase` is
+    (function term, amount), the amount a number or a function term.
+    """
+
+    variables: tuple[TypedName, ...] = ()
+    when: Formula | None = None
+    add: Atom | None = None
+    delete: Atom | None = None
+    increase: tuple[Atom, Atom | float] | None = None
+
+
+@dataclass(frozen=True)
+class Action:
+    name: str
+    parameters: tuple[TypedName, ...]
+    precondition: Formula
+    effects: tuple[Effect, ...]
+
+
+# Trajectory constraints (PDDL3, Gerevini and Long 2005). States are S0..Sn; state i holds at time i.
+TRAJECTORY_OPERATORS = (
+    "always",
+    "sometime",
+    "at-most-once",
+    "sometime-before",
+    "sometime-after",
+    "at end",
+    "within",
+    "always-within",
+    "hold-during",
+    "hold-after",
+)
+
+
+@dataclass(frozen=True)
+class TrajectoryConstraint:
+    """`operator` is one of TRAJECTORY_OPERATORS; `formulas` has one member, or two for the binary operators
+    (sometime-before, sometime-after, always-within); `times` holds the numbers (within t; hold-during t1 t2)."""
+
+    operator: str
+    formulas: tuple[Formula, ...]
+    times: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConstraintAnd:
+    parts: tuple[Constraint, ...]
+
+
+@dataclass(frozen=True)
+class ConstraintForall:
+    variables: tuple[TypedName, ...]
+    part: Constraint
+
+
+Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """`types` maps each declared type to its parent, or to None where none was given: such a type is not a subtype of an
+    explicitly declared `object` (VAL's reading; grippers depends on it). With no `object` declared, `object` is the root of all."""
+
+    name: str
+    requirements: tuple[str, ...] = ()
+    types: Mapping[str, str | None] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    predicates: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
+    functions: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    constraints: Constraint | None = None
+
+    def is_subtype(self, child: str, ancestor: str) -> bool:
+        """Whether an object of type `child` may stand where `ancestor` is asked for."""
+        if child == ancestor:
+            return True
+        if ancestor == ROOT_TYPE and ROOT_TYPE not in self.types:
+            return True
+        current: str | None = child
+        for _ in range(len(self.types) + 1):  # bounded: a cycle in :types must not hang
+            if current is None:
+                return False
+            current = self.types.get(current)
+            if current == ancestor:
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`objects` maps name to type and leaves out the domain's constants. `init` holds the atoms true at the start;
+    `values` the initial values of numeric functions; `metric` is (direction, term) or None."""
+
+    name: str
+    domain_name: str
+    objects: Mapping[str, str]
+    init: frozenset[Atom]
+    goal: Formula
+    constraints: Constraint | None = None
+    values: Mapping[Atom, float] = field(default_factory=dict)
+    metric: tuple[str, Atom] | None = None

@@ -1,0 +1,148 @@
+"""PDDL values back to text, in a canonical layout: parse(render(x)) == x, and render is stable under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from grpo_project.pddl.model import (
+    And,
+    Atom,
+    Constraint,
+    ConstraintAnd,
+    ConstraintForall,
+    Domain,
+    Effect,
+    Exists,
+    Forall,
+    Formula,
+    Imply,
+    Literal,
+    Not,
+    Or,
+    Problem,
+    TypedName,
+)
+
+
+def render_atom(atom: Atom) -> str:
+    """("on", "b1", "b2") as "(on b1 b2)"."""
+    return "(" + " ".join(atom) + ")"
+
+
+def render_formula(formula: Formula) -> str:
+    """One line of PDDL."""
+    match formula:
+        case Literal(atom):
+            return render_atom(atom)
+        case Not(part):
+            return f"(not {render_formula(part)})"
+        case And(parts):
+            return _operator("and", map(render_formula, parts))
+        case Or(parts):
+            return _operator("or", map(render_formula, parts))
+        case Imply(condition, consequence):
+            return f"(imply {render_formula(condition)} {render_formula(consequence)})"
+        case Forall(variables, part):
+            return f"(forall ({_typed(variables)}) {render_formula(part)})"
+        case Exists(variables, part):
+            return f"(exists ({_typed(variables)}) {render_formula(part)})"
+    raise TypeError(f"not a formula: {formula!r}")
+
+
+def render_constraint(constraint: Constraint) -> str:
+    """One line of PDDL3."""
+    match constraint:
+        case ConstraintAnd(parts):
+            return _operator("and", map(render_constraint, parts))
+        case ConstraintForall(variables, part):
+            return f"(forall ({_typed(variables)}) {render_constraint(part)})"
+    parts = [*(f"{time:g}" for time in constraint.times), *map(render_formula, constraint.formulas)]
+    return f"({constraint.operator} {' '.join(parts)})"
+
+
+def render_domain(domain: Domain) -> str:
+    """The whole domain definition, ending in a newline."""
+    lines = [f"(define (domain {domain.name})"]
+    if domain.requirements:
+        lines.append(f"  (:requirements {' '.join(domain.requirements)})")
+    if domain.types:
+        lines.append(f"  (:types {_names(domain.types)})")
+    if domain.constants:
+        lines.append(f"  (:constants {_names(domain.constants)})")
+    if domain.predicates:
+        lines.append("  (:predicates")
+        lines += [f"    ({' '.join(filter(None, (name, _typed(ps))))})" for name, ps in domain.predicates.items()]
+        lines[-1] += ")"
+    if domain.functions:
+        lines.append("  (:functions")
+        lines += [f"    ({' '.join(filter(None, (name, _typed(ps))))}) - number" for name, ps in domain.functions.items()]
+        lines[-1] += ")"
+    if domain.constraints is not None:
+        lines.append(f"  (:constraints {render_constraint(domain.constraints)})")
+    for action in domain.actions.values():
+        lines.append(f"  (:action {action.name}")
+        lines.append(f"    :parameters ({_typed(action.parameters)})")
+        lines.append(f"    :precondition {render_formula(action.precondition)}")
+        lines.append(f"    :effect {_operator('and', map(_effect, action.effects))})")
+    return "\n".join(lines) + ")\n"
+
+
+def render_problem(problem: Problem) -> str:
+    """The whole problem definition, atoms sorted, ending in a newline."""
+    lines = [f"(define (problem {problem.name})", f"  (:domain {problem.domain_name})"]
+    lines.append(f"  (:objects {_names(problem.objects)})")
+    lines.append("  (:init")
+    lines += [f"    {render_atom(atom)}" for atom in sorted(problem.init)]
+    lines += [f"    (= {render_atom(term)} {value:g})" for term, value in sorted(problem.values.items())]
+    lines[-1] += ")"
+    if isinstance(problem.goal, And) and len(problem.goal.parts) > 1:
+        lines.append("  (:goal (and")
+        lines += [f"    {render_formula(part)}" for part in problem.goal.parts]
+        lines[-1] += "))"
+    else:
+        lines.append(f"  (:goal {render_formula(problem.goal)})")
+    if problem.constraints is not None:
+        lines.append(f"  (:constraints {render_constraint(problem.constraints)})")
+    if problem.metric is not None:
+        lines.append(f"  (:metric {problem.metric[0]} {render_atom(problem.metric[1])})")
+    return "\n".join(lines) + ")\n"
+
+
+def _operator(name: str, parts: Iterable[str]) -> str:
+    return "(" + " ".join((name, *parts)) + ")"
+
+
+def _typed(variables: Iterable[TypedName]) -> str:
+    # The root type is written out only where another follows, since "?a ?b - t" would type both.
+    pairs = [(variable.name, variable.type) for variable in variables]
+    if all(kind == "object" for _, kind in pairs):
+        return " ".join(name for name, _ in pairs)
+    return " ".join(f"{name} - {kind}" for name, kind in pairs)
+
+
+def _names(names: Mapping[str, str | None] | Mapping[str, str]) -> str:
+    """Names grouped by type in order of first use; those without a type last, as PDDL asks."""
+    groups: dict[str | None, list[str]] = {}
+    for name, kind in names.items():
+        groups.setdefault(kind, []).append(name)
+    untyped = groups.pop(None, [])
+    if set(groups) == {"object"} and not untyped:
+        return " ".join(groups["object"])
+    typed = [f"{' '.join(members)} - {kind}" for kind, members in groups.items()]
+    return " ".join([*typed, *untyped])
+
+
+def _effect(effect: Effect) -> str:
+    if effect.increase is not None:
+        term, amount = effect.increase
+        text = f"(increase {render_atom(term)} {f'{amount:g}' if isinstance(amount, float) else render_atom(amount)})"
+    elif effect.add is not None:
+        text = render_atom(effect.add)
+    else:
+        assert effect.delete is not None
+        text = f"(not {render_atom(effect.delete)})"
+    if effect.when is not None:
+        text = f"(when {render_formula(effect.when)} {text})"
+    if effect.variables:
+        text = f"(forall ({_typed(effect.variables)}) {text})"
+    return text

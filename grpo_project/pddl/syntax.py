@@ -1,0 +1,91 @@
+"""Text to nested lists, with positions. Iterative, so that depth is bounded by a clear message and not by Python's stack."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn, Union
+
+from grpo_project.errors import PddlError, PddlSyntaxError
+
+# Formulas are walked recursively after this point; real PDDL nests below 20.
+MAXIMUM_NESTING = 100
+
+_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();]+")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One word, lower case (PDDL is case-insensitive), and its offset in the text."""
+
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A bracketed list and the offset of its opening bracket."""
+
+    items: tuple[Node, ...]
+    offset: int
+
+    @property
+    def head(self) -> str:
+        """The first word, or "" where the list is empty or begins with a list."""
+        first = self.items[0] if self.items else None
+        return first.text if isinstance(first, Symbol) else ""
+
+
+Node = Union[Symbol, Group]
+
+
+class Source:
+    """A text and its name, able to say where an offset lies."""
+
+    def __init__(self, text: str, name: str = "<text>") -> None:
+        self.text = text
+        self.name = name
+
+    def fail(self, offset: int, message: str, kind: type[PddlError] = PddlSyntaxError) -> NoReturn:
+        """Raises `kind` with line and column (both from 1) and the line itself."""
+        line = self.text.count("\n", 0, offset) + 1
+        start = self.text.rfind("\n", 0, offset) + 1
+        end = self.text.find("\n", offset)
+        line_text = self.text[start : end if end >= 0 else len(self.text)]
+        raise kind(message, self.name, line, offset - start + 1, line_text)
+
+
+def read_group(source: Source) -> Group:
+    """The one top-level bracketed list of a PDDL file. Raises PddlSyntaxError with the position of the fault."""
+    stack: list[tuple[int, list[Node]]] = []
+    result: Group | None = None
+    for match in _TOKEN.finditer(source.text):
+        token, offset = match.group(), match.start()
+        if token[0] == ";":
+            continue
+        if result is not None:
+            if token == ")":  # published domains carry surplus closing brackets at their end, and VAL reads them
+                continue
+            source.fail(offset, f"'{token[:40]}' stands after the end of the definition")
+        if token == "(":
+            if len(stack) >= MAXIMUM_NESTING:
+                source.fail(offset, f"brackets nest deeper than {MAXIMUM_NESTING} levels")
+            stack.append((offset, []))
+        elif token == ")":
+            if not stack:
+                source.fail(offset, "a closing bracket without an opening one")
+            start, items = stack.pop()
+            group = Group(tuple(items), start)
+            if stack:
+                stack[-1][1].append(group)
+            else:
+                result = group
+        elif not stack:
+            source.fail(offset, f"expected '(define ...', found '{token[:40]}'")
+        else:
+            stack[-1][1].append(Symbol(token.lower(), offset))
+    if stack:
+        source.fail(stack[-1][0], "this bracket is never closed")
+    if result is None:
+        source.fail(0, "the text holds no definition")
+    return result

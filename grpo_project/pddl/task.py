@@ -1,0 +1,286 @@
+"""A problem compiled for execution: states are ints, ground actions are made on first use, constraints are monitors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
+from grpo_project.pddl.model import (
+    Action,
+    And,
+    Atom,
+    Constraint,
+    ConstraintAnd,
+    ConstraintForall,
+    Domain,
+    Effect,
+    Formula,
+    Literal,
+
+    Problem,
+    Step,
+    TrajectoryConstraint,
+)
+from grpo_project.pddl.monitors import (
+    Always,
+    AlwaysWithin,
+    AtEnd,
+    AtMostOnce,
+    HoldAfter,
+    HoldDuring,
+    Monitor,
+    Sometime,
+    SometimeAfter,
+    SometimeBefore,
+    Within,
+)
+from grpo_project.pddl.render import render_constraint, render_formula
+
+
+@dataclass(frozen=True)
+class GroundAction:
+    """One action with its arguments. Effects are computed in the state before; an add wins over a delete."""
+
+    step: Step
+    condition: Condition
+    add: int
+    delete: int
+    conditional: tuple[tuple[Condition, int, int], ...]
+    cost: float
+
+    def apply(self, state: int) -> int:
+        add, delete = self.add, self.delete
+        for when, more_add, more_delete in self.conditional:
+            if when.holds(state):
+                add |= more_add
+                delete |= more_delete
+        return (state & ~delete) | add
+
+
+@dataclass(frozen=True)
+class StepFault:
+    """Why a step cannot be read as an action of the domain."""
+
+    message: str
+
+
+class Task:
+    """A domain and one problem of it. Equal inputs give equal tasks; actions and atoms are interned lazily.
+
+    Attributes: `initial` (the state S0), `goal` (Condition), `goal_parts` (text and Condition of each top-level conjunct),
+    `monitors` (one per ground trajectory constraint, domain's first).
+    """
+
+    def __init__(self, domain: Domain, problem: Problem) -> None:
+        self.domain = domain
+        self.problem = problem
+        self._atoms: dict[Atom, int] = {}
+        self._objects: dict[str, str] = {**domain.constants, **problem.objects}
+        self._by_type: dict[str, tuple[str, ...]] = {}
+        self._ground: dict[Step, GroundAction | StepFault] = {}
+        self._compiler = ConditionCompiler(self.bit, self.objects_of)
+        self.initial = 0
+        for atom in sorted(problem.init):  # sorted: bit numbers must not depend on set order
+            self.initial |= self.bit(atom)
+        self.goal = self._compiler.compile(problem.goal, {})
+        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(problem.goal))
+        self.initial_goals_met = self.goals_met(self.initial)
+        constraints = [c for c in (domain.constraints, problem.constraints) if c is not None]
+        self.monitors: tuple[Monitor, ...] = tuple(m for c in constraints for m in self._monitors(c, {}))
+
+    def goals_met(self, state: int) -> int:
+        """How many top-level conjuncts of the goal hold in a state."""
+        return sum(condition.holds(state) for _, condition in self.goal_parts)
+
+    def bit(self, atom: Atom) -> int:
+        """The mask, with one bit set, of an atom; unknown atoms are interned."""
+        mask = self._atoms.get(atom)
+        if mask is None:
+            mask = self._atoms[atom] = 1 << len(self._atoms)
+        return mask
+
+    def atoms_of(self, state: int) -> list[Atom]:
+        """The atoms true in a state, sorted."""
+        return sorted(atom for atom, mask in self._atoms.items() if state & mask)
+
+    def objects_of(self, kind: str) -> tuple[str, ...]:
+        """The objects and constants that fit a type, in declaration order."""
+        if kind not in self._by_type:
+            self._by_type[kind] = tuple(
+                name for name, own in self._objects.items() if self.domain.is_subtype(own, kind)
+            )
+        return self._by_type[kind]
+
+    def ground(self, step: Step) -> GroundAction | StepFault:
+        """The ground action that a step names, or why there is none.
+
+        Follows VAL: an unknown action, a wrong number of arguments, and (where the domain declares types) an unknown
+        object or a wrong type are faults of the text. In an untyped domain an unknown object is an object of which
+        nothing is true, so that its step fails by its precondition. One deliberate deviation: VAL drops surplus
+        arguments in untyped domains; here they are a fault, since a reward must not pay for them.
+        """
+        known = self._ground.get(step)
+        if known is None:
+            known = self._make(step)
+            # Bounded: a hostile completion may invent any number of steps.
+            if isinstance(known, GroundAction) and len(self._ground) < 100_000:
+                self._ground[step] = known
+        return known
+
+    def applicable_actions(self) -> list[GroundAction]:
+        """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects."""
+        changing = {atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom}
+        result: list[GroundAction] = []
+        for action in self.domain.actions.values():
+            static = [a for a in _plain_atoms(action.precondition) if a[0] not in changing or a[0] == "="]
+            for arguments in self._static_matches(action, static):
+                ground = self.ground((action.name, *arguments))
+                if isinstance(ground, GroundAction) and ground.condition.choices.count(()) == 0:
+                    result.append(ground)
+        return result
+
+    def _static_matches(self, action: Action, static: list[Atom]) -> Iterator[tuple[str, ...]]:
+        """Argument tuples whose positive static preconditions hold at the start, pruned parameter by parameter."""
+        names = [parameter.name for parameter in action.parameters]
+        # Each static atom is checked as soon as its last variable is bound.
+        due: list[list[Atom]] = [[] for _ in names]
+        for atom in static:
+            positions = [names.index(word) for word in atom[1:] if word in names]
+            if positions and atom[0] != "=":
+                due[max(positions)].append(atom)
+        init = self.problem.init
+        domains = [self.objects_of(parameter.type) for parameter in action.parameters]
+
+        def extend(prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+            if len(prefix) == len(names):
+                yield prefix
+                return
+            for candidate in domains[len(prefix)]:
+                binding = dict(zip(names, (*prefix, candidate), strict=False))
+                if all((a[0], *(binding.get(w, w) for w in a[1:])) in init for a in due[len(prefix)]):
+                    yield from extend((*prefix, candidate))
+
+        yield from extend(())
+
+    def _make(self, step: Step) -> GroundAction | StepFault:
+        if not step or step[0] not in self.domain.actions:
+            return StepFault(f"unknown action '{step[0] if step else ''}'")
+        action = self.domain.actions[step[0]]
+        arguments = step[1:]
+        if len(arguments) != len(action.parameters):
+            return StepFault(f"{action.name} takes {len(action.parameters)} arguments, found {len(arguments)}")
+        if self.domain.types:
+            for argument, parameter in zip(arguments, action.parameters, strict=True):
+                if argument not in self._objects:
+                    return StepFault(f"unknown object '{argument}'")
+                if not self.domain.is_subtype(self._objects[argument], parameter.type):
+                    return StepFault(
+                        f"'{argument}' is of type {self._objects[argument]}, but {action.name} takes {parameter.type} here"
+                    )
+        binding = {p.name: argument for p, argument in zip(action.parameters, arguments, strict=True)}
+        condition = self._compiler.compile(action.precondition, binding)
+        add = delete = 0
+        conditional: list[tuple[Condition, int, int]] = []
+        cost = 0.0
+        for effect in action.effects:
+            for inner in self._compiler.bindings(effect.variables, binding):
+                when = TRUE if effect.when is None else self._compiler.compile(effect.when, inner)
+                if effect.increase is not None:
+                    cost += self._cost(effect, inner)
+                    continue
+                add_mask = self._mask(effect.add, inner)
+                delete_mask = self._mask(effect.delete, inner)
+                if when == TRUE:
+                    add |= add_mask
+                    delete |= delete_mask
+                else:
+                    conditional.append((when, add_mask, delete_mask))
+        has_costs = self.problem.metric is not None
+        return GroundAction(step, condition, add, delete, tuple(conditional), cost if has_costs else 1.0)
+
+    def _mask(self, atom: Atom | None, binding: dict[str, str]) -> int:
+        return 0 if atom is None else self.bit((atom[0], *(binding.get(word, word) for word in atom[1:])))
+
+    def _cost(self, effect: Effect, binding: dict[str, str]) -> float:
+        assert effect.increase is not None
+        amount = effect.increase[1]
+        if isinstance(amount, float):
+            return amount
+        return self.problem.values.get((amount[0], *(binding.get(word, word) for word in amount[1:])), 0.0)
+
+    def _monitors(self, constraint: Constraint, binding: dict[str, str]) -> Iterator[Monitor]:
+        match constraint:
+            case ConstraintAnd(parts):
+                for part in parts:
+                    yield from self._monitors(part, binding)
+            case ConstraintForall(variables, part):
+                for inner in self._compiler.bindings(variables, binding):
+                    yield from self._monitors(part, inner)
+            case TrajectoryConstraint(operator, formulas, times):
+                conditions = [self._compiler.compile(formula, binding) for formula in formulas]
+                yield _monitor(operator, _ground_text(constraint, binding), conditions, times)
+
+
+def compile_task(domain: Domain, problem: Problem) -> Task:
+    """The one way to make a Task."""
+    return Task(domain, problem)
+
+
+def unmet_literals(task: Task, formula: Formula, binding: dict[str, str], state: int) -> tuple[str, ...]:
+    """The top-level conjuncts of a formula that do not hold in a state, as ground PDDL text, in order."""
+    compiler = ConditionCompiler(task.bit, task.objects_of)
+    return tuple(
+        _substitute(render_formula(part), binding)
+        for part in _conjuncts(formula)
+        if not compiler.compile(part, binding).holds(state)
+    )
+
+
+def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:
+    first = conditions[0]
+    match operator:
+        case "always":
+            return Always(text, first)
+        case "sometime":
+            return Sometime(text, first)
+        case "at-most-once":
+            return AtMostOnce(text, first)
+        case "at end":
+            return AtEnd(text, first)
+        case "sometime-before":
+            return SometimeBefore(text, first, conditions[1])
+        case "sometime-after":
+            return SometimeAfter(text, first, conditions[1])
+        case "within":
+            return Within(text, first, times[0])
+        case "always-within":
+            return AlwaysWithin(text, times[0], first, conditions[1])
+        case "hold-during":
+            return HoldDuring(text, first, times[0], times[1])
+        case "hold-after":
+            return HoldAfter(text, first, times[0])
+    raise ValueError(f"unknown trajectory operator {operator}")
+
+
+def _ground_text(constraint: TrajectoryConstraint, binding: dict[str, str]) -> str:
+    return _substitute(render_constraint(constraint), binding)
+
+
+def _substitute(text: str, binding: dict[str, str]) -> str:
+    words = text.replace("(", " ( ").replace(")", " ) ").split()
+    joined = " ".join(binding.get(word, word) for word in words)
+    return joined.replace("( ", "(").replace(" )", ")")
+
+
+def _conjuncts(formula: Formula) -> tuple[Formula, ...]:
+    if isinstance(formula, And):
+        return tuple(inner for part in formula.parts for inner in _conjuncts(part))
+    return (formula,)
+
+
+def _plain_atoms(formula: Formula) -> list[Atom]:
+    return [part.atom for part in _conjuncts(formula) if isinstance(part, Literal)]
+
+

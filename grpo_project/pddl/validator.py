@@ -1,0 +1,160 @@
+"""Executes a plan and says what happened: the verdict every reward and every success rate rests on.
+
+Agrees with VAL (KCL-Planning/VAL). State S(k) is checked against the trajectory constraints before step k+1 runs, and the
+last state only where the goal holds; the first failure decides. Deviations from VAL are listed where they are made:
+free text is a format fault (plan.py), surplus arguments are a format fault (task.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal as OneOf
+
+from grpo_project.pddl.model import Step
+from grpo_project.pddl.monitors import VIOLATED
+from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.task import GroundAction, StepFault, Task, unmet_literals
+
+VerdictClass = OneOf[
+    "success_plans",
+    "plan_format_error",
+    "precondition_violation",
+    "safety_constraints_violation",
+    "goal_not_satisfied",
+]
+VERDICT_CLASSES: tuple[VerdictClass, ...] = (
+    "success_plans",
+    "plan_format_error",
+    "precondition_violation",
+    "safety_constraints_violation",
+    "goal_not_satisfied",
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one plan.
+
+    failing_step: 1-based number of the step that has no reading (format) or whose precondition fails; else None.
+    unmet: ground literals of the failing step's precondition, or of the goal, that do not hold.
+    violated_constraint, state_index: the ground constraint and the index k of the state S(k) in which it broke.
+    goals_met, goals_total: top-level goal conjuncts that hold in the last state reached; initial_goals_met: in S0.
+    steps_executed: how many steps ran; plan_cost: their summed cost (their number where the problem has no :metric).
+    """
+
+    verdict_class: VerdictClass
+    failing_step: int | None
+    unmet: tuple[str, ...]
+    violated_constraint: str | None
+    state_index: int | None
+    goals_met: int
+    goals_total: int
+    initial_goals_met: int
+    steps_executed: int
+    steps_total: int
+    plan_cost: float
+    detail: str
+
+    @property
+    def success(self) -> bool:
+        return self.verdict_class == "success_plans"
+
+
+def validate_text(task: Task, text: str) -> Verdict:
+    """The verdict on a model's raw answer."""
+    extraction = extract_plan(text)
+    if extraction.steps is None:
+        return _format_error(task, None, 0, extraction.fault or "")
+    return validate(task, extraction.steps)
+
+
+def validate(task: Task, steps: tuple[Step, ...]) -> Verdict:
+    """The verdict on a plan. All steps are read before the first one runs, as VAL does."""
+    actions: list[GroundAction] = []
+    for number, step in enumerate(steps, 1):
+        ground = task.ground(step)
+        if isinstance(ground, StepFault):
+            return _format_error(task, number, len(steps), f"step {number}: {ground.message}")
+        actions.append(ground)
+
+    state = task.initial
+    cost = 0.0
+    memories = [0] * len(task.monitors)
+    total = len(actions)
+
+    for index, action in enumerate(actions):
+        broken = _step_monitors(task, memories, state, index)
+        if broken is not None:
+            return _constraint_violation(task, broken, index, state, total, cost)
+        if not action.condition.holds(state):
+            schema = task.domain.actions[action.step[0]]
+            binding = {p.name: argument for p, argument in zip(schema.parameters, action.step[1:], strict=True)}
+            unmet = unmet_literals(task, schema.precondition, binding, state)
+            text = f"step {index + 1}: ({' '.join(action.step)}) cannot run, unmet: {' '.join(unmet)}"
+            return _verdict(task, "precondition_violation", state, index, total, cost, text, failing_step=index + 1, unmet=unmet)
+        state = action.apply(state)
+        cost += action.cost
+
+    if not task.goal.holds(state):
+        unmet = tuple(text for text, condition in task.goal_parts if not condition.holds(state))
+        return _verdict(task, "goal_not_satisfied", state, total, total, cost, f"unmet goals: {' '.join(unmet)}", unmet=unmet)
+    broken = _step_monitors(task, memories, state, total)
+    if broken is None:
+        for number, monitor in enumerate(task.monitors):
+            if not monitor.satisfied_at_end(memories[number], state):
+                broken = number
+                break
+    if broken is not None:
+        return _constraint_violation(task, broken, total, state, total, cost)
+    return _verdict(task, "success_plans", state, total, total, cost, "the plan reaches the goal")
+
+
+def _step_monitors(task: Task, memories: list[int], state: int, time: int) -> int | None:
+    """Steps every monitor in place; the number of the first that breaks, or None."""
+    for number, monitor in enumerate(task.monitors):
+        memory = monitor.step(memories[number], state, time)
+        if memory == VIOLATED:
+            return number
+        memories[number] = memory
+    return None
+
+
+def _verdict(
+    task: Task,
+    verdict_class: VerdictClass,
+    state: int,
+    executed: int,
+    total: int,
+    cost: float,
+    detail: str,
+    failing_step: int | None = None,
+    unmet: tuple[str, ...] = (),
+    violated_constraint: str | None = None,
+    state_index: int | None = None,
+) -> Verdict:
+    return Verdict(
+        verdict_class,
+        failing_step,
+        unmet,
+        violated_constraint,
+        state_index,
+        task.goals_met(state),
+        len(task.goal_parts),
+        task.initial_goals_met,
+        executed,
+        total,
+        cost,
+        detail,
+    )
+
+
+def _constraint_violation(task: Task, number: int, index: int, state: int, total: int, cost: float) -> Verdict:
+    text = task.monitors[number].text
+    detail = f"state {index} violates {text}"
+    return _verdict(
+        task, "safety_constraints_violation", state, index, total, cost, detail, violated_constraint=text, state_index=index
+    )
+
+
+def _format_error(task: Task, failing_step: int | None, total: int, detail: str) -> Verdict:
+    return _verdict(task, "plan_format_error", task.initial, 0, total, 0.0, detail, failing_step=failing_step)
