@@ -1,0 +1,119 @@
+"""Counts what the reward saw between two log lines: success by domain and difficulty, rewards, verdict classes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+DIFFICULTIES = ("easy", "medium", "hard")
+
+
+class Parts(Protocol):
+    """The reward of a completion: `total` in [-1, 1]; `success` 1.0 for a verified plan, else 0.0."""
+
+    total: float
+    success: float
+
+
+class Judged(Protocol):
+    """The verdict on a completion."""
+
+    verdict_class: str
+
+
+class Scored(Protocol):
+    """What `make_reward_function` hands to its observer, one per completion."""
+
+    row_index: int
+
+    @property
+    def parts(self) -> Parts: ...
+
+    @property
+    def verdict(self) -> Judged: ...
+
+
+class CompletionCollector:
+    """Adds up completions until `flush`. `row_domain` and `row_bucket` give domain and difficulty of each row index."""
+
+    def __init__(self, row_domain: Mapping[int, str], row_bucket: Mapping[int, str]) -> None:
+        self._row_domain = row_domain
+        self._row_bucket = row_bucket
+        self._start()
+
+    def _start(self) -> None:
+        self._count: Counter[tuple[str, str]] = Counter()
+        self._success: Counter[tuple[str, str]] = Counter()
+        self._reward: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._prompts: Counter[str] = Counter()
+        self._verdicts: Counter[str] = Counter()
+        self._mixed_groups = 0
+        self._groups = 0
+
+    def observe(self, scored: Sequence[Scored], num_generations: int) -> None:
+        """One batch of completions as the reward function scored them: all completions of a prompt stand together.
+
+        Raises ValueError when they do not form whole groups.
+        """
+        if len(scored) % num_generations:
+            raise ValueError(f"{len(scored)} completions do not form groups of {num_generations}")
+        for item in scored:
+            key = (self._row_domain[item.row_index], self._row_bucket[item.row_index])
+            self._count[key] += 1
+            self._success[key] += item.parts.success > 0
+            self._reward[key] += item.parts.total
+            self._verdicts[item.verdict.verdict_class] += 1
+        for start in range(0, len(scored), num_generations):
+            self._prompts[self._row_bucket[scored[start].row_index]] += 1
+            rewards = [item.parts.total for item in scored[start : start + num_generations]]
+            self._groups += 1
+            self._mixed_groups += max(rewards) > min(rewards)
+
+    def flush(self) -> dict[str, Any]:
+        """`figures()`, and counts start anew."""
+        record = self.figures()
+        self._start()
+        return record
+
+    def figures(self) -> dict[str, Any]:
+        """The figures since the last flush, {} when nothing came in.
+
+        Rates lie in [0, 1]; `bucket_shares` are shares of prompts; `mixed_groups` is the share of groups that differ in
+        reward and so teach something.
+        """
+        if not self._groups:
+            return {}
+        total = sum(self._count.values())
+        record: dict[str, Any] = {
+            "completions": total,
+            "reward": sum(self._reward.values()) / total,
+            "success_rate": sum(self._success.values()) / total,
+            "successes": sum(self._success.values()),
+            "success_rate_by_domain": self._rates(0),
+            "success_rate_by_difficulty": self._rates(1),
+            "reward_by_domain": self._means(0),
+            "reward_by_difficulty": self._means(1),
+            "completions_by_domain": self._sums(self._count, 0),
+            "completions_by_difficulty": self._sums(self._count, 1),
+            "bucket_shares": {name: self._prompts[name] / self._groups for name in DIFFICULTIES},
+            "mixed_groups": self._mixed_groups / self._groups,
+            "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
+        }
+        return record
+
+    @staticmethod
+    def _sums(counter: Mapping[tuple[str, str], float], part: int) -> dict[str, Any]:
+        sums: defaultdict[str, Any] = defaultdict(int)
+        for key, value in counter.items():
+            sums[key[part]] += value
+        order = DIFFICULTIES.index if part else lambda name: 0
+        return {name: sums[name] for name in sorted(sums, key=lambda name: (order(name), name))}
+
+    def _rates(self, part: int) -> dict[str, float]:
+        counts, wins = self._sums(self._count, part), self._sums(self._success, part)
+        return {name: wins.get(name, 0) / count for name, count in counts.items()}
+
+    def _means(self, part: int) -> dict[str, float]:
+        counts, sums = self._sums(self._count, part), self._sums(self._reward, part)
+        return {name: sums[name] / count for name, count in counts.items()}

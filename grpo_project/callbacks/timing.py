@@ -1,0 +1,62 @@
+"""Where the seconds of a step go. Sections may nest: the time of an inner section is not counted to the outer one."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint")
+
+
+class StepTimer:
+    """Adds up seconds per section. `clock` returns seconds and never goes back."""
+
+    def __init__(self, clock=time.perf_counter) -> None:
+        self._clock = clock
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._inner: list[float] = []
+        self._steps = 0
+        self._step_seconds = 0.0
+        self._step_began: float | None = None
+
+    @contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Counts the time spent inside to `name`, less what inner sections take."""
+        began = self._clock()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            spent = self._clock() - began
+            inner = self._inner.pop()
+            self._seconds[name] += spent - inner
+            if self._inner:
+                self._inner[-1] += spent
+
+    def begin_step(self) -> None:
+        """The time since the end of the step before, fetching data and logging, counts to the step that begins."""
+        if self._step_began is None:
+            self._step_began = self._clock()
+
+    def end_step(self) -> float:
+        """Ends a step; the next begins at once. Returns its seconds."""
+        now = self._clock()
+        spent = now - (self._step_began if self._step_began is not None else now)
+        self._step_began = now
+        self._steps += 1
+        self._step_seconds += spent
+        return spent
+
+    def flush(self) -> dict[str, float]:
+        """Mean seconds per step: of each section, of all else (`other`), and `total`; {} before the first step."""
+        if not self._steps:
+            return {}
+        record = {name: self._seconds[name] / self._steps for name in SECTIONS if name in self._seconds}
+        record["total"] = self._step_seconds / self._steps
+        record["other"] = record["total"] - sum(value for name, value in record.items() if name != "total")
+        self._seconds.clear()
+        self._steps = 0
+        self._step_seconds = 0.0
+        return record

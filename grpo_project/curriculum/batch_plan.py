@@ -1,0 +1,228 @@
+"""Which rows stand in batch g: an exact quota per domain, buckets by curriculum weight. A pure function of (seed, g, weights)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from grpo_project.core.random_streams import stream
+from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+Weights = Callable[[int, int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Batch number `batch`. `row_indices`, `domains` and `buckets` run in parallel, one entry per prompt, `batch_size` long.
+
+    Domains alternate in a fixed order: a b c d a b c d. `buckets` names where each row really came from, after fallback.
+    `weights` are the shares aimed at, {bucket: share in [0, 1]}, the mean over domains; `domain_weights` has them per domain.
+    `step` is the optimizer step (from 0) whose curriculum decision made the batch.
+    """
+
+    batch: int
+    step: int
+    row_indices: tuple[int, ...]
+    domains: tuple[str, ...]
+    buckets: tuple[str, ...]
+    weights: Mapping[str, float]
+    domain_weights: DomainWeights
+
+
+def check_batch_size(batch_size: int, domains: Sequence[str]) -> int:
+    """Prompts per domain and batch, at least 1. Raises ConfigError, with sizes that work, where it does not come out even."""
+    if not domains:
+        raise ConfigError("there is no domain to draw batches from")
+    count = len(domains)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
+        raise ConfigError(f"batch_size must be a whole number, got {batch_size!r}")
+    if batch_size > 0 and batch_size % count == 0:
+        return batch_size // count
+    below = batch_size // count * count
+    nearest = f"{below} or {below + count}" if below > 0 else str(count)
+    working = ", ".join(str(count * factor) for factor in range(1, 5))
+    raise ConfigError(
+        f"batch_size {batch_size} is not divisible by the {count} domains ({', '.join(domains)}); "
+        f"sizes that work: {working}, ..., nearest to yours: {nearest}"
+    )
+
+
+def nearest_buckets(bucket: str) -> tuple[str, ...]:
+    """All buckets, nearest first, beginning with `bucket` itself; at equal distance the easier one."""
+    place = BUCKETS.index(bucket)
+    return tuple(sorted(BUCKETS, key=lambda name: (abs(BUCKETS.index(name) - place), BUCKETS.index(name))))
+
+
+class BatchPlanner:
+    """Plans batches of row indices.
+
+    seed: names all random streams of the planner.
+    bucket_rows: {domain: {bucket: row indices}}; buckets may be empty or left out, a domain may not be empty. The order of the
+        domains is the order within a batch.
+    batch_size: prompts per batch, a multiple of the number of domains.
+    weights: (step, max_steps) -> {bucket: weight}, or {domain: {bucket: weight}}. Must give the same for the same step at any
+        time: a schedule does, a decision from feedback must be looked up in its journal.
+    max_steps: optimizer steps of the run.
+    steps_per_batch: optimizer steps that train on one batch (TRL's num_iterations); a fraction where a step takes several
+        batches, 1/A with A batches to a step.
+    batches_per_chunk: batches whose completions are made together; all of them follow the curriculum of the first one's step.
+        Matters only with num_iterations above 1, and is A then (steps_per_batch being num_iterations/A).
+
+    Raises ConfigError for anything else. `plan` may be called in any order, any number of times, in any process.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        bucket_rows: Mapping[str, Mapping[str, Sequence[int]]],
+        batch_size: int,
+        weights: Weights,
+        max_steps: int,
+        steps_per_batch: float | Fraction = 1,
+        batches_per_chunk: int = 1,
+        weights_name: str = "get_curriculum_weights",
+    ) -> None:
+        self.domains = tuple(bucket_rows)
+        self.quota = check_batch_size(batch_size, self.domains)
+        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
+            raise ConfigError(f"max_steps must be a whole number of 1 or more, got {max_steps!r}")
+        if not (math.isfinite(steps_per_batch) and steps_per_batch > 0):
+            raise ConfigError(f"steps_per_batch must be above 0, got {steps_per_batch}")
+        if isinstance(batches_per_chunk, bool) or not isinstance(batches_per_chunk, int) or batches_per_chunk < 1:
+            raise ConfigError(f"batches_per_chunk must be a whole number of 1 or more, got {batches_per_chunk!r}")
+        self.seed = seed
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.batches_per_chunk = batches_per_chunk
+        # As a float, 49 batches of 1/49 step each fall short of step 1; as a fraction they do not.
+        self.steps_per_batch = Fraction(steps_per_batch).limit_denominator(1_000_000)
+        self._weights = weights
+        self._weights_name = weights_name
+        self._pools = {domain: _pools(domain, buckets) for domain, buckets in bucket_rows.items()}
+        owner: dict[int, str] = {}
+        for domain, pools in self._pools.items():
+            for bucket, members in pools.items():
+                for index in members:
+                    if index in owner:
+                        raise ConfigError(f"row {index} stands twice, in {owner[index]} and in {domain} {bucket}")
+                    owner[index] = f"{domain} {bucket}"
+        self._said: set[tuple[str, str]] = set()
+        self._cycles: dict[tuple[str, str], tuple[int, list[int]]] = {}
+
+    def step_of(self, batch: int) -> int:
+        """The optimizer step, 0..max_steps-1, that first trains on batch `batch` (from 0); later batches count to the last."""
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 0:
+            raise ValueError(f"batches count from 0, got {batch!r}")
+        first = batch // self.batches_per_chunk * self.batches_per_chunk
+        return min(math.floor(first * self.steps_per_batch), self.max_steps - 1)
+
+    def plan(self, batch: int) -> BatchPlan:
+        """Batch number `batch` (from 0). Raises ConfigError for weights that cannot be used, ValueError for batch < 0."""
+        step = self.step_of(batch)
+        shares = domain_weights(self._weights(step, self.max_steps), self.domains, step, self._weights_name)
+        drawn = {domain: self._draw(batch, domain, shares[domain]) for domain in self.domains}
+        slots = [(domain, *drawn[domain][place]) for place in range(self.quota) for domain in self.domains]
+        return BatchPlan(
+            batch=batch,
+            step=step,
+            row_indices=tuple(index for _, _, index in slots),
+            domains=tuple(domain for domain, _, _ in slots),
+            buckets=tuple(bucket for _, bucket, _ in slots),
+            weights=_mean(shares),
+            domain_weights=shares,
+        )
+
+    def plans(self, count: int) -> Iterator[BatchPlan]:
+        """plan(0), plan(1), ..., plan(count - 1)."""
+        return (self.plan(batch) for batch in range(count))
+
+    def _draw(self, batch: int, domain: str, shares: Mapping[str, float]) -> list[tuple[str, int]]:
+        """`quota` pairs (bucket, row index) of a domain; no row twice while the domain has one that was not drawn."""
+        rng = stream(self.seed, "batch", batch, domain)
+        used: set[int] = set()
+        pairs = []
+        for place in range(self.quota):
+            bucket = _choose(rng, shares)
+            source = self._source(domain, bucket, used)
+            index = self._row(domain, source, batch * self.quota + place, used)
+            used.add(index)
+            pairs.append((source, index))
+        return pairs
+
+    def _source(self, domain: str, bucket: str, used: set[int]) -> str:
+        """The bucket to draw from: the nearest with a row not in the batch yet, or, with none left, the nearest with rows."""
+        pools = self._pools[domain]
+        filled = [name for name in nearest_buckets(bucket) if pools[name]]
+        if filled[0] != bucket and (domain, bucket) not in self._said:
+            self._said.add((domain, bucket))  # for the log only: no plan depends on it
+            logger.warning("%s has no %s rows; %s ones stand in", domain, bucket, filled[0])
+        for name in filled:
+            if len(pools[name]) > len(used) or any(index not in used for index in pools[name]):
+                return name
+        return filled[0]
+
+    def _row(self, domain: str, bucket: str, position: int, used: set[int]) -> int:
+        """The row at a position of the bucket's endless walk: one random order of all its rows after another.
+
+        Walking instead of drawing evens out how often each row is seen. The position comes from the batch number alone, so a
+        plan needs no other plan. Rows already in the batch are passed over, unless no other is left.
+        """
+        size = len(self._pools[domain][bucket])
+        for ahead in range(2 * size):  # from anywhere, two rounds meet every row
+            round_number, place = divmod(position + ahead, size)
+            index = self._round(domain, bucket, round_number)[place]
+            if index not in used:
+                return index
+        round_number, place = divmod(position, size)
+        return self._round(domain, bucket, round_number)[place]
+
+    def _round(self, domain: str, bucket: str, number: int) -> list[int]:
+        """The bucket's rows in the random order of round `number`. The last order is kept to save time, never to remember."""
+        kept = self._cycles.get((domain, bucket))
+        if kept is None or kept[0] != number:
+            order = list(self._pools[domain][bucket])
+            stream(self.seed, "round", number, domain, bucket).shuffle(order)
+            kept = (number, order)
+            self._cycles[domain, bucket] = kept
+        return kept[1]
+
+
+def _pools(domain: str, buckets: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Every bucket of a domain with its rows, sorted: the order in which they came must not matter."""
+    unknown = [str(name) for name in buckets if name not in BUCKETS]
+    if unknown:
+        raise ConfigError(f"{domain} has rows in {', '.join(unknown)}; the buckets are {', '.join(BUCKETS)}")
+    pools = {name: tuple(sorted(buckets.get(name, ()))) for name in BUCKETS}
+    if not any(pools.values()):
+        raise ConfigError(f"{domain} has no rows: leave it out, or give it some")
+    if any(index < 0 for members in pools.values() for index in members):
+        raise ConfigError(f"{domain} has a negative row index")
+    return pools
+
+
+def _choose(rng: random.Random, shares: Mapping[str, float]) -> str:
+    """A bucket with the probability of its share; one with share 0 never."""
+    point = rng.random() * math.fsum(shares.values())
+    possible = [name for name in BUCKETS if shares[name] > 0]
+    reached = 0.0
+    for name in possible:
+        reached += shares[name]
+        if point < reached:
+            return name
+    return possible[-1]  # rounding
+
+
+def _mean(shares: DomainWeights) -> dict[str, float]:
+    first = next(iter(shares.values()))
+    if all(own == first for own in shares.values()):
+        return dict(first)  # as the user wrote them, without rounding
+    return {name: math.fsum(own[name] for own in shares.values()) / len(shares) for name in BUCKETS}

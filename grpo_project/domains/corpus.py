@@ -1,0 +1,254 @@
+"""A folder of rows: problems by number, solved in parallel, written in order, so that a killed run can go on exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from grpo_project import __version__
+from grpo_project.core.files import write_json_atomically, write_text_atomically
+from grpo_project.domains import all_domains, get_domain
+from grpo_project.domains.base import PlanningDomain, Ranges
+from grpo_project.domains.instances import SPLITS, generate_instance, reference_plan
+from grpo_project.errors import ConfigError, DataError
+from grpo_project.pddl import render_problem
+from grpo_project.prompting import render_plan, render_prompt
+
+BATCH = 100  # attempts per task of a worker process; part of nothing that is written
+# Without a new row in so many attempts the space of problems counts as used up.
+PATIENCE = 20_000
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
+
+    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text.
+    """
+
+    out: str
+    domains: tuple[str, ...] = ()
+    count: int = 100
+    seed: int = 1
+    sizes: str = "train"
+    constraints_share: float = 1.0
+    split: str = "train"
+    shard: int = 0
+    shards: int = 1
+    node_budget: int = 200_000
+    plan_ties: str = "random"
+    prompt_style: str = "full"
+    allow_duplicates: bool = False
+    inline: bool = True
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"--count must be at least 1, got {self.count}")
+        if not 0.0 <= self.constraints_share <= 1.0:
+            raise ConfigError(f"--constraints_share must lie in [0, 1], got {self.constraints_share}")
+        if self.split not in SPLITS:
+            raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got {self.split!r}")
+        if not 0 <= self.shard < self.shards:
+            raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
+        if len(set(self.domains)) != len(self.domains):
+            raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
+        if self.node_budget < 1:
+            raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
+
+
+def parse_ranges(text: str, domains: Sequence[PlanningDomain]) -> dict[str, Ranges]:
+    """By domain: `train`, `harder`, or "n=3-5,l=4". Parameters not named keep their training range. Raises ConfigError.
+
+    A name that only some of the domains know counts for those. Every domain must have a problem of these sizes.
+    """
+    if all(text in domain.sizes for domain in domains):
+        return {domain.name: domain.sizes[text] for domain in domains}
+    known = sorted({name for domain in domains for name in domain.sizes["train"]})
+    asked: dict[str, tuple[int, int]] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in known:
+            raise ConfigError(f"--sizes: no chosen domain has a size {name!r}; known are {', '.join(known)}, and train, harder")
+        match = re.fullmatch(r"(\d+)(?:\s*-\s*(\d+))?", value)
+        if not match or int(match[1]) > int(match[2] or match[1]):
+            raise ConfigError(f"--sizes: expected a number or a range such as 3-5 for {name}, got {value!r}")
+        asked[name] = (int(match[1]), int(match[2] or match[1]))
+    ranges: dict[str, Ranges] = {}
+    for domain in domains:
+        ranges[domain.name] = {name: asked.get(name, given) for name, given in domain.sizes["train"].items()}
+        domain.draw_parameters(random.Random(0), ranges[domain.name])  # refuses what does not fit, before anything is written
+    return ranges
+
+
+def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
+    """Writes OUT/<domain>.jsonl, OUT/domains/<domain>.pddl and OUT/manifest.json. Raises GrpoProjectError.
+
+    A killed run leaves OUT/<domain>.jsonl.partial with whole rows and goes on after them.
+    """
+    names = config.domains or tuple(all_domains())
+    domains = [get_domain(name) for name in names]
+    ranges = parse_ranges(config.sizes, domains)
+    out = Path(config.out)
+    manifest_path = out / "manifest.json"
+    wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
+    del wanted["out"]
+    manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
+    if manifest_path.exists():
+        try:
+            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            manifest["arguments"], manifest["domains"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out.") from None
+        for key, value in wanted.items():
+            if manifest["arguments"].get(key) != value:
+                raise DataError(
+                    f"{out} holds data made with {key}={manifest['arguments'].get(key)!r}, now asked for {value!r}. "
+                    "Choose another --out, or repeat the old arguments."
+                )
+    elif out.exists() and any(out.glob("*.jsonl*")):
+        raise DataError(f"{out} holds rows but no manifest.json; nothing was changed. Choose another --out.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(manifest_path, manifest)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, _pool(workers) as pool:
+        for domain in domains:
+            if domain.name in manifest["domains"]:
+                continue
+            write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
+            manifest["domains"][domain.name] = _generate_domain(domain, config, ranges[domain.name], out, pool, progress)
+            write_json_atomically(manifest_path, manifest)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    if workers < 0:
+        raise ConfigError(f"--workers must be at least 1 (or 0 for one a core), got {workers}")
+    return ProcessPoolExecutor(workers or os.cpu_count() or 1, initializer=_start_worker, initargs=(os.getpid(),))
+
+
+def _start_worker(main_process: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process alone; it stops between rows
+
+    def watch() -> None:
+        # A main process that was killed outright cannot stop its workers, and they would wait for work for ever.
+        while os.getppid() == main_process:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _generate_domain(
+    domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, out: Path, pool: ProcessPoolExecutor, progress: Progress
+) -> dict[str, Any]:
+    target = config.count // config.shards + (1 if config.shard < config.count % config.shards else 0)
+    partial = out / f"{domain.name}.jsonl.partial"
+    rows = _whole_rows(partial)
+    seen = {row["meta"]["canonical"] for row in rows}
+    start = rows[-1]["meta"]["index"] + 1 if rows else 0
+    written = len(rows)
+    not_optimal = sum(not row["meta"]["reference_optimal"] for row in rows)
+    bar = progress.add_task(domain.name, total=target, completed=written)
+    last_new = start
+    with partial.open("a", encoding="utf-8") as file:
+        for index, row in _attempts(domain.name, config, ranges, start, pool):
+            if written >= target:
+                break
+            if row is not None and (config.allow_duplicates or row["meta"]["canonical"] not in seen):
+                seen.add(row["meta"]["canonical"])
+                file.write(json.dumps(row) + "\n")
+                written += 1
+                not_optimal += not row["meta"]["reference_optimal"]
+                progress.update(bar, completed=written)
+                last_new = index
+            elif index - last_new > PATIENCE:
+                raise DataError(
+                    f"{domain.name}: {PATIENCE} attempts in a row gave no new problem after {written} of {target} rows. "
+                    "Widen --sizes, lower --count, or pass --allow_duplicates."
+                )
+        file.flush()
+        os.fsync(file.fileno())
+    final = out / f"{domain.name}.jsonl"
+    os.replace(partial, final)
+    return {
+        "rows": written,
+        "not_proven_optimal": not_optimal,
+        "sha256": hashlib.sha256(final.read_bytes()).hexdigest(),
+    }
+
+
+def _whole_rows(partial: Path) -> list[dict[str, Any]]:
+    """The rows of a killed run; a torn last line is cut off the file."""
+    if not partial.exists():
+        return []
+    text = partial.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) != len(text):
+        with partial.open("r+b") as file:
+            file.truncate(len(whole))
+    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+
+
+def _attempts(
+    name: str, config: CorpusConfig, ranges: Ranges, start: int, pool: ProcessPoolExecutor
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """(index, row or None) in order of index, without end; a few batches are worked on ahead."""
+    waiting: deque[Any] = deque()
+    following = start
+    try:
+        while True:
+            while len(waiting) < 8:
+                waiting.append(pool.submit(_attempt_batch, name, config, ranges, following))
+                following += BATCH
+            yield from waiting.popleft().result()
+    finally:  # enough rows, or stopped: what was planned ahead is not wanted
+        for batch in waiting:
+            batch.cancel()
+
+
+def _attempt_batch(name: str, config: CorpusConfig, ranges: Ranges, start: int) -> list[tuple[int, dict[str, Any] | None]]:
+    return [(index, attempt(get_domain(name), config, ranges, index)) for index in range(start, start + BATCH)]
+
+
+def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index: int) -> dict[str, Any] | None:
+    """Row `index` of the stream, or None where it belongs to the other split or another shard, or has no plan in the budget."""
+    instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
+    if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
+        return None
+    result = reference_plan(domain, instance, config.node_budget, config.plan_ties == "random")
+    if not result.steps:
+        return None
+    problem = instance.problem
+    meta: dict[str, Any] = {
+        "scenario": domain.name,
+        "problem_file": f"{domain.name}/{instance.file_name}",
+        "domain_file": f"domains/{domain.name}.pddl",
+        "constraints": problem.constraints is not None,
+        "split": config.split,
+        "parameters": dict(instance.parameters),
+        "reference_cost": result.cost,
+        "reference_optimal": result.optimal,
+        "canonical": instance.canonical,
+        "index": index,
+    }
+    if config.inline:
+        meta["problem_pddl"] = render_problem(problem)
+    if config.prompt_style != "full":
+        meta["prompt_style"] = config.prompt_style
+    prompt = render_prompt(domain.name, domain.domain_pddl, problem, config.prompt_style, domain.implied_atoms(problem))
+    return {"prompt": prompt, "response": render_plan(result.steps), "meta": meta}

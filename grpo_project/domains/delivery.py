@@ -1,0 +1,202 @@
+"""Delivery: a truck carries packages, one at a time, over a square grid. Constraints: one edge of the grid must not be driven."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, first_drawn, goal_atoms
+from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl.model import And, Literal, Not, TrajectoryConstraint
+
+_CELL = re.compile(r"c_(\d+)_(\d+)")
+
+DOMAIN_PDDL = """\
+; A truck on a grid of cells; `last` remembers every cell it has left.
+(define (domain delivery)
+  (:requirements :typing :equality :negative-preconditions :constraints)
+  (:types
+    cell locatable - object
+    package truck - locatable)
+  (:predicates
+    (at ?thing - locatable ?cell - cell)
+    (carrying ?truck - truck ?package - package)
+    (empty ?truck - truck)
+    (adjacent ?cell1 - cell ?cell2 - cell)
+    (last ?truck - truck ?cell - cell))
+
+  (:action pick-package
+    :parameters (?truck - truck ?package - package ?cell - cell)
+    :precondition (and (empty ?truck) (at ?truck ?cell) (at ?package ?cell))
+    :effect (and (not (empty ?truck)) (not (at ?package ?cell)) (carrying ?truck ?package)))
+
+  (:action drop-package
+    :parameters (?truck - truck ?package - package ?cell - cell)
+    :precondition (and (carrying ?truck ?package) (at ?truck ?cell))
+    :effect (and (not (carrying ?truck ?package)) (empty ?truck) (at ?package ?cell)))
+
+  (:action move
+    :parameters (?truck - truck ?start - cell ?target - cell)
+    :precondition (and (adjacent ?start ?target) (not (= ?start ?target)) (at ?truck ?start))
+    :effect (and (not (at ?truck ?start)) (at ?truck ?target) (last ?truck ?start))))
+"""
+
+
+def _edges(side: int) -> list[tuple[str, str]]:
+    """Every pair of neighbouring cells, once in each direction."""
+    cells = {(row, column): f"c_{row}_{column}" for row in range(side) for column in range(side)}
+    steps = ((0, 1), (1, 0), (0, -1), (-1, 0))
+    return [
+        (name, cells[row + down, column + right])
+        for (row, column), name in cells.items()
+        for down, right in steps
+        if (row + down, column + right) in cells
+    ]
+
+
+def generate(rng: random.Random, parameters: Parameters, constraints: bool) -> Problem:
+    what = f"delivery with side {parameters['s']} and {parameters['p']} packages"
+    return first_drawn(lambda: _draw(rng, parameters, constraints), what)
+
+
+def _draw(rng: random.Random, parameters: Parameters, constraints: bool) -> Problem | None:
+    side = parameters["s"]
+    cells = [f"c_{row}_{column}" for row in range(side) for column in range(side)]
+    packages = [f"p{i}" for i in range(1, parameters["p"] + 1)]
+    objects = {cell: "cell" for cell in cells} | {package: "package" for package in packages} | {"t1": "truck"}
+    truck = rng.choice(cells)
+    # All packages go to one cell, as in published problems.
+    target = rng.choice(cells)
+    start = {package: rng.choice([cell for cell in cells if cell != target]) for package in packages}
+    init: set[Atom] = {("adjacent", a, b) for a, b in _edges(side)}
+    init |= {("at", package, cell) for package, cell in start.items()} | {("at", "t1", truck), ("empty", "t1")}
+    goals = [Literal(("at", package, target)) for package in packages]
+    constraint = None
+    if constraints:
+        edge = _forbidden_edge(rng, side, {truck, target, *start.values()})
+        if edge is None:
+            return None
+        forbidden = [Not(And((Literal(("last", "t1", a)), Literal(("at", "t1", b))))) for a, b in (edge, edge[::-1])]
+        constraint = TrajectoryConstraint("always", (And(tuple(forbidden)),))
+    return Problem(
+        f"delivery-{side}x{side}-{len(packages)}",
+        "delivery",
+        objects,
+        frozenset(init),
+        goals[0] if len(goals) == 1 else And(tuple(goals)),
+        constraint,
+    )
+
+
+def _forbidden_edge(rng: random.Random, side: int, busy: set[str]) -> tuple[str, str] | None:
+    """An edge with an end where the truck has nothing to do, or None.
+
+    `last` keeps every cell that was left, so the rule also bars one end for good once the other has been left. An end without work
+    can be avoided altogether, and a grid stays connected without any one cell: such a problem stays solvable.
+    """
+    edges = [(a, b) for a, b in _edges(side) if a < b and not busy.issuperset((a, b))]
+    # An edge at a cell with work is what published problems forbid: elsewhere it seldom matters.
+    near = [pair for pair in edges if not busy.isdisjoint(pair)]
+    if near and rng.random() < 0.8:
+        edges = near
+    return rng.choice(edges) if edges else None
+
+
+def implied_atoms(problem: Problem) -> frozenset[Atom]:
+    """The cells form a full square grid, and trucks are empty."""
+    cells = [name for name, kind in problem.objects.items() if kind == "cell"]
+    side = round(len(cells) ** 0.5)
+    trucks = [name for name, kind in problem.objects.items() if kind == "truck"]
+    return frozenset({("adjacent", a, b) for a, b in _edges(side)} | {("empty", truck) for truck in trucks})
+
+
+def heuristic(task: Task) -> Heuristic | None:
+    """A pick and a drop for each package, and the crossings of each line through the grid.
+
+    A line between two columns or rows is crossed once, loaded, for each package that has to change sides; crossings alternate
+    in direction, so the truck crosses back in between; and it has to be where a package lies. Every move crosses one line.
+    """
+    problem = task.problem
+    trucks = task.objects_of("truck")
+    cells: dict[str, tuple[int, int]] = {}
+    for name in task.objects_of("cell"):
+        match = _CELL.fullmatch(name)
+        if match is None:
+            return None
+        cells[name] = (int(match[1]), int(match[2]))
+    if len(trucks) != 1 or not cells or sum(atom[0] in ("carrying", "empty") for atom in problem.init) > 1:
+        return None  # also where the start lets a truck hold more than one package
+    for atom in problem.init:
+        if atom[0] == "adjacent" and sum(abs(a - b) for a, b in zip(cells[atom[1]], cells[atom[2]], strict=True)) > 1:
+            return None  # cells that are nearer than the grid says
+    targets = {atom[1]: atom[2] for atom in goal_atoms(problem.goal) if atom[0] == "at" and atom[1] != trucks[0]}
+    lines = [(axis, at) for axis in (0, 1) for at in range(max(cell[axis] for cell in cells.values()))]
+    # A cell as a bit set over the lines: the bit says on which side of the line it lies.
+    sides = {name: sum(1 << i for i, (axis, at) in enumerate(lines) if cell[axis] > at) for name, cell in cells.items()}
+
+    truck_at = {task.bit(("at", trucks[0], cell)): side for cell, side in sides.items()}
+    lying: dict[int, tuple[int, int]] = {}  # bit of a package that lies in a wrong cell -> its side and its target's
+    carried: dict[int, int] = {}
+    for package, target in targets.items():
+        carried[task.bit(("carrying", trucks[0], package))] = sides[target]
+        for cell, side in sides.items():
+            if cell != target:
+                lying[task.bit(("at", package, cell))] = (side, sides[target])
+    truck_mask, lying_mask, carried_mask = sum(truck_at), sum(lying), sum(carried)
+    known: dict[int, int] = {}
+
+    def bound(state: int) -> int:
+        key = state & (truck_mask | lying_mask | carried_mask)
+        value = known.get(key)
+        if value is not None:
+            return value
+        truck = truck_at.get(key & truck_mask)
+        if truck is None:
+            return 0
+        value = 0
+        up = [0] * len(lines)  # by line: packages that have to cross to the far side
+        down = up[:]
+        away = 0  # lines with a package on the other side from the truck
+        trips = [lying[bit] for bit in bits(key & lying_mask)]
+        value += 2 * len(trips)
+        for bit in bits(key & carried_mask):
+            trips.append((truck, carried[bit]))
+            value += 1
+        for origin, target in trips:
+            away |= truck ^ origin
+            changes = origin ^ target
+            while changes:
+                low = changes & -changes
+                changes ^= low
+                if target & low:
+                    up[low.bit_length() - 1] += 1
+                else:
+                    down[low.bit_length() - 1] += 1
+        for i, (more, less) in enumerate(zip(up, down, strict=True)):
+            if truck >> i & 1:
+                more, less = less, more
+            # `more` cross away from the truck's side, `less` back to it.
+            if more > less:
+                value += 2 * more - 1
+            elif less:
+                value += 2 * less
+            elif away >> i & 1:
+                value += 1
+        known[key] = value
+        return value
+
+    return bound
+
+
+DOMAIN = PlanningDomain(
+    name="delivery",
+    domain_pddl=DOMAIN_PDDL,
+    file_name_pattern=re.compile(r"delivery-s(?P<s>\d+)-p(?P<p>\d+)-seed(?P<seed>\d+)\.pddl"),
+    file_name_format="delivery-s{s}-p{p}-seed{seed}.pddl",
+    difficulty=lambda parameters: 5.0 * parameters["p"] + 3.0 * parameters["s"],
+    sizes={"train": {"s": (2, 4), "p": (1, 2)}, "harder": {"s": (5, 5), "p": (2, 3)}},
+    generate=generate,
+    implied_atoms=implied_atoms,
+    heuristic=heuristic,
+    valid_parameters=lambda parameters: parameters["s"] >= 2 and parameters["p"] >= 1,
+)

@@ -1,0 +1,190 @@
+"""Grippers: robots with two grippers each carry balls between rooms.
+
+Constraints: a gripper that must stay empty, a room that two robots must never share, or one that a robot must not enter.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
+from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl.model import And, Forall, Formula, Literal, Not, TrajectoryConstraint, TypedName
+
+DOMAIN_PDDL = """\
+; Robots with grippers carry balls between rooms. `object` is declared like any other type, so it holds the balls only.
+(define (domain gripper-strips)
+  (:requirements :strips :typing :constraints)
+  (:types room object robot gripper)
+  (:predicates
+    (at-robby ?robot - robot ?room - room)
+    (at ?ball - object ?room - room)
+    (free ?robot - robot ?gripper - gripper)
+    (carry ?robot - robot ?ball - object ?gripper - gripper))
+
+  (:action move
+    :parameters (?robot - robot ?start - room ?target - room)
+    :precondition (at-robby ?robot ?start)
+    :effect (and (not (at-robby ?robot ?start)) (at-robby ?robot ?target)))
+
+  (:action pick
+    :parameters (?robot - robot ?ball - object ?room - room ?gripper - gripper)
+    :precondition (and (at-robby ?robot ?room) (at ?ball ?room) (free ?robot ?gripper))
+    :effect (and (not (at ?ball ?room)) (not (free ?robot ?gripper)) (carry ?robot ?ball ?gripper)))
+
+  (:action drop
+    :parameters (?robot - robot ?ball - object ?room - room ?gripper - gripper)
+    :precondition (and (at-robby ?robot ?room) (carry ?robot ?ball ?gripper))
+    :effect (and (not (carry ?robot ?ball ?gripper)) (free ?robot ?gripper) (at ?ball ?room))))
+"""
+
+
+def generate(rng: random.Random, parameters: Parameters, constraints: bool) -> Problem:
+    what = "grippers with {n} robots, {r} rooms and {o} balls".format(**parameters)
+    return first_drawn(lambda: _draw(rng, parameters, constraints), what)
+
+
+def _draw(rng: random.Random, parameters: Parameters, constraints: bool) -> Problem | None:
+    robots = [f"robot{i}" for i in range(1, parameters["n"] + 1)]
+    rooms = [f"room{i}" for i in range(1, parameters["r"] + 1)]
+    balls = [f"ball{i}" for i in range(1, parameters["o"] + 1)]
+    objects = {robot: "robot" for robot in robots}
+    objects |= {f"{side}gripper{i}": "gripper" for i in range(1, len(robots) + 1) for side in "rl"}
+    objects |= {room: "room" for room in rooms} | {ball: "object" for ball in balls}
+    start = {ball: rng.choice(rooms) for ball in balls}
+    target = {ball: rng.choice(rooms) for ball in balls}
+    if start == target:
+        return None
+    init: set[Atom] = {("at", ball, room) for ball, room in start.items()}
+    where = {robot: rng.choice(rooms) for robot in robots}
+    constraint = _constraint(rng, rooms, where) if constraints else None
+    init |= {("at-robby", robot, room) for robot, room in where.items()}
+    init |= {("free", f"robot{i}", f"{side}gripper{i}") for i in range(1, len(robots) + 1) for side in "rl"}
+    return Problem(
+        f"gripper-{len(robots)}-{len(rooms)}-{len(balls)}",
+        "gripper-strips",
+        objects,
+        frozenset(init),
+        conjunction([("at", ball, target[ball]) for ball in balls]),
+        constraint,
+    )
+
+
+def _constraint(rng: random.Random, rooms: list[str], where: dict[str, str]) -> TrajectoryConstraint:
+    """`always` something that holds at the start. The last two kinds need a second robot, which can then do all the work."""
+    robots = list(where)
+    kind = rng.choice(("hand", "apart", "keep out")) if len(robots) >= 2 else "hand"
+    formula: Formula
+    if kind == "hand":
+        number = rng.randint(1, len(robots))
+        gripper = f"{'l' if rng.random() < 0.8 else 'r'}gripper{number}"
+        # `object` means the balls: see :types.
+        formula = Forall((TypedName("?b", "object"),), Not(Literal(("carry", f"robot{number}", "?b", gripper))))
+    elif kind == "apart":
+        pair = sorted(rng.sample(robots, 2))
+        room = rng.choice([room for room in rooms if not where[pair[0]] == where[pair[1]] == room])
+        formula = Not(And(tuple(Literal(("at-robby", robot, room)) for robot in pair)))
+    else:
+        robot = rng.choice(robots)
+        formula = Not(Literal(("at-robby", robot, rng.choice([room for room in rooms if room != where[robot]]))))
+    return TrajectoryConstraint("always", (formula,))
+
+
+def implied_atoms(problem: Problem) -> frozenset[Atom]:
+    """Every robot's own two grippers are free."""
+    grippers = [name for name, kind in problem.objects.items() if kind == "gripper"]
+    robots = [name for name, kind in problem.objects.items() if kind == "robot"]
+    return frozenset(
+        ("free", robot, gripper)
+        for robot in robots
+        for gripper in grippers
+        if robot.removeprefix("robot") == gripper.removeprefix("rgripper").removeprefix("lgripper")
+    )
+
+
+def heuristic(task: Task) -> Heuristic | None:
+    """A pick and a drop for each ball, and the moves into each room.
+
+    Into a room: one move for each full load of balls that has to come from elsewhere; and as many as the loads that have to
+    leave it, less the robots that are there. A load is two balls, or one where the only robot may not use a gripper.
+    """
+    rooms = {room: i for i, room in enumerate(task.objects_of("room"))}
+    robots = {robot: i for i, robot in enumerate(task.objects_of("robot"))}
+    targets = {atom[1]: rooms[atom[2]] for atom in goal_atoms(task.problem.goal) if atom[0] == "at"}
+    hands = {robot: 0 for robot in robots}
+    for atom in task.problem.init:
+        if atom[0] in ("free", "carry"):
+            hands[atom[1]] += 1
+    capacity = max(hands.values(), default=0)
+    if len(robots) == 1 and _forbids_a_hand(task.problem):
+        capacity -= 1
+    if capacity < 1:
+        return None
+    where = {task.bit(("at-robby", robot, room)): (i, j) for robot, i in robots.items() for room, j in rooms.items()}
+    lying: dict[int, tuple[int, int]] = {}  # bit of a ball that lies in a wrong room -> the room, its target
+    carried: dict[int, tuple[int, int]] = {}  # bit of a ball in a hand -> the robot, its target
+    for ball, target in targets.items():
+        for room, i in rooms.items():
+            if i != target:
+                lying[task.bit(("at", ball, room))] = (i, target)
+        for robot, i in robots.items():
+            for gripper in task.objects_of("gripper"):
+                carried[task.bit(("carry", robot, ball, gripper))] = (i, target)
+    where_mask, lying_mask, carried_mask = sum(where), sum(lying), sum(carried)
+    no_rooms = [0] * len(rooms)
+    known: dict[int, int] = {}
+
+    def bound(state: int) -> int:
+        key = state & (where_mask | lying_mask | carried_mask)
+        value = known.get(key)
+        if value is not None:
+            return value
+        place = [0] * len(robots)
+        present, leaving, coming = no_rooms[:], no_rooms[:], no_rooms[:]
+        for bit in bits(key & where_mask):
+            robot, room = where[bit]
+            place[robot] = room
+            present[room] += 1
+        value = 0
+        for bit in bits(key & lying_mask):
+            room, target = lying[bit]
+            leaving[room] += 1
+            coming[target] += 1
+            value += 2
+        for bit in bits(key & carried_mask):
+            robot, target = carried[bit]
+            value += 1
+            if place[robot] != target:
+                leaving[place[robot]] += 1
+                coming[target] += 1
+        for go, come, here in zip(leaving, coming, present, strict=True):
+            if go or come:
+                into, out = -(-come // capacity), -(-go // capacity) - here
+                value += into if into > out else max(out, 0)
+        known[key] = value
+        return value
+
+    return bound
+
+
+def _forbids_a_hand(problem: Problem) -> bool:
+    match problem.constraints:
+        case TrajectoryConstraint("always", (Forall((variable,), Not(Literal(("carry", _, ball, _)))),)):
+            return variable == TypedName(ball, "object")
+    return False
+
+
+DOMAIN = PlanningDomain(
+    name="grippers",
+    domain_pddl=DOMAIN_PDDL,
+    file_name_pattern=re.compile(r"grippers-n(?P<n>\d+)-r(?P<r>\d+)-o(?P<o>\d+)-s(?P<seed>\d+)\.pddl"),
+    file_name_format="grippers-n{n}-r{r}-o{o}-s{seed}.pddl",
+    difficulty=lambda parameters: 5.0 * parameters["n"] + 3.0 * parameters["r"] + 2.0 * parameters["o"],
+    sizes={"train": {"n": (1, 2), "r": (2, 4), "o": (2, 4)}, "harder": {"n": (2, 3), "r": (5, 6), "o": (5, 6)}},
+    generate=generate,
+    implied_atoms=implied_atoms,
+    heuristic=heuristic,
+    # In one room every goal holds at the start.
+    valid_parameters=lambda parameters: parameters["n"] >= 1 and parameters["r"] >= 2 and parameters["o"] >= 1,
+)

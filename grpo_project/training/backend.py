@@ -1,0 +1,267 @@
+"""Which stack loads the model, and why: Unsloth with 4-bit LoRA on a CUDA machine, plain transformers everywhere else.
+
+The one file that imports unsloth. Nothing here touches a device when imported; call `load_policy` before trl is imported,
+because Unsloth rewrites trl's trainer. Code that comes with a model is never run unless asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grpo_project.configs.training import MODEL_CARD, locate_model, read_model_card
+from grpo_project.errors import BackendMissing, ModelError
+
+# Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+DEFAULT_LORA_RANK = 16
+SMALL_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A loaded model. `name`: unsloth or transformers; `reason`: why, for people. `prompt_style`: full or compact.
+
+    `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    reason: str
+    prompt_style: str
+    grpo_defaults: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        return next(self.model.parameters()).device.type
+
+
+def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, str]:
+    """(name, device, reason): what load_policy would take on this machine. Imports torch, nothing else.
+
+    `asked`: auto, unsloth or transformers. `small`: a model that trains faster with all its weights, without adapters.
+    Raises BackendMissing when what was asked for cannot be had.
+    """
+    import torch
+
+    if asked not in ("auto", "unsloth", "transformers"):
+        raise BackendMissing(f"--backend must be auto, unsloth or transformers, got {asked!r}")
+    cuda = torch.cuda.is_available()
+    installed = importlib.util.find_spec("unsloth") is not None
+    if asked == "unsloth" and not (cuda and installed):
+        lacking = "a CUDA device" if not cuda else "the unsloth package (requirements.txt)"
+        raise BackendMissing(f"--backend unsloth: {lacking} is not there. --backend transformers works on any machine")
+    if not cuda:
+        return "transformers", "cpu", "no CUDA device is there"
+    name = f"a CUDA device ({torch.cuda.get_device_name(0)}) is there"
+    if asked == "transformers":
+        return "transformers", "cuda", f"{name}, and --backend asks for transformers"
+    if not installed:
+        return "transformers", "cuda", f"{name}, but unsloth is not installed"
+    if small and asked == "auto":
+        return "transformers", "cuda", f"{name}, but a model this small trains faster with all its weights, without adapters"
+    return "unsloth", "cuda", f"{name}, and so is unsloth"
+
+
+def load_policy(
+    base_model: str,
+    *,
+    training: bool = False,
+    max_sequence_length: int = 2560,
+    load_in_4bit: bool = True,
+    lora_rank: int | None = None,
+    lora_alpha: int = 32,
+    use_gradient_checkpointing: bool = False,
+    trust_remote_code: bool = False,
+    seed: int = 42,
+    backend: str = "auto",
+) -> Policy:
+    """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name.
+
+    `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a
+    small model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. A small model (below
+    200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for large ones.
+    Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
+    """
+    path = locate_model(base_model)
+    card = read_model_card(path)
+    small = _is_small(path)
+    name, device, reason = choose_backend(backend, small)
+    if lora_rank is None:
+        lora_rank = 0 if device == "cpu" or small else DEFAULT_LORA_RANK
+    if not training:
+        lora_rank = 0
+    try:
+        if name == "unsloth":
+            model, tokenizer = _load_with_unsloth(
+                path,
+                training=training,
+                max_sequence_length=max_sequence_length,
+                load_in_4bit=load_in_4bit,
+                lora_rank=lora_rank,
+                lora_alpha=lora_alpha,
+                use_gradient_checkpointing=use_gradient_checkpointing,
+                trust_remote_code=trust_remote_code,
+                seed=seed,
+            )
+        else:
+            model, tokenizer = _load_with_transformers(
+                path,
+                device=device,
+                # A small model of ours keeps full precision: its gradients are smaller than bfloat16 can add up.
+                full_precision=device == "cpu" or small,
+                load_in_4bit=load_in_4bit and device == "cuda" and not small,
+                lora_rank=lora_rank,
+                lora_alpha=lora_alpha,
+                trust_remote_code=trust_remote_code,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
+        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line[:300]}") from error
+    if tokenizer.chat_template is None:
+        raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return Policy(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        reason=reason,
+        prompt_style=card.get("prompt_style", "full"),
+        grpo_defaults=dict(card.get("grpo_defaults", {})),
+        card=card,
+    )
+
+
+def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any]) -> None:
+    """The model, its tokenizer and its card in `folder`, ready for `load_policy`. `history` goes into the card.
+
+    With adapters, the adapters are saved with the name of their base model; the base is not copied.
+    """
+    policy.model.save_pretrained(str(folder))
+    policy.tokenizer.save_pretrained(str(folder))
+    card = {"prompt_style": policy.prompt_style, "grpo_defaults": dict(policy.grpo_defaults), **policy.card}
+    card["trained_by_grpo"] = [*policy.card.get("trained_by_grpo", []), dict(history)]
+    if policy.card:
+        from grpo_project.core.files import write_json_atomically
+
+        write_json_atomically(folder / MODEL_CARD, card)
+
+
+def _is_small(path: str) -> bool:
+    """Whether a model folder holds a whole model of less than 200 MB."""
+    weights = list(Path(path).glob("*.safetensors")) if (Path(path) / "config.json").exists() else []
+    return bool(weights) and sum(file.stat().st_size for file in weights) < SMALL_BYTES
+
+
+def _load_with_transformers(
+    path: str,
+    *,
+    device: str,
+    full_precision: bool,
+    load_in_4bit: bool,
+    lora_rank: int,
+    lora_alpha: int,
+    trust_remote_code: bool,
+) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    how: dict[str, Any] = {
+        "dtype": torch.float32 if full_precision else torch.bfloat16,
+        "attn_implementation": "sdpa",
+        "trust_remote_code": trust_remote_code,
+    }
+    if load_in_4bit and importlib.util.find_spec("bitsandbytes"):
+        from transformers import BitsAndBytesConfig
+
+        how["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    if device == "cuda":
+        how["device_map"] = {"": 0}
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
+        from peft import AutoPeftModelForCausalLM
+
+        model = AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=lora_rank > 0, **how)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(path, **how)
+        if lora_rank > 0:
+            from peft import LoraConfig, get_peft_model
+
+            model = get_peft_model(
+                model,
+                LoraConfig(
+                    r=lora_rank,
+                    lora_alpha=lora_alpha,
+                    lora_dropout=0.0,
+                    bias="none",
+                    target_modules=list(LORA_TARGETS),
+                    task_type="CAUSAL_LM",
+                ),
+            )
+    return model.eval(), tokenizer
+
+
+def _load_with_unsloth(
+    path: str,
+    *,
+    training: bool,
+    max_sequence_length: int,
+    load_in_4bit: bool,
+    lora_rank: int,
+    lora_alpha: int,
+    use_gradient_checkpointing: bool,
+    trust_remote_code: bool,
+    seed: int,
+) -> tuple[Any, Any]:
+    """Every knob by name: Unsloth's own defaults differ from release to release."""
+    try:
+        from unsloth import FastLanguageModel  # before trl and transformers: it rewrites both
+    except (ImportError, NotImplementedError) as error:
+        raise BackendMissing(
+            f"unsloth is installed but does not start ({error}); --backend transformers trains without it"
+        ) from error
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=path,
+        max_seq_length=max_sequence_length,
+        dtype=None,  # bfloat16 where the device has it
+        load_in_4bit=load_in_4bit,
+        load_in_8bit=False,
+        full_finetuning=training and lora_rank == 0,
+        trust_remote_code=trust_remote_code,
+        fast_inference=False,  # would need vLLM
+        use_gradient_checkpointing="unsloth" if use_gradient_checkpointing else False,
+        random_state=seed,
+    )
+    if training and lora_rank > 0 and not hasattr(model, "peft_config"):
+        model = FastLanguageModel.get_peft_model(
+            model,
+            r=lora_rank,
+            target_modules=list(LORA_TARGETS),
+            lora_alpha=lora_alpha,
+            lora_dropout=0,
+            bias="none",
+            use_gradient_checkpointing="unsloth" if use_gradient_checkpointing else False,
+            random_state=seed,
+            use_rslora=False,
+            loftq_config=None,
+            max_seq_length=max_sequence_length,
+        )
+    elif not training:
+        FastLanguageModel.for_inference(model)
+    return model, tokenizer

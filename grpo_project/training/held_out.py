@@ -1,0 +1,84 @@
+"""The problems on which a model is judged before and after training: a test folder, or problems made from a named seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_project.configs.training import TrainingConfig, locate
+from grpo_project.core.rows import Row, RowTable, read_rows
+from grpo_project.errors import DataError
+
+DEFAULT_TEST_DATA = "data/test"
+GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
+DRAWS_PER_PROBLEM = 200  # small domains have few different problems; then there are fewer than asked for
+
+
+def held_out_problems(
+    config: TrainingConfig, training_rows: RowTable
+) -> tuple[RowTable | None, list[int], str]:
+    """(table, row indices to evaluate, where they come from): up to `eval_samples` problems of each trained domain.
+
+    The same for every seed of a run, so that runs can be compared. (None, [], "") where eval_samples is 0. Raises DataError
+    for a test folder that is not there or cannot be read.
+    """
+    if config.eval_samples == 0:
+        return None, [], ""
+    domains = training_rows.domains
+    name = config.test_data or DEFAULT_TEST_DATA
+    root = locate(name)
+    if root is None and config.test_data is not None:
+        raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
+    if root is None:
+        table = generate_held_out(domains, config.eval_samples, training_rows)
+        return table, list(range(len(table))), f"generated problems, seed {GENERATED_SEED}"
+    table = read_rows(root, domains, config.on_bad_row)
+    return table, [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]], name
+
+
+def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTable) -> RowTable:
+    """`count` problems of each domain, of the sizes and in the share with constraints that training has by default.
+
+    All of the test split, no two the same up to renaming, and none of them among the training rows. Fewer where a domain does
+    not have as many. Raises DataError for a domain that has none.
+    """
+    from grpo_project.domains import get_domain
+    from grpo_project.domains.instances import generate_instance
+    from grpo_project.pddl import render_problem
+    from grpo_project.pddl.canonical import canonical_form
+    from grpo_project.prompting import render_prompt
+
+    with_constraints = {row.scenario for row in training_rows.rows if row.problem.constraints is not None}
+    rows = []
+    for name in domains:
+        domain = get_domain(name)
+        seen = {canonical_form(row.domain, row.problem) for row in training_rows.rows if row.scenario == name}
+        share = 0.5 if name in with_constraints else 0.0
+        index = found = 0
+        while found < count and index < DRAWS_PER_PROBLEM * count:
+            instance = generate_instance(domain, GENERATED_SEED, index, domain.sizes["train"], share)
+            index += 1
+            if instance.split != "test" or instance.canonical in seen:
+                continue
+            seen.add(instance.canonical)
+            found += 1
+            rows.append(
+                Row(
+                    prompt=render_prompt(name, domain.domain_pddl, instance.problem, "full"),
+                    scenario=name,
+                    problem_file=instance.file_name,
+                    response=None,
+                    class_label=None,
+                    meta={
+                        "scenario": name,
+                        "problem_file": instance.file_name,
+                        "problem_pddl": render_problem(instance.problem),
+                        "split": "test",
+                    },
+                    source=f"<generated {name} {index - 1}>",
+                    data_root=Path(),
+                )
+            )
+        if not found:
+            raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
+    return RowTable(Path(), domains, rows, (), f"generated/{GENERATED_SEED}/{count}")

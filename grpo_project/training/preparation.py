@@ -1,0 +1,226 @@
+"""Everything about a run that is decided before torch is imported: settings, data, buckets, batches, the output folder.
+
+Here a mistake of the user ends in one line within a second or two; nothing has been loaded and nothing written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from grpo_project.configs.environment import EnvironmentConfig, read_environment
+from grpo_project.configs.training import (
+    FIXED_ON_RESUME,
+    MODEL_CARD,
+    TrainingConfig,
+    flag_of,
+    locate,
+    locate_model,
+    model_defaults,
+    read_model_card,
+    resolve,
+)
+from grpo_project.core import run_folder
+from grpo_project.core.rows import RowTable, read_rows
+from grpo_project.curriculum.batch_plan import BatchPlanner, check_batch_size
+from grpo_project.curriculum.difficulty import Buckets, fill_buckets
+from grpo_project.curriculum.weights import domain_weights
+from grpo_project.errors import ConfigError, DataError
+from grpo_project.training.held_out import held_out_problems
+
+logger = logging.getLogger(__name__)
+
+Weights = Callable[[int, int], Mapping[str, Any]]
+
+COMMAND_LINE = "command line"
+ENVIRONMENT = "environment"
+CHECKPOINT = "the run being continued"
+
+
+def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | None = None) -> TrainingConfig:
+    """The settings of a run from the flags that were given, the environment, the run being continued and the model's card.
+
+    Raises ConfigError or ModelError for what cannot work.
+    """
+    environment = environment or read_environment()
+    for variable in environment.unknown:
+        logger.warning("environment variable %s is no setting of this script; it is ignored", variable)
+    layers: list[tuple[str, Mapping[str, Any]]] = [(COMMAND_LINE, given), (ENVIRONMENT, environment.values)]
+    first = resolve(layers)
+    if first.resume_from_checkpoint is not None:
+        checkpoint = run_folder.find_checkpoint(first.resume_from_checkpoint, first.output_dir)
+        saved = run_folder.read_resolved_config(checkpoint.parent)["settings"]
+        saved = {name: value for name, value in saved.items() if name not in ("resume_from_checkpoint", "output_dir")}
+        _refuse_conflicts(layers, saved)
+        if first.output_dir is not None and Path(first.output_dir).resolve() != checkpoint.parent:
+            raise ConfigError(
+                f"--output_dir {first.output_dir} is not the folder of the run being continued, {checkpoint.parent}: leave it out"
+            )
+        place = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
+        return resolve([(COMMAND_LINE, {**given, **place}), *layers[1:], (CHECKPOINT, saved)])
+    model = locate_model(first.base_model)
+    layers.append((f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model)))
+    return resolve(layers)
+
+
+def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Mapping[str, Any]) -> None:
+    """A setting that would make the continued run another run must be what it was, or be left out."""
+    for source, layer in layers:
+        for name in FIXED_ON_RESUME:
+            if name not in layer or name not in saved:
+                continue
+            now, then = layer[name], saved[name]
+            now = list(now) if isinstance(now, tuple) else now
+            if name in ("base_model", "data_root"):
+                now, then = (str((locate(str(value)) or Path(str(value))).resolve()) for value in (now, then))
+            if now != then:
+                raise ConfigError(
+                    f"{flag_of(name)} is {now} ({source}), but the run being continued has {then}: leave it out, or start a new run"
+                )
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A run that can begin.
+
+    `model`: absolute path or hub name. `rows` and `held_out`: RowTables, `held_out_rows` the row indices of the latter that
+    are evaluated (none without evaluation), `held_out_name` where it comes from. `weights`: {bucket: share}, the mean over
+    domains, for every step from 0; `weights_function` gives them per domain. `fingerprints`: hashes that a continued run must share. `checkpoint`: where to go on
+    from, or None.
+    """
+
+    config: TrainingConfig
+    model: str
+    rows: RowTable
+    buckets: Buckets
+    planner: BatchPlanner
+    weights: Sequence[Mapping[str, float]]
+    weights_function: Weights
+    schedule_source: str
+    held_out: RowTable | None
+    held_out_rows: Sequence[int]
+    held_out_name: str
+    fingerprints: Mapping[str, Any]
+    checkpoint: Path | None
+    output_dir: Path
+
+
+def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparation:
+    """Reads the data, fills the buckets and plans the batches; writes nothing. Raises a GrpoProjectError for bad input."""
+    checkpoint = Path(config.resume_from_checkpoint) if config.resume_from_checkpoint else None
+    output_dir = Path(config.output_dir) if config.output_dir else _default_output_dir(config)
+    if checkpoint is None:
+        run_folder.refuse_used_folder(output_dir)
+    model = locate_model(config.base_model)
+
+    data_root = locate(config.data_root) or Path(config.data_root)
+    # Before any file is read: a quota that cannot work is no news after a minute of parsing.
+    domains = config.domains or tuple(sorted(path.stem for path in data_root.glob("*.jsonl")))
+    if domains:
+        check_batch_size(config.batch_size, domains)
+    rows = read_rows(data_root, config.domains, config.on_bad_row)
+    buckets = fill_buckets(rows.rows, rows.domains)
+    weights = _weights_in_force(config.curriculum, get_curriculum_weights, buckets)
+    planner = BatchPlanner(
+        config.seed,
+        buckets.rows,
+        config.batch_size,
+        weights,
+        config.max_steps,
+        steps_per_batch=Fraction(config.num_iterations, config.gradient_accumulation_steps),
+        batches_per_chunk=config.gradient_accumulation_steps,
+    )
+    # Every step is asked now: a schedule that fails at step 700 fails before anything was spent.
+    shares = [domain_weights(weights(step, config.max_steps), rows.domains, step) for step in range(config.max_steps)]
+    fingerprints = {"data": rows.fingerprint, "schedule": _hash_of(shares)}
+    if checkpoint is not None:
+        _refuse_changed_inputs(checkpoint.parent, fingerprints)
+    held_out, held_out_rows, held_out_name = held_out_problems(config, rows)
+    return Preparation(
+        config=config,
+        model=model,
+        rows=rows,
+        buckets=buckets,
+        planner=planner,
+        weights=[_mean_over_domains(own) for own in shares],
+        weights_function=weights,
+        schedule_source=_source_of(get_curriculum_weights) if config.curriculum == "step" else config.curriculum,
+        held_out=held_out,
+        held_out_rows=held_out_rows,
+        held_out_name=held_out_name,
+        fingerprints=fingerprints,
+        checkpoint=checkpoint,
+        output_dir=output_dir,
+    )
+
+
+def _default_output_dir(config: TrainingConfig) -> Path:
+    return Path("outputs") / (config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S"))
+
+
+def _hash_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_changed_inputs(folder: Path, fingerprints: Mapping[str, Any]) -> None:
+    """The schedule is compared by the weights it gives at every step, so an edited comment is no change."""
+    saved = run_folder.read_resolved_config(folder).get("fingerprints", {})
+    what = {"data": "the training data", "schedule": "the curriculum schedule"}
+    for name, value in fingerprints.items():
+        if name in saved and saved[name] != value:
+            raise ConfigError(f"{what[name]} changed since {folder} was started: restore it, or start a new run")
+
+
+def _weights_in_force(curriculum: str, get_curriculum_weights: Weights, buckets: Buckets) -> Weights:
+    """The user's schedule, or for `uniform` the share of each bucket in each domain: every problem equally often."""
+    if curriculum == "step":
+        return get_curriculum_weights
+    shares = {
+        domain: {name: len(members) for name, members in filled.items()} for domain, filled in buckets.rows.items()
+    }
+    return lambda step, max_steps: shares
+
+
+def _mean_over_domains(shares: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    own = list(shares.values())
+    if all(other == own[0] for other in own):
+        return dict(own[0])  # as the user wrote them, without rounding
+    return {name: sum(other[name] for other in own) / len(own) for name in own[0]}
+
+
+def _source_of(function: Any) -> str:
+    """The text of a function, for the record."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return repr(function)
+
+
+def leave_out(prepared: Preparation, rows: set[int], why: str) -> Preparation:
+    """The same run with `rows` (indices) never drawn. Raises DataError where that leaves a domain without any."""
+    kept = {
+        domain: {name: [index for index in members if index not in rows] for name, members in filled.items()}
+        for domain, filled in prepared.buckets.rows.items()
+    }
+    for domain, filled in kept.items():
+        if not any(filled.values()):
+            raise DataError(f"no {domain} problem is left: {why}")
+    was = prepared.planner
+    planner = BatchPlanner(
+        was.seed,
+        kept,
+        was.batch_size,
+        prepared.weights_function,
+        was.max_steps,
+        steps_per_batch=was.steps_per_batch,
+        batches_per_chunk=was.batches_per_chunk,
+    )
+    return replace(prepared, planner=planner)

@@ -1,0 +1,321 @@
+"""The GRPO run from settings to trained model: `train(config, get_curriculum_weights) -> exit status`.
+
+What can go wrong cheaply goes wrong first (preparation.py): nothing heavy is imported before settings, data, batch quotas,
+output folder and model path are known to be good. Then: load, evaluate, train, evaluate again, write the table and the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo_project.configs.environment import read_environment
+from grpo_project.configs.reward import RewardConfig
+from grpo_project.configs.training import REPOSITORY, TrainingConfig
+from grpo_project.core import run_folder
+from grpo_project.core.run_folder import RunFolder
+from grpo_project.errors import ConfigError, DataError, ModelError
+from grpo_project.training.preparation import Preparation, Weights, leave_out, prepare
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # the shell's status for Ctrl-C
+SUCCESS = 0
+
+
+def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
+    """One whole run. Returns 0, or 130 after Ctrl-C. Raises a GrpoProjectError for what the user can put right."""
+    prepared = prepare(config, get_curriculum_weights)
+    say(f"Data: {describe_data(prepared)}")
+    if prepared.checkpoint is None:
+        folder = run_folder.create(prepared.output_dir)
+    else:
+        folder = run_folder.reopen(prepared.output_dir)
+    try:
+        return Run(prepared, folder).go()
+    except KeyboardInterrupt:
+        say_how_to_go_on(folder)
+        return INTERRUPTED
+
+
+def say(text: str) -> None:
+    """One line on the console, at once."""
+    print(text, flush=True)
+
+
+def say_how_to_go_on(folder: RunFolder) -> None:
+    """After an interruption: the command that continues, or the reason why there is none."""
+    found = run_folder.checkpoints(folder.path)
+    if found:
+        script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+        print(
+            f"\nInterrupted. Go on from step {found[-1][0]}: {script} --output_dir {shlex.quote(str(folder.path))} "
+            "--resume_from_checkpoint auto",
+            file=sys.stderr,
+        )
+    else:
+        print(f"\nInterrupted before the first checkpoint. What there is lies in {folder.path}", file=sys.stderr)
+
+
+def describe_data(prepared: Preparation) -> str:
+    """`2000 training problems (blocksworld 500: easy 205, ...); 800 held-out ones from data/test`."""
+    parts = []
+    for domain, statistics in prepared.buckets.statistics.items():
+        sizes = ", ".join(f"{name} {count}" for name, count in statistics.counts.items())
+        parts.append(f"{domain} {statistics.count}: {sizes}")
+    skipped = f", {len(prepared.rows.bad_rows)} bad rows skipped" if prepared.rows.bad_rows else ""
+    held_out = f"; {len(prepared.held_out_rows)} held-out ones from {prepared.held_out_name}" if prepared.held_out else ""
+    return f"{len(prepared.rows)} training problems ({'; '.join(parts)}{skipped}){held_out}"
+
+
+class Run:
+    """One run in its folder, from loading the model to saving it."""
+
+    def __init__(self, prepared: Preparation, folder: RunFolder) -> None:
+        self.prepared = prepared
+        self.config = prepared.config
+        self.folder = folder
+
+    def go(self) -> int:
+        """Everything after preparation, in order. Returns the exit status."""
+        began = time.monotonic()
+        environment = run_folder.describe_environment(REPOSITORY)
+        self._write_resolved_config(environment, {})
+        # Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log.
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+        if os.path.isdir(self.prepared.model):  # bars are for downloads
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+        from grpo_project.training.backend import load_policy, save_policy
+
+        config = self.config
+        policy = load_policy(
+            self.prepared.model,
+            training=True,
+            max_sequence_length=config.max_prompt_length + config.max_completion_length,
+            load_in_4bit=config.load_in_4bit,
+            lora_rank=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            use_gradient_checkpointing=config.use_gradient_checkpointing,
+            trust_remote_code=config.trust_remote_code,
+            seed=config.seed,
+            backend=config.backend,
+        )
+        weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
+        say(f"Backend: {policy.name}, because {policy.reason}")
+        say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
+        silence_libraries()  # not before: Unsloth must be the first to import transformers
+        prompts = self._fit_prompts(policy)
+
+        before = self._evaluate(policy, "before")
+        trainer, monitor, tracker = self._make_trainer(policy, prompts, environment)
+        say(f"Run folder: {self.folder.path}   W&B: {tracker.state}")
+        give_back = monitor.catch_interrupts()
+        try:
+            trainer.train(resume_from_checkpoint=str(self.prepared.checkpoint) if self.prepared.checkpoint else None)
+        finally:
+            give_back()
+            monitor.close()
+            if monitor.interrupted or sys.exc_info()[0] is not None:
+                tracker.close()
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        save_policy(policy, self.folder.model, self._history(trainer.state.global_step))
+        after = self._evaluate(policy, "after")
+        if before is not None and after is not None:
+            table = self._write_results(before, after, time.monotonic() - began)
+            say(table)
+            tracker.summary({"evaluation": {"before": rates(before), "after": rates(after)}})
+        tracker.close()
+        say(f"Trained model: {self.folder.model}")
+        return SUCCESS
+
+    # -- before training ----------------------------------------------------------------------------------------------
+
+    def _write_resolved_config(self, environment: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+        """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
+        described = {
+            "settings": self.config.as_dict(),
+            "sources": dict(self.config.sources),
+            "command_line": sys.argv,
+            "model": self.prepared.model,
+            "environment": environment,
+            "fingerprints": self.prepared.fingerprints,
+            "schedule_source": self.prepared.schedule_source,
+            "reward": vars(self._reward_config()),
+            "held_out": self.prepared.held_out_name,
+            "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
+            **extra,
+        }
+        if self.prepared.checkpoint is None:
+            self.folder.write_json(run_folder.RESOLVED_CONFIG, described)
+        else:
+            step = self.prepared.checkpoint.name.rpartition("-")[2]
+            self.folder.write_json(f"resumed_at_{step}.json", described)
+
+    def _reward_config(self) -> RewardConfig:
+        return RewardConfig(mode=self.config.reward)
+
+    def _make_trainer(
+        self, policy: Any, prompts: list[str], environment: Mapping[str, Any]
+    ) -> tuple[Any, Any, Any]:
+        """(trainer, monitor, tracker), ready to train."""
+        from datasets import Dataset
+
+        # After the backend: with Unsloth loaded these two are its rewritten ones.
+        from trl import GRPOConfig, GRPOTrainer
+
+        from grpo_project.callbacks.collector import CompletionCollector
+        from grpo_project.callbacks.metrics_file import MetricsFile
+        from grpo_project.callbacks.monitor import RunMonitor
+        from grpo_project.callbacks.progress import ProgressLine
+        from grpo_project.callbacks.timing import StepTimer
+        from grpo_project.callbacks.tracking import WandbTracker
+        from grpo_project.prompting import to_messages
+        from grpo_project.rewards import make_reward_function
+        from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
+        from grpo_project.training.sampler import CurriculumSampler
+
+        config, prepared = self.config, self.prepared
+        shape = batch_shape(config, policy.device)
+        say(
+            f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "
+            f"{shape.prompts_per_step // len(prepared.rows.domains)} prompts of each domain, in {shape.micro_batches} micro-batches"
+        )
+        timer = StepTimer()
+        collector = CompletionCollector(
+            {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
+        )
+        reward_function = make_reward_function(
+            prepared.rows, self._reward_config(), lambda scored: collector.observe(scored, config.num_generations)
+        )
+        sampler = CurriculumSampler.for_training(
+            prepared.planner,
+            num_generations=config.num_generations,
+            max_steps=config.max_steps,
+            gradient_accumulation_steps=shape.micro_batches,
+            steps_per_generation=shape.micro_batches,
+            num_iterations=config.num_iterations,
+            batches_per_chunk=shape.batches,
+        )
+        if prepared.checkpoint is not None:
+            step = int(prepared.checkpoint.name.rpartition("-")[2])
+            moved = run_folder.drop_metrics_after(self.folder, step)
+            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
+        tracker = WandbTracker(
+            self.folder.path,
+            config.wandb_project,
+            config.run_name,
+            read_environment().wandb_mode if config.use_wandb else "disabled",
+            {**config.as_dict(), "environment": dict(environment)},
+        )
+        progress = ProgressLine(config.max_steps)
+        monitor = RunMonitor(
+            collector,
+            timer,
+            progress,
+            [MetricsFile(self.folder.metrics), tracker],
+            weights_at=lambda step: prepared.weights[step],
+            max_steps=config.max_steps,
+            may_save=lambda step: step % config.num_iterations == 0,
+        )
+        trainer = make_trainer_class(GRPOTrainer)(
+            sampler=sampler,
+            timer=timer,
+            lean=policy.name == "transformers",
+            model=policy.model,
+            reward_funcs=reward_function,
+            args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(self.folder.path))),
+            train_dataset=Dataset.from_dict(
+                {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
+            ),
+            processing_class=policy.tokenizer,
+            callbacks=[monitor],
+        )
+        from transformers import PrinterCallback, ProgressCallback
+
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        return trainer, monitor, tracker
+
+    def _fit_prompts(self, policy: Any) -> list[str]:
+        """The user turn of every training row. Rows whose prompt is too long are left out of the batches, and counted.
+
+        Raises DataError where a domain has no other, ConfigError where prompt and completion exceed what the model can read.
+        """
+        from grpo_project.prompting import render_chat
+
+        limit = self.config.max_prompt_length
+        prompts = [row_prompt(row, policy.prompt_style) for row in self.prepared.rows.rows]
+        texts = [render_chat(policy.tokenizer, prompt) for prompt in prompts]
+        lengths = [len(ids) for ids in policy.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        too_long = {index for index, length in enumerate(lengths) if length > limit}
+        if too_long:
+            why = f"prompts are longer than --max_prompt_length {limit} (the longest has {max(lengths)} tokens)"
+            say(f"{len(too_long)} of {len(lengths)} problems are left out: {why}")
+            self.prepared = leave_out(self.prepared, too_long, why)
+        longest = max(length for index, length in enumerate(lengths) if index not in too_long)
+        room = getattr(policy.model.config, "max_position_embeddings", None)
+        if room is not None and longest + self.config.max_completion_length > room:
+            raise ConfigError(
+                f"the model reads {room} tokens, but the longest prompt has {longest} and --max_completion_length is "
+                f"{self.config.max_completion_length}: lower it to {room - longest}, or set --max_prompt_length"
+                if longest < room
+                else f"the model reads {room} tokens, but the longest prompt has {longest}: set --max_prompt_length"
+            )
+        return prompts
+
+    def _history(self, steps: int) -> dict[str, Any]:
+        """What the model's card says about this run."""
+        return {
+            "steps": steps,
+            "settings": self.config.as_dict(),
+            "fingerprints": dict(self.prepared.fingerprints),
+        }
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, policy: Any, when: str) -> Any:
+        """Greedy success on the held-out problems, also as evaluation_<when>.json; None without any."""
+        return None
+
+    def _write_results(self, before: Any, after: Any, seconds: float) -> str:
+        return ""
+
+
+def row_prompt(row: Any, style: str) -> str:
+    """The user turn of a row: its own text for `full`, the compact form of the same problem for `compact`."""
+    from grpo_project.domains import all_domains
+    from grpo_project.prompting import render_prompt
+
+    if style == "full":
+        return row.prompt
+    implied = all_domains()[row.scenario].implied_atoms(row.problem)
+    return render_prompt(row.scenario, row.domain_text, row.problem, style, implied)
+
+
+def rates(result: Any) -> dict[str, float]:
+    """{domain: success rate}."""
+    return {}
+
+
+def silence_libraries() -> None:
+    """Only warnings that say something about the run reach the console."""
+    import warnings
+
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    logging.getLogger("trl").setLevel(logging.ERROR)

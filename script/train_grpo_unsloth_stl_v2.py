@@ -1,0 +1,107 @@
+#!/usr/bin/env python
+"""Teach a language model to write PDDL plans by GRPO: verified rewards, balanced domains, a difficulty curriculum.
+
+    python script/train_grpo_unsloth_stl_v2.py --data_root data/four_domain
+
+trains the planner that ships with the repository, on any machine. With a CUDA device and --base_model of a real language
+model the same command trains that one, in 4 bit with Unsloth. GRPO_V2_README.md is the guide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Dict, NoReturn
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+if str(REPOSITORY) not in sys.path:
+    sys.path.insert(0, str(REPOSITORY))
+
+from grpo_project.configs.training import GROUPS, convert, flag_of, settings  # noqa: E402
+from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+
+
+def get_curriculum_weights(step: int, max_steps: int) -> Dict[str, float]:
+    """Edit me: the share of easy, medium and hard problems in the batch of `step` (from 0), used by --curriculum step.
+
+    Shares are 0 or more and are brought to a sum of 1. The answer must depend on nothing but the arguments: a run that is
+    killed and continued asks again.
+    """
+    step_ratio = step / max(max_steps, 1)
+    if step_ratio < 0.3:  # learn to plan at all
+        return {"easy": 0.7, "medium": 0.25, "hard": 0.05}
+    if step_ratio < 0.7:  # get better everywhere
+        return {"easy": 0.4, "medium": 0.4, "hard": 0.2}
+    return {"easy": 0.2, "medium": 0.4, "hard": 0.4}  # reach further
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line instead of a page of usage."""
+        raise ConfigError(f"{message} (--help explains every flag)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """One flag per setting of TrainingConfig, in its groups. A flag that is not given leaves no trace in the namespace."""
+    parser = _Parser(
+        prog=Path(__file__).name,
+        usage="%(prog)s [--flag value ...]",
+        description=__doc__.split("\n\n")[0],
+        epilog="A setting that is not given here is taken from the environment (GRPO_LEARNING_RATE=2e-5), then from the model's "
+        "own planner.json, then from the default shown. Batch, length and step defaults of the shipped planner are its own. "
+        "The curriculum's schedule is the function get_curriculum_weights at the top of this file: edit it.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for spec in settings():
+        about = spec.metadata
+        default = spec.default
+        text = about["help"].replace("%", "%%")
+        if about["kind"] == "bool":
+            groups[about["group"]].add_argument(
+                flag_of(spec.name), dest=spec.name, action="store_const", const=not default, help=text
+            )
+            continue
+        shown = f" [{default}]" if default is not None else ""
+        groups[about["group"]].add_argument(
+            flag_of(spec.name),
+            dest=spec.name,
+            metavar="{" + ",".join(about["choices"]) + "}" if about["choices"] else _METAVARS[about["kind"]],
+            nargs="+" if about["kind"] == "names" else None,
+            help=text + shown.replace("%", "%%"),
+        )
+    return parser
+
+
+_METAVARS = {"str": "TEXT", "int": "N", "float": "X", "names": "NAME"}
+
+
+def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
+    """{setting: value} of the flags that were given. Raises ConfigError for text that is no number, SystemExit for --help."""
+    given: dict[str, object] = {}
+    for name, value in vars(build_parser().parse_args(argv)).items():
+        text = " ".join(value) if isinstance(value, list) else value
+        given[name] = text if isinstance(text, bool) else convert(name, text, flag_of(name))
+    return given
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 interrupted."""
+    try:
+        given = parse_flags(argv)
+        from grpo_project.training.preparation import resolve_settings
+        from grpo_project.training.trainer import train
+
+        return train(resolve_settings(given), get_curriculum_weights)
+    except GrpoProjectError as error:
+        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

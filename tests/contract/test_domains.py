@@ -1,0 +1,321 @@
+"""One contract for every domain of the registry: what is generated is sound, solvable, and rewarded as it should be."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grpo_project.configs.reward import RewardConfig
+from grpo_project.domains import all_domains, get_domain
+from grpo_project.domains.base import DEAD_END, PlanningDomain
+from grpo_project.domains.instances import Instance, generate_instance, reference_plan
+from grpo_project.pddl import (
+    Domain,
+    Problem,
+    Task,
+    compile_task,
+    find_plan,
+    parse_domain,
+    parse_problem,
+    render_constraint,
+    render_domain,
+    render_problem,
+    validate,
+    validate_text,
+)
+from grpo_project.prompting import render_plan
+from grpo_project.rewards import score
+
+NAMES = sorted(all_domains())
+REAL_PROBLEMS = Path(__file__).resolve().parents[3] / "shared" / "val" / "problems"
+INSTANCES = 30  # by domain; every second one has constraints
+
+needs_real_problems = pytest.mark.skipif(not REAL_PROBLEMS.is_dir(), reason="the folder of published problems is not here")
+
+
+def instances(name: str, count: int = INSTANCES, size: str = "train") -> Iterator[tuple[PlanningDomain, Instance]]:
+    domain = get_domain(name)
+    for index in range(count):
+        yield domain, generate_instance(domain, 7, index, domain.sizes[size], float(index % 2))
+
+
+def reward(task: Task, text: str) -> float:
+    return score(validate_text(task, text), RewardConfig()).total
+
+
+def test_the_registry_holds_the_five_domains() -> None:
+    assert {"blocksworld", "delivery", "ferry", "grippers", "spanner"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_domain_text_survives_render_and_parse(name: str) -> None:
+    domain = get_domain(name).domain
+    assert parse_domain(render_domain(domain)) == domain
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_generated_problem_earns_the_highest_reward_by_its_reference_plan_and_by_nothing_less(name: str) -> None:
+    constrained = 0
+    for domain, instance in instances(name):
+        text = render_problem(instance.problem)
+        problem = parse_problem(text, domain.domain)
+        assert problem == instance.problem
+        task = compile_task(domain.domain, problem)
+        result = reference_plan(domain, instance, 50_000, random_ties=True)
+        assert result.steps and result.optimal, text
+        constrained += problem.constraints is not None
+
+        assert validate(task, result.steps).success, text
+        plan = render_plan(result.steps)
+        assert reward(task, plan) == 1.0
+        assert reward(task, "") == -1.0
+        assert reward(task, render_plan(result.steps[:-1])) < 0.0
+        assert reward(task, plan.replace(f" {result.steps[-1][1]}", " nobody")) < 0.0
+        assert reward(task, f"Here is the plan:\n{plan}") == -1.0
+    assert constrained == INSTANCES // 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_goal_holds_and_no_constraint_is_broken_at_the_start(name: str) -> None:
+    for _, instance in instances(name, 200):
+        task = compile_task(get_domain(name).domain, instance.problem)
+        assert not task.goal.holds(task.initial)
+        empty = validate(task, ())
+        assert empty.verdict_class == "goal_not_satisfied"
+        assert [m.text for m in task.monitors if m.step(0, task.initial, 0) == -1] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_name_states_the_parameters_and_reads_back(name: str) -> None:
+    for domain, instance in instances(name, 100):
+        read = domain.parameters_of(f"some/folder/{instance.file_name}")
+        assert read is not None
+        seed = read.pop("seed")
+        assert read == instance.parameters
+        assert domain.file_name(read, seed) == instance.file_name
+        assert domain.difficulty(read) == domain.difficulty({**read, "seed": seed}) > 0
+    assert get_domain(name).parameters_of("unrelated.pddl") is None
+    assert get_domain(name).parameters_of(instance.file_name + ".bak") is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parameters_are_those_of_the_problem(name: str) -> None:
+    families = {
+        "blocksworld": {"n": "b"},
+        "ferry": {"l": "l", "c": "c"},
+        "grippers": {"n": "robot", "r": "room", "o": "ball"},
+        "spanner": {"s": "spanner", "n": "nut", "l": "location"},
+        "delivery": {"p": "p"},
+    }
+    if name not in families:
+        pytest.skip("a domain that this test does not know")
+    for _, instance in instances(name, 50):
+        for parameter, family in families[name].items():
+            members = [o for o in instance.problem.objects if re.fullmatch(family + r"\d+", o)]
+            assert len(members) == instance.parameters[parameter]
+        if name == "delivery":
+            assert sum(kind == "cell" for kind in instance.problem.objects.values()) == instance.parameters["s"] ** 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_harder_problems_are_larger_than_every_training_problem_in_some_parameter(name: str) -> None:
+    sizes = get_domain(name).sizes
+    larger = [p for p in sizes["train"] if sizes["harder"][p][0] > sizes["train"][p][1]]
+    assert larger
+    for domain, instance in instances(name, 20, "harder"):
+        assert all(instance.parameters[p] > domain.sizes["train"][p][1] for p in larger)
+        hardest = max(sum(domain.difficulty(dict.fromkeys(sizes["train"], 0) | {p: high}) for p, (_, high) in part.items())
+                      for part in (sizes["train"],))
+        assert domain.difficulty(instance.parameters) > 0.8 * hardest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_value_of_the_training_sizes_occurs(name: str) -> None:
+    seen: Counter[tuple[str, int]] = Counter()
+    for _, instance in instances(name, 200):
+        seen.update(instance.parameters.items())
+    expected = {(p, v) for p, (low, high) in get_domain(name).sizes["train"].items() for v in range(low, high + 1)}
+    assert set(seen) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_heuristic_never_exceeds_the_true_cost_from_any_state_near_a_plan(name: str) -> None:
+    """Against search without it: from the start, and from states that random steps lead to (where goals may be undone)."""
+    domain = get_domain(name)
+    smallest = {p: (low, low + (p in ("o", "c", "p", "r"))) for p, (low, _) in domain.sizes["train"].items()}
+    checked, tight = 0, 0
+    for index in range(40):
+        problem = generate_instance(domain, 3, index, smallest, 0.0).problem
+        task = compile_task(domain.domain, problem)
+        rng = random.Random(index)
+        state = task.initial
+        for _ in range(rng.randrange(8)):
+            moves = [a for a in task.applicable_actions() if a.condition.holds(state)]
+            state = rng.choice(moves).apply(state)
+        if task.goal.holds(state):
+            bound = domain.heuristic(task)
+            assert bound is not None and bound(state) == 0
+            continue
+        start = compile_task(domain.domain, replace(problem, init=frozenset(task.atoms_of(state))))
+        bound = domain.heuristic(start)
+        assert bound is not None
+        truth = find_plan(start, 30_000, heuristic=lambda state: 0)
+        assert truth.optimal
+        if truth.steps is None:
+            continue
+        assert bound(start.initial) <= truth.cost, render_problem(problem)
+        checked += 1
+        tight += bound(start.initial) == truth.cost
+    assert checked >= 20
+    assert tight >= checked // 2  # a bound of 0 would be admissible too
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_the_heuristic_constrained_problems_still_get_plans_of_least_cost(name: str) -> None:
+    domain = get_domain(name)
+    for index in range(10):
+        low = {p: (low, min(low + 1, high)) for p, (low, high) in domain.sizes["train"].items()}
+        task = compile_task(domain.domain, generate_instance(domain, 5, index, low, 1.0).problem)
+        informed, blind = find_plan(task, 50_000, domain.heuristic(task)), find_plan(task, 50_000, lambda state: 0)
+        assert informed.optimal and blind.optimal
+        assert informed.cost == blind.cost
+        assert informed.expanded <= blind.expanded
+
+
+def test_a_dead_end_is_seen() -> None:
+    domain = get_domain("spanner")
+    problem = generate_instance(domain, 1, 0, {"s": (2, 2), "n": (2, 2), "l": (3, 3)}, 0.0).problem
+    past = frozenset(atom for atom in problem.init if atom != ("at", "bob", "shed")) | {("at", "bob", "gate")}
+    task = compile_task(domain.domain, replace(problem, init=past))
+    bound = domain.heuristic(task)
+    assert bound is not None and bound(task.initial) == DEAD_END
+    assert find_plan(task, 1000, bound).steps is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_implied_atoms_of_a_generated_problem_are_those_its_names_imply(name: str) -> None:
+    for domain, instance in instances(name, 50):
+        implied = domain.implied_atoms(instance.problem)
+        assert implied and implied <= instance.problem.init
+        # What convention implies does not depend on whether it holds.
+        if name != "blocksworld":  # there, what is clear follows from what stands on what
+            assert domain.implied_atoms(replace(instance.problem, init=frozenset())) == implied
+
+
+TEMPLATES = {
+    "blocksworld": {
+        "detour": r"\(sometime-before \(on (b\d) b\d\) \(on b\d \1\)\)",
+        "upwards": r"\(sometime-before \(on b\d (b\d)\) \(on \1 b\d\)\)",
+        "table": r"\(sometime-before .*\(on-table b\d\).*",
+    },
+    "ferry": {
+        "one": r"\(sometime-before \(at c\d l\d\) \(at-ferry l\d\)\)",
+        "several": r"\(and (\(sometime-before \(at c\d l\d\) \(at-ferry l\d\)\) ?){2,}\)",
+    },
+    "grippers": {
+        "hand": r"\(always \(forall \(\?b\) \(not \(carry robot\d \?b [lr]gripper\d\)\)\)\)",
+        "apart": r"\(always \(not \(and \(at-robby robot1 (room\d)\) \(at-robby robot2 \1\)\)\)\)",
+        "keep out": r"\(always \(not \(at-robby robot\d room\d\)\)\)",
+    },
+    "spanner": {
+        "order": r".*\(always \(imply \(not \(tightened nut1\)\) \(not \(tightened nut2\)\)\)\).*",
+        "reversed": r".*\(always \(imply \(not \(tightened nut2\)\) \(not \(tightened nut1\)\)\)\).*",
+        "apart": r".*\(always \(imply \(not \(tightened nut1\)\) \(not \(tightened nut3\)\)\)\).*",
+        "shed": r".*\(forall \(\?m - man\) \(at-most-once \(at \?m shed\)\)\)\)",
+    },
+    "delivery": {
+        "edge": r"\(always \(and \(not \(and \(last t1 (\S+)\) \(at t1 (\S+)\)\)\) \(not \(and \(last t1 \2\) \(at t1 \1\)\)\)\)\)",
+    },
+}
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_every_kind_of_constraint_occurs(name: str) -> None:
+    domain = get_domain(name)
+    counts: Counter[str] = Counter()
+    for index in range(200):
+        constraints = generate_instance(domain, 11, index, domain.sizes["train"], 1.0).problem.constraints
+        assert constraints is not None
+        text = render_constraint(constraints)
+        matched = [kind for kind, pattern in TEMPLATES[name].items() if re.fullmatch(pattern, text)]
+        counts.update(matched)
+        if name != "blocksworld":  # there, two goals without a block in common have no name here
+            assert matched, text
+    assert min(counts[kind] for kind in TEMPLATES[name]) >= 3, counts
+
+
+def test_grippers_constrain_balls_and_not_rooms() -> None:
+    """`object` is a type like any other there, so the quantifier ranges over the balls alone."""
+    domain = get_domain("grippers")
+    task = compile_task(domain.domain, generate_instance(domain, 1, 0, domain.sizes["train"], 1.0).problem)
+    assert task.objects_of("object") == tuple(o for o in task.problem.objects if o.startswith("ball"))
+
+
+def shape(domain: Domain) -> object:
+    """A domain up to the names of variables and the order of conjuncts and declarations."""
+
+    def atom(words: tuple[str, ...], places: dict[str, int]) -> tuple[object, ...]:
+        return (words[0], *(places.get(word, word) for word in words[1:]))
+
+    def condition(formula: object, places: dict[str, int]) -> object:
+        match type(formula).__name__:
+            case "Literal":
+                return atom(formula.atom, places)  # type: ignore[attr-defined]
+            case "Not":
+                return ("not", condition(formula.part, places))  # type: ignore[attr-defined]
+            case "And":
+                return frozenset(condition(part, places) for part in formula.parts)  # type: ignore[attr-defined]
+        raise AssertionError(f"unexpected {formula}")
+
+    actions = {}
+    for action in domain.actions.values():
+        places = {parameter.name: i for i, parameter in enumerate(action.parameters)}
+        whole = condition(action.precondition, places)
+        actions[action.name] = (
+            tuple(parameter.type for parameter in action.parameters),
+            whole if isinstance(whole, frozenset) else frozenset({whole}),
+            frozenset(atom(e.add, places) for e in action.effects if e.add),
+            frozenset(atom(e.delete, places) for e in action.effects if e.delete),
+        )
+    predicates = {name: tuple(variable.type for variable in variables) for name, variables in domain.predicates.items()}
+    return domain.name, set(domain.requirements), domain.types, domain.constants, predicates, actions
+
+
+@needs_real_problems
+@pytest.mark.parametrize("name", NAMES)
+def test_the_domain_is_the_published_one(name: str) -> None:
+    path = REAL_PROBLEMS / name / "domain.pddl"
+    if not path.exists():
+        pytest.skip("not a published domain")
+    published = path.read_text(encoding="utf-8")
+    assert shape(get_domain(name).domain) == shape(parse_domain(published, str(path)))
+    assert get_domain(name).domain_pddl.strip() != published.strip()
+
+
+@needs_real_problems
+def test_every_published_problem_has_a_name_that_fits_a_plan_and_names_we_use() -> None:
+    def families(problem: Problem) -> set[tuple[str, str]]:
+        return {(re.sub(r"\d+", "#", name), kind) for name, kind in problem.objects.items()}
+
+    seen = 0
+    for domain in all_domains().values():
+        largest = generate_instance(domain, 1, 0, {p: (high, high) for p, (_, high) in domain.sizes["harder"].items()}, 0.0)
+        for path in sorted((REAL_PROBLEMS / domain.name).glob("*-*.pddl")) + sorted((REAL_PROBLEMS / domain.name).glob("bw_*.pddl")):
+            problem = parse_problem(path.read_text(encoding="utf-8"), domain.domain, str(path))
+            assert domain.parameters_of(path.name) is not None, path
+            assert families(problem) <= families(largest.problem), path
+            task = compile_task(domain.domain, problem)
+            bound = domain.heuristic(task)
+            assert bound is not None
+            result = find_plan(task, 100_000, bound)
+            assert result.steps and result.optimal, path
+            assert validate(task, result.steps).success
+            assert domain.implied_atoms(problem) <= problem.init, path
+            seen += 1
+    assert seen >= 20

@@ -1,0 +1,5 @@
+(define (domain lamps)
+  (:requirements :typing :negative-preconditions :constraints)
+  (:types lamp)
+  (:predicates (lit ?l - lamp))
+  (:action switch-on :parameters (?l - lamp) :precondition (not (lit ?l)) :effect (lit ?l)))

@@ -1,0 +1,6 @@
+(define (problem two-lamps)
+  (:domain lamps)
+  (:objects a b - lamp)
+  (:init)
+  (:goal (and (lit a) (lit b)))
+  (:constraints (sometime-before (lit b) (lit a))))

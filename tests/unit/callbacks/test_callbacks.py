@@ -1,0 +1,227 @@
+"""Counts, timings, console lines, metrics.jsonl, and a tracker that may fail."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from grpo_project.callbacks.collector import CompletionCollector
+from grpo_project.callbacks.metrics_file import MetricsFile
+from grpo_project.callbacks.progress import CurriculumLines, ProgressLine, format_duration, progress_text
+from grpo_project.callbacks.timing import StepTimer
+from grpo_project.callbacks.tracking import MOST_FAILURES, STEP_AXIS, WandbTracker, flatten
+
+
+def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied") -> Any:
+    success = 1.0 if reward == 1.0 else 0.0
+    return SimpleNamespace(
+        row_index=row,
+        parts=SimpleNamespace(total=reward, success=success),
+        verdict=SimpleNamespace(verdict_class="success_plans" if success else verdict),
+    )
+
+
+def test_success_is_counted_by_domain_and_by_difficulty() -> None:
+    collector = CompletionCollector({0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"})
+    collector.observe([_scored(0, 1.0), _scored(0, -1.0), _scored(1, -0.5), _scored(1, -0.5)], num_generations=2)
+    collector.observe([_scored(0, 1.0), _scored(0, 1.0)], num_generations=2)
+    record = collector.flush()
+    assert record["completions"] == 6
+    assert record["successes"] == 3
+    assert record["success_rate_by_domain"] == {"ferry": 0.75, "spanner": 0.0}
+    assert record["success_rate_by_difficulty"] == {"easy": 0.75, "hard": 0.0}
+    assert record["completions_by_domain"] == {"ferry": 4, "spanner": 2}
+    assert record["reward_by_domain"] == {"ferry": 0.5, "spanner": -0.5}
+    assert record["bucket_shares"] == {"easy": 2 / 3, "medium": 0.0, "hard": 1 / 3}
+    assert record["mixed_groups"] == pytest.approx(1 / 3)
+    assert record["verdict_shares"] == {"goal_not_satisfied": 0.5, "success_plans": 0.5}
+    assert collector.flush() == {}
+
+
+def test_completions_that_form_no_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 completions do not form groups of 2"):
+        CompletionCollector({0: "ferry"}, {0: "easy"}).observe([_scored(0, 1.0)] * 3, num_generations=2)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_inner_sections_time_is_not_counted_twice() -> None:
+    clock = _Clock()
+    timer = StepTimer(clock)
+    timer.begin_step()
+    for _ in range(2):
+        with timer.section("generation"):
+            clock.now += 3
+            with timer.section("reward"):
+                clock.now += 1
+        clock.now += 2
+        assert timer.end_step() == 6
+    assert timer.flush() == {"generation": 3, "reward": 1, "total": 6, "other": 2}
+    assert timer.flush() == {}
+
+
+def test_a_section_that_fails_is_still_closed() -> None:
+    clock = _Clock()
+    timer = StepTimer(clock)
+    timer.begin_step()
+    with pytest.raises(RuntimeError), timer.section("reward"):
+        clock.now += 1
+        raise RuntimeError
+    with timer.section("backward"):
+        clock.now += 1
+    timer.end_step()
+    assert timer.flush() == {"reward": 1, "backward": 1, "total": 2, "other": 0}
+
+
+def test_the_curriculum_line_is_the_guides_and_comes_at_every_change() -> None:
+    def weights(step: int) -> dict[str, float]:
+        if step < 300:
+            return {"easy": 0.7, "medium": 0.25, "hard": 0.05}
+        return {"easy": 0.4, "medium": 0.4, "hard": 0.2} if step < 700 else {"easy": 0.2, "medium": 0.4, "hard": 0.4}
+
+    lines = CurriculumLines(1000)
+    told = [line for step in range(1000) if (line := lines.line(step, weights(step)))]
+    assert told[0] == "Step 0/1000: curriculum weights = {'easy': 0.7, 'medium': 0.25, 'hard': 0.05}"
+    assert told[1].startswith("Step 100/1000: ")
+    assert "Step 300/1000: curriculum weights = {'easy': 0.4, 'medium': 0.4, 'hard': 0.2}" in told
+    assert "Step 700/1000: curriculum weights = {'easy': 0.2, 'medium': 0.4, 'hard': 0.4}" in told
+    assert len(told) == 10
+    odd = CurriculumLines(1000)
+    assert odd.line(0, {"easy": 1.0}) and not odd.line(7, {"easy": 1.0}) and odd.line(8, {"easy": 0.5})
+
+
+def test_durations_read_well() -> None:
+    assert [format_duration(seconds) for seconds in (0, 59.4, 61, 3599, 7800)] == ["0s", "59s", "1m 01s", "59m 59s", "2h 10m"]
+
+
+FIGURES = {
+    "reward": 0.25,
+    "success_rate": 0.5,
+    "success_rate_by_domain": {"ferry": 0.25, "spanner": 0.75},
+    "curriculum_weights": {"easy": 0.7, "hard": 0.3},
+}
+
+
+def test_the_progress_text_names_reward_success_weights_and_time_left() -> None:
+    text = progress_text(3, 60, FIGURES, 185)
+    assert text == "step 3/60  reward +0.250  success 50% (ferry 25% spanner 75%)  easy 70%/hard 30%  3m 05s left"
+    assert progress_text(0, 60, {}, None) == "step 0/60"
+
+
+def test_a_log_file_gets_plain_lines_at_log_time_only() -> None:
+    stream, clock = io.StringIO(), _Clock()
+    line = ProgressLine(10, stream, clock)
+    line.start()
+    for step in (1, 2):
+        clock.now += 5
+        line.step(step, FIGURES)
+    assert stream.getvalue() == ""
+    line.record({"step": 2, **FIGURES})
+    line.say("a line")
+    line.close()
+    assert stream.getvalue().splitlines() == [progress_text(2, 10, FIGURES, 40), "a line"]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+    stream = _Terminal()
+    line = ProgressLine(10, stream, _Clock())
+    line.start()
+    line.step(1, FIGURES)
+    line.step(2, {})
+    line.record({"step": 2, **FIGURES})
+    line.close()
+    shown = stream.getvalue()
+    assert shown.count("\n") == 1 and shown.endswith("\n")
+    parts = shown.rstrip("\n").split("\r")
+    assert parts[1].startswith("[##..................] step 1/10  reward +0.250")
+    assert len(parts[2]) == len(parts[1])  # what was longer is overwritten
+
+
+def test_metrics_are_one_json_object_per_line_without_nan(tmp_path: Path) -> None:
+    sink = MetricsFile(tmp_path / "metrics.jsonl")
+    sink.record({"step": 1, "kl": math.nan, "by": {"a": math.inf, "b": [1.0, math.nan]}})
+    sink.record({"step": 2})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1, "kl": None, "by": {"a": None, "b": [1.0, None]}}, {"step": 2}]
+
+
+class _FakeWandb:
+    """Stands in for the wandb module: `fail` makes every call raise."""
+
+    def __init__(self, fail: str = "") -> None:
+        self.fail = fail
+        self.logged: list[dict[str, Any]] = []
+        self.finished = False
+        self.url = "https://wandb"
+        self.summary: dict[str, Any] = {}
+
+    def Settings(self, **values: Any) -> dict[str, Any]:  # noqa: N802 - the module's own name
+        return values
+
+    def init(self, **values: Any) -> _FakeWandb:
+        if self.fail == "init":
+            raise OSError("no network")
+        return self
+
+    def define_metric(self, *names: Any, **values: Any) -> None:
+        pass
+
+    def log(self, values: dict[str, Any]) -> None:
+        if self.fail == "log":
+            raise OSError("gone")
+        self.logged.append(values)
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_the_tracker_sends_numbers_on_our_own_step_axis(tmp_path: Path) -> None:
+    fake = _FakeWandb()
+    tracker = WandbTracker(tmp_path, "p", "r", "online", {}, wandb=fake)
+    tracker.record({"step": 7, "reward": 0.5, "success_rate_by_domain": {"ferry": 0.25}, "note": "text"})
+    tracker.summary({"after": {"ferry": 0.5}})
+    tracker.close()
+    assert fake.logged == [{"step": 7, "reward": 0.5, "success_rate_by_domain/ferry": 0.25, STEP_AXIS: 7}]
+    assert fake.summary == {"after/ferry": 0.5}
+    assert fake.finished
+
+
+@pytest.mark.parametrize("fail", ["init", "log"])
+def test_a_tracker_that_fails_stops_nothing(tmp_path: Path, fail: str) -> None:
+    fake = _FakeWandb(fail)
+    tracker = WandbTracker(tmp_path, "p", None, "online", {}, wandb=fake)
+    for step in range(MOST_FAILURES + 3):
+        tracker.record({"step": step})
+    tracker.summary({"a": 1})
+    tracker.close()
+    assert fake.logged == []
+    if fail == "init":
+        assert tracker.state.startswith("did not start")
+
+
+def test_a_disabled_tracker_loads_nothing(tmp_path: Path) -> None:
+    tracker = WandbTracker(tmp_path, "p", None, "disabled", {}, wandb=_FakeWandb("init"))
+    tracker.record({"step": 1})
+    tracker.close()
+    assert tracker.state == "off"
+
+
+def test_nested_names_are_joined() -> None:
+    assert dict(flatten({"a": {"b": {"c": 1}}, "d": 2})) == {"a/b/c": 1, "d": 2}

@@ -1,0 +1,180 @@
+"""Settings: ranges, precedence, sources, and messages that name the flag."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpo_project.configs.environment import EnvironmentConfig, read_environment
+from grpo_project.configs.training import (
+    BUILT_IN,
+    MODEL_MAY_SET,
+    TrainingConfig,
+    convert,
+    flag_of,
+    locate_model,
+    model_defaults,
+    read_model_card,
+    resolve,
+    settings,
+)
+from grpo_project.errors import ConfigError, ModelError
+
+
+def test_the_built_in_defaults_are_the_guides() -> None:
+    config = TrainingConfig()
+    assert (config.learning_rate, config.beta, config.batch_size) == (1e-5, 0.02, 8)
+    assert (config.max_steps, config.save_steps) == (1000, 100)
+    assert config.load_in_4bit and config.use_wandb and not config.trust_remote_code
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch_size", 0, "--batch_size must be at least 1, got 0"),
+        ("num_generations", 1, "--num_generations must be at least 2"),
+        ("learning_rate", 0.0, "--learning_rate must lie above 0"),
+        ("learning_rate", float("nan"), "--learning_rate must lie above 0"),
+        ("beta", -0.1, "--beta must be 0 or more, got -0.1"),
+        ("beta", float("inf"), "--beta must be 0 or more"),
+        ("temperature", 0.0, "--temperature must lie above 0"),
+        ("adam_beta2", 1.0, r"--adam_beta2 must lie in \[0, 1\)"),
+        ("epsilon", 0.0, "--epsilon must lie between 0 and 1"),
+        ("eval_samples", -1, "--eval_samples must be 0 or more"),
+        ("lora_rank", -1, "--lora_rank must be 0 or more"),
+        ("seed", 2**32, "--seed must be below"),
+        ("reward", "shiny", "--reward must be one of dense, sparse; got 'shiny'"),
+        ("curriculum", "stages", "--curriculum must be one of step, uniform"),
+        ("micro_batch_size", 3, "--micro_batch_size 3 does not divide --batch_size 8: use 1, 2, 4, 8"),
+        ("scale_rewards", "group", "dr_grpo is defined without reward scaling"),
+        ("domains", (), "--domains must name at least one domain"),
+        ("domains", ("ferry", "ferry"), "--domains names a domain twice"),
+        ("base_model", " ", "--base_model must name a model"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_the_name_of_its_flag(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingConfig(**{name: value})
+
+
+def test_a_checkpoint_may_not_fall_between_two_uses_of_the_same_completions() -> None:
+    with pytest.raises(ConfigError, match="--save_steps 5 must be a multiple of --num_iterations 2"):
+        TrainingConfig(num_iterations=2, save_steps=5)
+    assert TrainingConfig(num_iterations=2, save_steps=6).save_steps == 6
+
+
+def test_the_first_layer_that_names_a_setting_wins_and_is_recorded() -> None:
+    config = resolve(
+        [
+            ("command line", {"max_steps": 5}),
+            ("environment", {"max_steps": 6, "beta": 0.5}),
+            ("planner.json", {"max_steps": 7, "beta": 0.6, "temperature": 1}),
+        ]
+    )
+    assert (config.max_steps, config.beta, config.temperature, config.batch_size) == (5, 0.5, 1.0, 8)
+    assert config.sources["max_steps"] == "command line"
+    assert config.sources["beta"] == "environment"
+    assert config.sources["temperature"] == "planner.json"
+    assert config.sources["batch_size"] == BUILT_IN
+    assert set(config.sources) == {spec.name for spec in settings()}
+
+
+def test_a_wrong_name_or_kind_in_a_layer_is_refused() -> None:
+    with pytest.raises(ConfigError, match="planner.json: there is no setting 'learnig_rate'; did you mean 'learning_rate'"):
+        resolve([("planner.json", {"learnig_rate": 1e-4})])
+    with pytest.raises(ConfigError, match="planner.json: max_steps must be of kind int, got '5'"):
+        resolve([("planner.json", {"max_steps": "5"})])
+    with pytest.raises(ConfigError, match="planner.json: max_steps must be of kind int, got True"):
+        resolve([("planner.json", {"max_steps": True})])
+    with pytest.raises(ConfigError, match="planner.json: max_steps must have a value"):
+        resolve([("planner.json", {"max_steps": None})])
+
+
+def test_the_settings_survive_json() -> None:
+    config = TrainingConfig(domains=("ferry", "spanner"), test_data="x")
+    again = resolve([("saved", json.loads(json.dumps(config.as_dict())))])
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_steps", "12", 12),
+        ("learning_rate", "2e-5", 2e-5),
+        ("domains", "ferry, spanner", ("ferry", "spanner")),
+        ("use_wandb", "False", False),
+        ("base_model", "a/b", "a/b"),
+    ],
+)
+def test_text_becomes_a_value_of_the_settings_kind(name: str, text: str, value: Any) -> None:
+    assert convert(name, text, "here") == value
+
+
+def test_text_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match="here must be a whole number, got '1.5'"):
+        convert("max_steps", "1.5", "here")
+    with pytest.raises(ConfigError, match="here must be true or false, got 'maybe'"):
+        convert("use_wandb", "maybe", "here")
+
+
+def test_the_environment_names_settings(tmp_path: Path) -> None:
+    found = read_environment({"GRPO_LEARNING_RATE": "2e-5", "GRPO_USE_WANDB": "no", "GRPO_NOPE": "1", "WANDB_PROJECT": "p"})
+    assert dict(found.values) == {"learning_rate": 2e-5, "use_wandb": False, "wandb_project": "p"}
+    assert found.unknown == ("GRPO_NOPE",)
+    with pytest.raises(ConfigError, match="environment variable GRPO_MAX_STEPS must be a whole number, got 'x'"):
+        read_environment({"GRPO_MAX_STEPS": "x"})
+
+
+def test_wandb_is_offline_unless_somebody_is_logged_in(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    assert read_environment(home).wandb_mode == "offline"
+    assert read_environment({**home, "WANDB_API_KEY": "k"}).wandb_mode == "online"
+    assert read_environment({**home, "WANDB_MODE": "online"}).wandb_mode == "offline"
+    assert read_environment({**home, "WANDB_API_KEY": "k", "WANDB_MODE": "offline"}).wandb_mode == "offline"
+    assert read_environment({**home, "WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}).wandb_mode == "disabled"
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    assert read_environment(home).wandb_mode == "online"
+    assert read_environment({**home, "WANDB_BASE_URL": "https://elsewhere"}).wandb_mode == "offline"
+    with pytest.raises(ConfigError, match="WANDB_MODE must be one of"):
+        read_environment({"WANDB_MODE": "sideways"})
+    with pytest.raises(ConfigError, match="wandb mode must be"):
+        EnvironmentConfig(wandb_mode="maybe")
+
+
+def test_a_model_is_a_folder_or_a_hub_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert locate_model(str(tmp_path)) == str(tmp_path.resolve())
+    assert locate_model("unsloth/Qwen2.5-7B-Instruct-bnb-4bit") == "unsloth/Qwen2.5-7B-Instruct-bnb-4bit"
+    assert locate_model("gpt2") == "gpt2"
+    for wrong in ("data/models/no-such", "/no/such", "./no-such", "a/b/c", "a//b"):
+        with pytest.raises(ModelError, match="no such folder"):
+            locate_model(wrong)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="has no config.json"):
+        locate_model(str(tmp_path / "empty"))
+    with pytest.raises(ModelError, match="is a file"):
+        locate_model(str(tmp_path / "config.json"))
+
+
+def test_a_model_card_may_set_how_to_train_and_nothing_else(tmp_path: Path) -> None:
+    card = tmp_path / "planner.json"
+    assert read_model_card(str(tmp_path)) == {}
+    card.write_text('{"grpo_defaults": {"batch_size": 24}}')
+    assert model_defaults(read_model_card(str(tmp_path)), str(tmp_path)) == {"batch_size": 24}
+    card.write_text('{"grpo_defaults": {"output_dir": "/"}}')
+    with pytest.raises(ModelError, match="grpo_defaults may not hold 'output_dir'"):
+        model_defaults(read_model_card(str(tmp_path)), str(tmp_path))
+    card.write_text("{broken")
+    with pytest.raises(ModelError, match="planner.json cannot be read"):
+        read_model_card(str(tmp_path))
+    assert MODEL_MAY_SET < {spec.name for spec in settings()}
+
+
+def test_every_setting_has_a_flag_and_a_help_text() -> None:
+    names = [spec.name for spec in settings()]
+    assert len(names) > 30
+    assert len({flag_of(name) for name in names}) == len(names)
+    assert [spec.name for spec in settings() if len(spec.metadata["help"]) < 10] == []

@@ -1,0 +1,117 @@
+"""Text to values: what is read, and how what is wrong is named."""
+
+import pytest
+
+from grpo_project.errors import PddlSemanticError, PddlSyntaxError, UnsupportedFeature
+from grpo_project.pddl import parse_domain, parse_problem, render_domain, render_problem
+from grpo_project.pddl.model import ConstraintAnd, ConstraintForall, Exists, Forall, Imply, Not, Or, TrajectoryConstraint
+
+RICH_DOMAIN = """
+(define (domain rich) ; every construct once
+  (:requirements :adl :constraints :action-costs)
+  (:types vehicle place - object truck - vehicle)
+  (:constants home - place)
+  (:predicates (at ?v - vehicle ?p - place) (road ?a ?b - place) (dirty ?v - vehicle) (seen ?p - place))
+  (:functions (total-cost) - number (length ?a ?b - place) - number)
+  (:constraints (forall (?v - vehicle) (at-most-once (at ?v home))))
+  (:action DRIVE
+    :parameters (?t - truck ?a ?b - place)
+    :precondition (and (at ?t ?a) (not (= ?a ?b)) (or (road ?a ?b) (road ?b ?a)) (imply (dirty ?t) (not (= ?b home)))
+                       (forall (?v - vehicle) (or (= ?v ?t) (not (at ?v ?b)))))
+    :effect (and (not (at ?t ?a)) (at ?t ?b) (when (not (seen ?b)) (dirty ?t)) (forall (?p - place) (when (= ?p ?b) (seen ?p)))
+                 (increase (total-cost) (length ?a ?b))))
+  (:action wash :parameters (?t - truck) :precondition (exists (?p - place) (at ?t ?p))
+    :effect (and (not (dirty ?t)) (increase (total-cost) 2))))
+"""
+RICH_PROBLEM = """
+(define (problem p) (:domain rich)
+  (:objects t1 t2 - truck a b - place)
+  (:init (at t1 a) (at t2 b) (road a home) (road home b) (= (length a home) 3) (= (length home b) 4.5) (= (total-cost) 0))
+  (:goal (and (at t1 home) (not (dirty t1))))
+  (:constraints (and (always (not (and (at t1 b) (at t2 b)))) (within 4 (at t1 home)) (hold-during 1 2 (dirty t1))
+                     (always-within 3 (dirty t1) (at t1 home)) (at end (at t1 home)) (sometime-after (seen home) (seen home))))
+  (:metric minimize (total-cost)))
+"""
+SMALL_DOMAIN = "(define (domain d) (:predicates (p ?x)) (:action a :parameters (?x) :precondition (p ?x) :effect (not (p ?x))))"
+
+
+def test_every_construct_is_read():
+    domain = parse_domain(RICH_DOMAIN)
+    drive = domain.actions["drive"]
+    kinds = {type(part) for part in drive.precondition.parts}
+    assert {Not, Or, Imply, Forall} <= kinds
+    assert isinstance(domain.actions["wash"].precondition, Exists)
+    assert [effect.when is None for effect in drive.effects] == [True, True, False, False, True]
+    assert isinstance(domain.constraints, ConstraintForall)
+    problem = parse_problem(RICH_PROBLEM, domain)
+    assert isinstance(problem.constraints, ConstraintAnd)
+    assert problem.constraints.parts[1] == TrajectoryConstraint("within", problem.constraints.parts[1].formulas, (4.0,))
+    assert problem.values[("length", "home", "b")] == 4.5
+
+
+def test_render_and_parse_are_inverse():
+    domain = parse_domain(RICH_DOMAIN)
+    problem = parse_problem(RICH_PROBLEM, domain)
+    assert parse_domain(render_domain(domain)) == domain
+    assert parse_problem(render_problem(problem), domain) == problem
+    assert render_problem(parse_problem(render_problem(problem), domain)) == render_problem(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("", PddlSyntaxError, "no definition"),
+        ("(define (domain d)", PddlSyntaxError, "never closed"),
+        ("hello", PddlSyntaxError, "found 'hello'"),
+        ("(define (domain d)) (more)", PddlSyntaxError, "after the end"),
+        ("(define (domain d) (:action a :parameters (x)))", PddlSyntaxError, "variable like ?x"),
+        ("(define (domain d) (:action a :effect (q)))", PddlSemanticError, "predicate 'q' is not declared"),
+        ("(define (domain d) (:types a - b))", PddlSemanticError, "parent 'b'"),
+        ("(define (domain d) (:types a - b b - a))", PddlSemanticError, "its own ancestor"),
+        ("(define (domain d) (:durative-action a))", UnsupportedFeature, ":durative-action is not supported"),
+        ("(define (domain d) (:requirements :preferences))", UnsupportedFeature, ":preferences"),
+        ("(define (domain d) (:nonsense))", PddlSyntaxError, "unknown section"),
+        ("(" * 200, PddlSyntaxError, "nest deeper"),
+    ],
+)
+def test_faults_are_named(text, kind, words):
+    with pytest.raises(kind, match=".*") as caught:
+        parse_domain(text, "some.pddl")
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("some.pddl")
+
+
+def test_a_fault_knows_line_and_column_and_shows_the_line():
+    with pytest.raises(PddlSemanticError) as caught:
+        parse_domain("(define (domain d)\n  (:predicates (p ?x))\n  (:action a :parameters (?x) :effect (r ?x)))", "d.pddl")
+    assert (caught.value.line, caught.value.column) == (3, 39)
+    assert "(:action a" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(define (problem p) (:domain other) (:init) (:goal (p a)))", "domain 'other'"),
+        ("(define (problem p) (:domain d) (:goal (p a)))", "no :init"),
+        ("(define (problem p) (:domain d) (:objects a) (:init (p b)) (:goal (p a)))", "object 'b' is not declared"),
+        ("(define (problem p) (:domain d) (:objects a) (:init (p a a)) (:goal (p a)))", "takes 1 arguments, found 2"),
+        ("(define (problem p) (:domain d) (:objects a) (:init) (:goal (p a)) (:constraints (never (p a))))", "'never' is no"),
+        ("(define (problem p) (:domain d) (:objects a a) (:init) (:goal (p a)))", "declared twice"),
+    ],
+)
+def test_problem_faults_are_named(text, words):
+    from grpo_project.errors import PddlError
+
+    with pytest.raises(PddlError) as caught:
+        parse_problem(text, parse_domain(SMALL_DOMAIN))
+    assert words in str(caught.value)
+
+
+def test_surplus_closing_brackets_at_the_end_are_let_through():
+    assert parse_domain(SMALL_DOMAIN + "\n)\n") == parse_domain(SMALL_DOMAIN)
+
+
+def test_a_type_without_parent_is_no_subtype_of_a_declared_object():
+    domain = parse_domain("(define (domain d) (:types room object) (:predicates (p ?x - object)))")
+    assert not domain.is_subtype("room", "object")
+    assert parse_domain("(define (domain d) (:types room))").is_subtype("room", "object")

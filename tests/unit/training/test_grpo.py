@@ -1,0 +1,207 @@
+"""The cut of a step, GRPOConfig without defaults, and the same gradient from less work."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from grpo_project.callbacks.timing import StepTimer  # noqa: E402
+from grpo_project.configs.training import TrainingConfig  # noqa: E402
+from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, regroup, trim_padding  # noqa: E402
+
+
+def test_a_batch_counts_prompts_and_a_step_is_generated_at_once() -> None:
+    config = TrainingConfig(batch_size=24, num_generations=8, gradient_accumulation_steps=2)
+    shape = batch_shape(config, "cpu")
+    assert (shape.micro_batch_size, shape.micro_batches, shape.prompts_per_step) == (6, 8, 48)
+    arguments = grpo_arguments(config, shape, "cpu", "transformers", "out")
+    completions = arguments["per_device_train_batch_size"] * arguments["gradient_accumulation_steps"]
+    assert completions == 48 * 8
+    assert arguments["steps_per_generation"] == arguments["gradient_accumulation_steps"]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "generations", "device", "micro"),
+    [(8, 8, "cuda", 1), (24, 8, "cpu", 6), (10, 8, "cpu", 5), (7, 16, "cpu", 1), (4, 2, "cpu", 4), (8, 64, "cpu", 1), (8, 4, "cuda", 2)],
+)
+def test_a_micro_batch_that_was_not_given_divides_the_batch(batch_size: int, generations: int, device: str, micro: int) -> None:
+    assert batch_shape(TrainingConfig(batch_size=batch_size, num_generations=generations), device).micro_batch_size == micro
+
+
+def test_a_micro_batch_that_was_given_is_kept() -> None:
+    assert batch_shape(TrainingConfig(batch_size=12, micro_batch_size=3), "cpu").micro_batches == 4
+
+
+def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Path) -> None:
+    from trl import GRPOConfig
+
+    config = TrainingConfig()
+    arguments = grpo_arguments(config, batch_shape(config, "cpu"), "cpu", "transformers", str(tmp_path))
+    assert arguments["shuffle_dataset"] is False
+    assert arguments["mask_truncated_completions"] is False
+    assert arguments["epsilon_high"] == arguments["epsilon"]
+    assert arguments["bf16"] is False and arguments["use_cpu"] is True
+    made = GRPOConfig(**arguments)
+    assert {name: getattr(made, name) for name in ("loss_type", "scale_rewards", "beta", "num_iterations")} == {
+        "loss_type": "dr_grpo",
+        "scale_rewards": "none",
+        "beta": 0.02,
+        "num_iterations": 1,
+    }
+    # TRL's own fields that choose a loss, a sampling rule or a batch must all be named; a new release may add some.
+    ours = {field.name for field in dataclasses.fields(GRPOConfig)} - {
+        field.name for field in dataclasses.fields(GRPOConfig.__mro__[2])
+    }
+    silent = ("vllm", "sapo", "vespo", "log_", "chat_template", "transformers_", "use_transformers", "entropy_coef_", "ref_model_")
+    other = {
+        "model_init_kwargs",
+        "trust_remote_code",
+        "router_aux_loss_coef",
+        "num_generations_eval",
+        "ds3_gather_for_generation",
+        "pad_to_multiple_of",
+        "generation_batch_size",
+        "entropy_target",
+        "max_tool_calling_iterations",
+        "num_completions_to_print",
+    }
+    assert len(ours) > 40
+    assert {name for name in ours - set(arguments) - other if not name.startswith(silent)} == set()
+
+
+def _trainer(model: Any, tokenizer: Any, folder: Path, reward: Any, lean: bool = True, **settings: Any) -> Any:
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    values: dict[str, Any] = {"batch_size": 4, "num_generations": 4, "max_steps": 2, "max_completion_length": 12}
+    config = TrainingConfig(**{**values, **settings})
+    shape = batch_shape(config, "cpu")
+    rows = [[{"role": "user", "content": f"w{index} w{index + 1}"}] for index in range(8)]
+    order = [row for _ in range(config.max_steps) for _ in range(shape.micro_batches) for row in range(4) for _ in range(4)]
+    return make_trainer_class(GRPOTrainer)(
+        sampler=order,
+        timer=StepTimer(),
+        lean=lean,
+        model=model,
+        reward_funcs=reward,
+        args=GRPOConfig(**grpo_arguments(config, shape, "cpu", "transformers", str(folder))),
+        train_dataset=Dataset.from_dict({"prompt": rows, "row_index": list(range(8))}),
+        processing_class=tokenizer,
+    )
+
+
+def _micro_batches(rows: int, parts: int, beta: float) -> list[dict[str, Any]]:
+    """Random completions; the first half of the rows has no advantage."""
+    generator = torch.Generator().manual_seed(1)
+    prompt, completion = 6, 10
+    prompt_lengths = torch.randint(2, prompt, (rows,), generator=generator)
+    lengths = torch.randint(1, completion - 1, (rows,), generator=generator)
+    batch = {
+        "prompt_ids": torch.randint(5, 40, (rows, prompt), generator=generator),
+        "prompt_mask": (torch.arange(prompt) >= prompt - prompt_lengths[:, None]).long(),
+        "completion_ids": torch.randint(5, 40, (rows, completion), generator=generator),
+        "completion_mask": (torch.arange(completion) < lengths[:, None]).long(),
+        "advantages": torch.cat([torch.zeros(rows // 2), torch.randn(rows - rows // 2, generator=generator)]),
+    }
+    if beta:
+        batch["ref_per_token_logps"] = -torch.rand((rows, completion), generator=generator) * 5
+    order = torch.randperm(rows, generator=generator)
+    size = rows // parts
+    total = batch["completion_mask"].sum()
+    return [
+        {**{name: value[order[part * size : (part + 1) * size]] for name, value in batch.items()}, "num_items_in_batch": total}
+        for part in range(parts)
+    ]
+
+
+def _gradient(trainer: Any, batches: list[dict[str, Any]]) -> Any:
+    model = trainer.model.train()
+    model.zero_grad()
+    trainer.current_gradient_accumulation_steps = len(batches)
+    for batch in batches:
+        trainer._compute_loss(model, batch).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+
+
+def _difference(first: Any, second: Any) -> float:
+    """Length of the difference as a share of the length; the angles of positions are float32 even in a float64 model."""
+    return float((first - second).norm() / second.norm().clamp(min=1e-9))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "bnpo"])
+def test_regrouping_leaves_the_gradient_as_it_was(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, loss_type: str, beta: float
+) -> None:
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], loss_type=loss_type, beta=0.0, micro_batch_size=1)
+    trainer.beta = beta
+    tiny_model.double()  # a real difference would stay, rounding goes
+    batches = _micro_batches(16, 4, beta)
+    plain = _gradient(trainer, batches)
+    regrouped = regroup(batches, beta, loss_type)
+    assert plain.abs().max() > 1e-4
+    assert _difference(_gradient(trainer, regrouped), plain) < 1e-5
+    rows = sum(len(batch["completion_ids"]) for batch in regrouped)
+    assert rows == (8 if beta == 0.0 and loss_type != "bnpo" else 16)
+
+
+def test_a_step_that_teaches_nothing_still_runs(tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], beta=0.0, micro_batch_size=1)
+    for advantages in (0, 1):
+        batches = _micro_batches(16, 4, 0.0)
+        for number, batch in enumerate(batches):
+            batch["advantages"] = torch.zeros(4)
+            if number < advantages:
+                batch["advantages"][0] = 1.0
+        plain = _gradient(trainer, batches)
+        regrouped = regroup(batches, 0.0, "dr_grpo")
+        assert [len(batch["completion_ids"]) for batch in regrouped] == [1] * 4
+        assert _difference(_gradient(trainer, regrouped), plain) < 1e-5
+        assert bool(plain.abs().max() > 0) == bool(advantages)
+
+
+def test_trimming_takes_only_columns_that_are_padding_in_every_row() -> None:
+    batch = _micro_batches(8, 2, 0.1)[0]
+    trimmed = trim_padding(batch)
+    assert trimmed["prompt_mask"].shape[1] == batch["prompt_mask"].sum(1).max()
+    assert trimmed["completion_mask"].shape[1] == batch["completion_mask"].sum(1).max()
+    assert trimmed["ref_per_token_logps"].shape == trimmed["completion_ids"].shape
+    assert trimmed["prompt_mask"].sum() == batch["prompt_mask"].sum()
+    assert trimmed["completion_mask"].sum() == batch["completion_mask"].sum()
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_two_real_steps_reach_the_reward_in_the_samplers_order(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, lean: bool
+) -> None:
+    seen: list[list[int]] = []
+
+    def reward(completions: list[Any], row_index: list[int], **_: Any) -> list[float]:
+        seen.append(list(row_index))
+        return [float(len(completion[0]["content"].split()) % 3) for completion in completions]
+
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, reward, lean=lean, beta=0.0, micro_batch_size=2, learning_rate=1e-3)
+    before = [parameter.detach().clone() for parameter in tiny_model.parameters()]
+    trainer.train()
+    assert seen == [[0] * 4 + [1] * 4 + [2] * 4 + [3] * 4] * 2
+    assert any(not torch.equal(old, new) for old, new in zip(before, tiny_model.parameters(), strict=True))
+    assert trainer.state.global_step == 2
+
+
+def test_our_loop_samples_as_trl_does(tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    """Same prompts, near-zero temperature: the same tokens, stop token included, cut at the same length."""
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], temperature=1e-3, beta=0.0)
+    tiny_model.train()
+    prompts = [[{"role": "user", "content": f"w{index} w{2 * index}"}] for index in range(12) for _ in range(4)]
+    ids, images, fields = trainer._tokenize_prompts(prompts)
+    ours, _ = trainer._generate_single_turn(ids, images, fields, 4)
+    trainer._lean = False
+    theirs, _ = trainer._generate_single_turn(ids, images, fields, 4)
+    assert ours == theirs
+    assert tiny_model.training
+    assert {row[-1] == trainer.eos_token_ids[0] for row in ours} == {True, False}

@@ -1,0 +1,204 @@
+"""Whole runs on a random planner: what reaches the reward, what is written, and that the same seed gives the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from grpo_project.configs.training import TrainingConfig  # noqa: E402
+from grpo_project.errors import ConfigError, RunExists  # noqa: E402
+from grpo_project.training import preparation  # noqa: E402
+from grpo_project.training.trainer import train  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+
+def schedule(step: int, max_steps: int) -> dict[str, float]:
+    return {"easy": 1.0, "medium": 0.0, "hard": 0.0} if step < 2 else {"easy": 0.2, "medium": 0.4, "hard": 0.4}
+
+
+@pytest.fixture
+def settings(data_root: Path, tiny_planner: Path, tmp_path: Path) -> dict[str, Any]:
+    return {
+        "base_model": str(tiny_planner),
+        "data_root": str(data_root),
+        "output_dir": str(tmp_path / "run"),
+        "batch_size": 4,
+        "num_generations": 4,
+        "max_steps": 4,
+        "max_completion_length": 12,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "eval_samples": 0,
+        "use_wandb": False,
+        "beta": 0.0,
+    }
+
+
+@pytest.fixture
+def reward_calls(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Row indices of every call of the reward function. Rewards depend on the text, so that a random model has a gradient."""
+    from grpo_project import rewards
+
+    calls: list[list[int]] = []
+    make = rewards.make_reward_function
+
+    def recording(table: Any, config: Any, observer: Any = None) -> Any:
+        inner = make(table, config, observer)
+
+        def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
+            calls.append(list(columns["row_index"]))
+            honest = inner(prompts, completions, **columns)
+            texts = [completion[0]["content"] for completion in completions]
+            return [value + 0.1 * (len(text) % 5) for value, text in zip(honest, texts, strict=True)]
+
+        return planning_reward
+
+    monkeypatch.setattr(rewards, "make_reward_function", recording)
+    return calls
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("micro", [None, 2])
+def test_the_rows_that_reach_the_reward_are_the_plans(
+    settings: dict[str, Any], reward_calls: list[list[int]], micro: int | None
+) -> None:
+    config = TrainingConfig(**settings, gradient_accumulation_steps=2, micro_batch_size=micro)
+    prepared = preparation.prepare(config, schedule)
+    assert train(config, schedule) == 0
+    assert len(reward_calls) == config.max_steps
+    for step, seen in enumerate(reward_calls):
+        first, second = prepared.planner.plan(2 * step), prepared.planner.plan(2 * step + 1)
+        planned = [*first.row_indices, *second.row_indices]
+        assert seen == [row for row in planned for _ in range(config.num_generations)]
+        for batch in (seen[: len(seen) // 2], seen[len(seen) // 2 :]):
+            quota = Counter(prepared.rows.rows[row].scenario for row in batch)
+            assert quota == dict.fromkeys(prepared.rows.domains, 4)
+        assert first.step == second.step == step
+    early = {prepared.buckets.of_row[row] for seen in reward_calls[:2] for row in seen}
+    late = {prepared.buckets.of_row[row] for seen in reward_calls[2:] for row in seen}
+    assert early == {"easy"} and late - early
+
+
+def test_completions_are_used_twice_and_batches_follow_where_asked(
+    settings: dict[str, Any], reward_calls: list[list[int]]
+) -> None:
+    config = TrainingConfig(**settings, num_iterations=2)
+    prepared = preparation.prepare(config, schedule)
+    assert train(config, schedule) == 0
+    assert [seen[:: config.num_generations] for seen in reward_calls] == [
+        list(prepared.planner.plan(batch).row_indices) for batch in range(2)
+    ]
+    assert [prepared.planner.plan(batch).step for batch in range(2)] == [0, 2]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(
+    settings: dict[str, Any], reward_calls: list[list[int]], tmp_path: Path, beta: float
+) -> None:
+    found = []
+    for name, seed in (("first", 1), ("second", 1), ("third", 2)):
+        changed = {"output_dir": str(tmp_path / name), "seed": seed, "max_steps": 3, "beta": beta}
+        assert train(TrainingConfig(**{**settings, **changed}), schedule) == 0
+        found.append(_weights(tmp_path / name / "model"))
+    first, second, third = found
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], third[name]) for name in first)
+
+
+def test_a_continued_run_ends_where_the_uninterrupted_one_does(
+    settings: dict[str, Any], reward_calls: list[list[int]], tmp_path: Path
+) -> None:
+    straight = TrainingConfig(**{**settings, "output_dir": str(tmp_path / "straight")})
+    assert train(straight, schedule) == 0
+    whole = [list(seen) for seen in reward_calls]
+    reward_calls.clear()
+
+    assert train(TrainingConfig(**settings), schedule) == 0
+    run = Path(settings["output_dir"])
+    lines = _records(run)
+    (run / "model").rename(run / "model-of-the-first-attempt")
+    reward_calls.clear()
+    again = preparation.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-2")})
+    assert train(again, schedule) == 0
+    assert reward_calls == whole[2:]
+    ours, theirs = _weights(run / "model"), _weights(tmp_path / "straight" / "model")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [record["step"] for record in _records(run)] == [1, 2, 3, 4]
+    superseded = [json.loads(line)["step"] for line in (run / "metrics.superseded.jsonl").read_text().splitlines()]
+    assert superseded == [3, 4]
+    for before, after in zip(lines, _records(run), strict=True):
+        for noise in ("seconds_per_step", "tokens_seen"):
+            before.pop(noise, None), after.pop(noise, None)
+        assert before == after
+
+    with pytest.raises(ConfigError, match="the curriculum schedule changed"):
+        train(again, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
+
+
+def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str], test_data_root: Path
+) -> None:
+    from grpo_project.training.backend import load_policy
+    from grpo_project.training.generation import complete_greedy
+
+    config = TrainingConfig(**{**settings, "eval_samples": 3, "test_data": str(test_data_root), "use_wandb": True})
+    assert train(config, schedule) == 0
+    run = Path(settings["output_dir"])
+    shown = capsys.readouterr().out
+    assert "Step 0/4: curriculum weights = {'easy': 1.0, 'medium': 0.0, 'hard': 0.0}" in shown
+    assert "Step 2/4: curriculum weights = {'easy': 0.2, 'medium': 0.4, 'hard': 0.4}" in shown
+    assert "Backend: transformers, because no CUDA device" in shown
+    resolved = json.loads((run / "resolved_config.json").read_text())
+    assert resolved["settings"]["batch_size"] == 4
+    assert resolved["environment"]["packages"]["trl"]
+    assert set(resolved["environment"]) >= {"commit", "uncommitted_changes", "python"}
+    assert set(resolved["fingerprints"]) == {"data", "schedule"}
+    assert "step < 2" in resolved["schedule_source"]
+
+    records = _records(run)
+    assert [record["step"] for record in records] == [1, 2, 3, 4]
+    wanted = {
+        "reward",
+        "success_rate",
+        "success_rate_by_domain",
+        "success_rate_by_difficulty",
+        "curriculum_weights",
+        "bucket_shares",
+        "completion_length_mean",
+        "entropy",
+        "seconds_per_step",
+    }
+    assert wanted <= set(records[-1])
+    assert {"generation", "reward", "log_probs", "backward", "total"} <= set(records[-1]["seconds_per_step"])
+    assert records[0]["bucket_shares"] == {"easy": 1.0, "medium": 0.0, "hard": 0.0}
+    assert set(records[-1]["success_rate_by_domain"]) == {"blocksworld", "ferry", "grippers", "spanner"}
+
+    for when in ("before", "after"):
+        assert (run / f"evaluation_{when}.json").is_file()
+    table = (run / "results.md").read_text()
+    assert "blocksworld" in table and "spanner" in table and table.strip() in shown
+    policy = load_policy(str(run / "model"))
+    assert policy.prompt_style == "compact"
+    assert policy.card["trained_by_grpo"][0]["steps"] == 4
+    assert len(complete_greedy(policy.model, policy.tokenizer, ["blocksworld b1"], 4)) == 1
+    assert any((run / "wandb").glob("offline-run-*"))
+
+    with pytest.raises(RunExists, match="already holds a run"):
+        train(config, schedule)
