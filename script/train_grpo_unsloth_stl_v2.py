@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, NoReturn
+from typing import Dict, NoReturn  # noqa: UP035 - schedules pasted from the guide say Dict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
@@ -22,7 +22,7 @@ from grpo_project.configs.training import GROUPS, convert, flag_of, settings  # 
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
-def get_curriculum_weights(step: int, max_steps: int) -> Dict[str, float]:
+def get_curriculum_weights(step: int, max_steps: int) -> Dict[str, float]:  # noqa: UP006
     """Edit me: the share of easy, medium and hard problems in the batch of `step` (from 0), used by --curriculum step.
 
     Shares are 0 or more and are brought to a sum of 1. The answer must depend on nothing but the arguments: a run that is

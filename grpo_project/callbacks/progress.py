@@ -67,7 +67,9 @@ class ProgressLine:
     def record(self, record: Mapping[str, Any]) -> None:
         """A metrics record is due: the plain line."""
         if not self._live:
-            print(progress_text(record["step"], self._max_steps, record, self._left(record["step"])), file=self._stream, flush=True)
+            print(
+                progress_text(record["step"], self._max_steps, record, self._left(record["step"])), file=self._stream, flush=True
+            )
 
     def say(self, text: str) -> None:
         """A line of its own that stays, above the live line."""

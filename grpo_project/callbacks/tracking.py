@@ -35,7 +35,13 @@ class WandbTracker:
                 mode=mode, silent=True, console="off", init_timeout=60, x_disable_stats=True, disable_git=True, save_code=False
             )
             self._run = wandb.init(
-                project=project, name=run_name, dir=str(folder), config=dict(config), mode=mode, settings=settings, reinit="finish_previous"
+                project=project,
+                name=run_name,
+                dir=str(folder),
+                config=dict(config),
+                mode=mode,
+                settings=settings,
+                reinit="finish_previous",
             )
             # Our own axis: W&B drops points whose internal step goes back, as it does after a resume.
             self._run.define_metric(STEP_AXIS)

@@ -74,7 +74,11 @@ class TrainingConfig:
         None, "names", DATA, "domains to train on, separated by spaces or commas; default: every file of the data root"
     )
     on_bad_row: str = setting(
-        "skip", "str", DATA, "skip rows that do not parse (they are named and counted), or stop at the first", choices=("skip", "error")
+        "skip",
+        "str",
+        DATA,
+        "skip rows that do not parse (they are named and counted), or stop at the first",
+        choices=("skip", "error"),
     )
 
     output_dir: str | None = setting(
@@ -144,7 +148,11 @@ class TrainingConfig:
         choices=("step", "uniform"),
     )
     reward: str = setting(
-        "dense", "str", CURRICULUM, "dense: progress of the part that ran counts below success; sparse: success or not", choices=("dense", "sparse")
+        "dense",
+        "str",
+        CURRICULUM,
+        "dense: progress of the part that ran counts below success; sparse: success or not",
+        choices=("dense", "sparse"),
     )
 
     backend: str = setting(
@@ -154,18 +162,31 @@ class TrainingConfig:
         "auto: Unsloth where CUDA and unsloth are there and the model is large, plain transformers elsewhere",
         choices=("auto", "unsloth", "transformers"),
     )
-    use_gradient_checkpointing: bool = setting(False, "bool", MODEL, "recompute activations: less GPU memory, about a fifth slower")
+    use_gradient_checkpointing: bool = setting(
+        False, "bool", MODEL, "recompute activations: less GPU memory, about a fifth slower"
+    )
     load_in_4bit: bool = setting(True, "bool", MODEL, "load GPU models in full precision instead of 4 bit", flag="--no_4bit")
     lora_rank: int | None = setting(
-        None, "int", MODEL, "rank of the LoRA adapters, 0 trains all weights; default: 16 on a GPU; 0 on a CPU or for a small model"
+        None,
+        "int",
+        MODEL,
+        "rank of the LoRA adapters, 0 trains all weights; default: 16 on a GPU; 0 on a CPU or for a small model",
     )
     lora_alpha: int = setting(32, "int", MODEL, "LoRA scale (the adapters count lora_alpha / lora_rank)")
-    trust_remote_code: bool = setting(False, "bool", MODEL, "let a downloaded model run its own code; only for models you have read")
+    trust_remote_code: bool = setting(
+        False, "bool", MODEL, "let a downloaded model run its own code; only for models you have read"
+    )
 
     logging_steps: int = setting(10, "int", REPORT, "steps per line of metrics.jsonl, W&B point and console line")
-    eval_samples: int = setting(200, "int", REPORT, "held-out problems per domain, solved greedily before and after; 0: no evaluation")
+    eval_samples: int = setting(
+        200, "int", REPORT, "held-out problems per domain, solved greedily before and after; 0: no evaluation"
+    )
     use_wandb: bool = setting(
-        True, "bool", REPORT, "no W&B; metrics.jsonl is written either way (W&B goes offline by itself when nobody is logged in)", flag="--no_wandb"
+        True,
+        "bool",
+        REPORT,
+        "no W&B; metrics.jsonl is written either way (W&B goes offline by itself when nobody is logged in)",
+        flag="--no_wandb",
     )
     wandb_project: str = setting("pddl-grpo-v2", "str", REPORT, "W&B project")
 
@@ -182,7 +203,9 @@ class TrainingConfig:
             self._require(name, math.isfinite(getattr(self, name)) and getattr(self, name) >= 0, "must be 0 or more")
         for name in ("adam_beta1", "adam_beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "must lie in [0, 1)")
-        self._require("num_generations", self.num_generations >= 2, "must be at least 2: a completion is compared with its siblings")
+        self._require(
+            "num_generations", self.num_generations >= 2, "must be at least 2: a completion is compared with its siblings"
+        )
         self._require("learning_rate", 0 < self.learning_rate < 1, "must lie above 0 and below 1")
         self._require("temperature", 0 < self.temperature <= 10, "must lie above 0, and at most at 10")
         self._require("epsilon", 0 < self.epsilon < 1, "must lie between 0 and 1")

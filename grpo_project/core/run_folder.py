@@ -1,10 +1,10 @@
 """The folder of one run: made once, never shared, and telling by itself how the run can be repeated.
 
-    resolved_config.json   settings with the source of each, versions, commit, data hashes, command line
-    metrics.jsonl          one line per logging step
-    evaluation_before.json evaluation_after.json results.md
-    checkpoint-<step>/     what a killed run goes on from
-    model/                 the trained model
+resolved_config.json   settings with the source of each, versions, commit, data hashes, command line
+metrics.jsonl          one line per logging step
+evaluation_before.json evaluation_after.json results.md
+checkpoint-<step>/     what a killed run goes on from
+model/                 the trained model
 """
 
 from __future__ import annotations
@@ -207,9 +207,7 @@ def describe_environment(repository: Path) -> dict[str, Any]:
 
 def _git(repository: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None  # a copy without its history is a legitimate place to train
     return done.stdout.strip()

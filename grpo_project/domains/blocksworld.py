@@ -163,8 +163,7 @@ def heuristic(task: Task) -> Heuristic | None:
             bit = task.bit(atom)
             placing[bit] = (block, support, wrong)
             placings |= bit
-    holding = {task.bit(("holding", block)): number[block] for block in blocks}
-    any_holding = sum(holding)
+    any_holding = sum(task.bit(("holding", block)) for block in blocks)
     # Towers repeat far more often than states with all their fluents do.
     known: dict[int, int] = {}
 
@@ -191,11 +190,8 @@ def heuristic(task: Task) -> Heuristic | None:
                     value += 4 if foundations[block] & moving else 2
                     moving |= 1 << block
                 current = above[block]
-        held = key & any_holding
-        if held:
-            block = holding.get(held)
-            # Putting it anywhere is one step.
-            value += 1 if block is not None else 0
+        if key & any_holding:
+            value += 1  # wherever it goes
         known[key] = value
         return value
 

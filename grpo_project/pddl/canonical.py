@@ -42,14 +42,14 @@ def canonical_form(domain: Domain, problem: Problem) -> str:
     names = {name for name in problem.objects if name not in domain.constants}
     facts: list[tuple[str, ...]] = [("init", *atom) for atom in problem.init]
     facts += [("value", *term, repr(value)) for term, value in problem.values.items()]
+    # Where a formula has members without an order, its words will not do.
     unordered: list[tuple[str, Formula | Constraint]] = []
-    # A formula is a fact too: its words in order, with the objects' places left open. Where it has members without an order,
-    # words will not do.
-    for part in _conjuncts(problem.goal):
-        if _is_ordered(part):
-            facts.append(("goal", *_WORD.findall(render_formula(part))))
+    # A formula is a fact too: its words in order, with the objects' places left open.
+    for goal in _conjuncts(problem.goal):
+        if _is_ordered(goal):
+            facts.append(("goal", *_WORD.findall(render_formula(goal))))
         else:
-            unordered.append(("goal", part))
+            unordered.append(("goal", goal))
     for constraint in _constraints(problem.constraints):
         if _is_ordered(constraint):
             facts.append(("constraint", *_WORD.findall(render_constraint(constraint))))

@@ -83,7 +83,8 @@ def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Ma
                 now, then = (str((locate(str(value)) or Path(str(value))).resolve()) for value in (now, then))
             if now != then:
                 raise ConfigError(
-                    f"{flag_of(name)} is {now} ({source}), but the run being continued has {then}: leave it out, or start a new run"
+                    f"{flag_of(name)} is {now} ({source}), but the run being continued has {then}: "
+                    "leave it out, or start a new run"
                 )
 
 
@@ -91,10 +92,10 @@ def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Ma
 class Preparation:
     """A run that can begin.
 
-    `model`: absolute path or hub name. `rows` and `held_out`: RowTables, `held_out_rows` the row indices of the latter that
-    are evaluated (none without evaluation), `held_out_name` where it comes from. `weights`: {bucket: share}, the mean over
-    domains, for every step from 0; `weights_function` gives them per domain. `fingerprints`: hashes that a continued run must share. `checkpoint`: where to go on
-    from, or None.
+    `model`: absolute path or hub name. `weights`: {bucket: share}, the mean over domains, for every step from 0;
+    `weights_function` is what the planner asks. `held_out_rows`: the row indices of `held_out` that are evaluated (none without
+    evaluation), `held_out_name` where they come from. `fingerprints`: hashes that a continued run must share. `checkpoint`:
+    where to go on from, or None.
     """
 
     config: TrainingConfig
@@ -183,9 +184,7 @@ def _weights_in_force(curriculum: str, get_curriculum_weights: Weights, buckets:
     """The user's schedule, or for `uniform` the share of each bucket in each domain: every problem equally often."""
     if curriculum == "step":
         return get_curriculum_weights
-    shares = {
-        domain: {name: len(members) for name, members in filled.items()} for domain, filled in buckets.rows.items()
-    }
+    shares = {domain: {name: len(members) for name, members in filled.items()} for domain, filled in buckets.rows.items()}
     return lambda step, max_steps: shares
 
 

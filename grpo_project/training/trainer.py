@@ -11,16 +11,17 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import run_folder
+from grpo_project.core.files import write_text_atomically
 from grpo_project.core.run_folder import RunFolder
-from grpo_project.errors import ConfigError, DataError, ModelError
+from grpo_project.errors import ConfigError
+from grpo_project.training.held_out import Score, comparison_table, judge, read_scores, summary_line
 from grpo_project.training.preparation import Preparation, Weights, leave_out, prepare
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,14 @@ class Run:
         if before is not None and after is not None:
             table = self._write_results(before, after, time.monotonic() - began)
             say(table)
-            tracker.summary({"evaluation": {"before": rates(before), "after": rates(after)}})
+            tracker.summary(
+                {
+                    "evaluation": {
+                        when: {name: score.rate for name, score in scores.items()}
+                        for when, scores in (("before", before), ("after", after))
+                    }
+                }
+            )
         tracker.close()
         say(f"Trained model: {self.folder.model}")
         return SUCCESS
@@ -164,9 +172,7 @@ class Run:
     def _reward_config(self) -> RewardConfig:
         return RewardConfig(mode=self.config.reward)
 
-    def _make_trainer(
-        self, policy: Any, prompts: list[str], environment: Mapping[str, Any]
-    ) -> tuple[Any, Any, Any]:
+    def _make_trainer(self, policy: Any, prompts: list[str], environment: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """(trainer, monitor, tracker), ready to train."""
         from datasets import Dataset
 
@@ -188,7 +194,8 @@ class Run:
         shape = batch_shape(config, policy.device)
         say(
             f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "
-            f"{shape.prompts_per_step // len(prepared.rows.domains)} prompts of each domain, in {shape.micro_batches} micro-batches"
+            f"{shape.prompts_per_step // len(prepared.rows.domains)} prompts of each domain, "
+            f"in {shape.micro_batches} micro-batches"
         )
         timer = StepTimer()
         collector = CompletionCollector(
@@ -283,12 +290,43 @@ class Run:
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, policy: Any, when: str) -> Any:
-        """Greedy success on the held-out problems, also as evaluation_<when>.json; None without any."""
-        return None
+    def _evaluate(self, policy: Any, when: str) -> dict[str, Score] | None:
+        """Greedy success on the held-out problems, also as evaluation_<when>.json; None without any.
 
-    def _write_results(self, before: Any, after: Any, seconds: float) -> str:
-        return ""
+        A continued run takes what the first attempt found before training.
+        """
+        if self.prepared.held_out is None:
+            return None
+        saved = self.folder.path / "evaluation_before.json"
+        if when == "before" and self.prepared.checkpoint is not None and saved.exists():
+            return read_scores(saved)
+        from grpo_project.training.generation import complete_greedy
+
+        table, rows = self.prepared.held_out, self.prepared.held_out_rows
+        prompts = [row_prompt(table.rows[row], policy.prompt_style) for row in rows]
+        began = time.monotonic()
+        completions = complete_greedy(policy.model, policy.tokenizer, prompts, self.config.max_completion_length)
+        scores = judge(table, rows, completions)
+        self.folder.write_json(
+            saved.with_name(f"evaluation_{when}.json").name,
+            {
+                "held_out": self.prepared.held_out_name,
+                "fingerprint": table.fingerprint,
+                "seconds": round(time.monotonic() - began, 1),
+                "domains": {name: score.as_dict() for name, score in scores.items()},
+            },
+        )
+        say(f"Success {when} training, greedy: {summary_line(scores)}")
+        return scores
+
+    def _write_results(self, before: Mapping[str, Score], after: Mapping[str, Score], seconds: float) -> str:
+        """The table of results.md, with its head line; the same text for the console."""
+        text = (
+            f"Greedy success on {len(self.prepared.held_out_rows)} held-out problems ({self.prepared.held_out_name}), "
+            f"{self.config.max_steps} steps, {seconds / 60:.1f} minutes in all:\n\n{comparison_table(before, after)}\n"
+        )
+        write_text_atomically(self.folder.path / "results.md", text)
+        return text
 
 
 def row_prompt(row: Any, style: str) -> str:
@@ -300,11 +338,6 @@ def row_prompt(row: Any, style: str) -> str:
         return row.prompt
     implied = all_domains()[row.scenario].implied_atoms(row.problem)
     return render_prompt(row.scenario, row.domain_text, row.problem, style, implied)
-
-
-def rates(result: Any) -> dict[str, float]:
-    """{domain: success rate}."""
-    return {}
 
 
 def silence_libraries() -> None:

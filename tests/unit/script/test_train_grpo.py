@@ -40,17 +40,20 @@ def model_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "planner.json").write_text(json.dumps({"prompt_style": "compact", "grpo_defaults": {"batch_size": 24, "beta": 0.5}}))
+    (folder / "planner.json").write_text(
+        json.dumps({"prompt_style": "compact", "grpo_defaults": {"batch_size": 24, "beta": 0.5}})
+    )
     return folder
 
 
 def test_help_takes_less_than_a_second_and_loads_nothing_heavy(script: ModuleType, repository: Path) -> None:
+    heavy = {"torch", "transformers", "trl", "numpy", "wandb", "datasets"}
     code = (
         "import runpy, sys; sys.argv = ['train', '--help']\n"
-        "try: runpy.run_path(%r, run_name='__main__')\n"
+        f"try: runpy.run_path({script.__file__!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'trl', 'numpy', 'wandb', 'datasets'} & set(sys.modules)))"
-    ) % script.__file__
+        f"print(sorted({heavy!r} & set(sys.modules)))"
+    )
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repository, timeout=60, check=True)
     assert time.monotonic() - began < 1.0
@@ -205,7 +208,9 @@ def test_bad_input_ends_in_one_line_and_leaves_the_disk_alone(
     assert _files(tmp_path) == before
 
 
-def test_a_mistake_is_told_before_torch_is_loaded(script: ModuleType, make_data_root: Callable[..., Path], model_folder: Path) -> None:
+def test_a_mistake_is_told_before_torch_is_loaded(
+    script: ModuleType, make_data_root: Callable[..., Path], model_folder: Path
+) -> None:
     flags = ["--base_model", str(model_folder), "--data_root", str(make_data_root()), "--batch_size", "10"]
     code = f"import runpy, sys; sys.argv = ['train', *{flags!r}]\ntry: runpy.run_path({script.__file__!r}, run_name='__main__')\n"
     code += "except SystemExit as end: print(end.code, 'torch' in sys.modules)"

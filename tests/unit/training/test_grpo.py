@@ -27,7 +27,15 @@ def test_a_batch_counts_prompts_and_a_step_is_generated_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("batch_size", "generations", "device", "micro"),
-    [(8, 8, "cuda", 1), (24, 8, "cpu", 6), (10, 8, "cpu", 5), (7, 16, "cpu", 1), (4, 2, "cpu", 4), (8, 64, "cpu", 1), (8, 4, "cuda", 2)],
+    [
+        (8, 8, "cuda", 1),
+        (24, 8, "cpu", 6),
+        (10, 8, "cpu", 5),
+        (7, 16, "cpu", 1),
+        (4, 2, "cpu", 4),
+        (8, 64, "cpu", 1),
+        (8, 4, "cuda", 2),
+    ],
 )
 def test_a_micro_batch_that_was_not_given_divides_the_batch(batch_size: int, generations: int, device: str, micro: int) -> None:
     assert batch_shape(TrainingConfig(batch_size=batch_size, num_generations=generations), device).micro_batch_size == micro
@@ -57,7 +65,17 @@ def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Pat
     ours = {field.name for field in dataclasses.fields(GRPOConfig)} - {
         field.name for field in dataclasses.fields(GRPOConfig.__mro__[2])
     }
-    silent = ("vllm", "sapo", "vespo", "log_", "chat_template", "transformers_", "use_transformers", "entropy_coef_", "ref_model_")
+    silent = (
+        "vllm",
+        "sapo",
+        "vespo",
+        "log_",
+        "chat_template",
+        "transformers_",
+        "use_transformers",
+        "entropy_coef_",
+        "ref_model_",
+    )
     other = {
         "model_init_kwargs",
         "trust_remote_code",

@@ -1,0 +1,24 @@
+.PHONY: help setup train test check data bench
+
+help:   ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup:  ## .venv with the pinned requirements
+	@./script/setup_environment.sh
+
+train: setup  ## teach the shipped planner and show what it learned
+	.venv/bin/python script/train_grpo_unsloth_stl_v2.py --data_root data/four_domain
+
+test: setup  ## all tests that need no GPU
+	.venv/bin/python -m pytest -m "not gpu"
+
+check: setup  ## format, lint, types, fast tests
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -m "not slow and not gpu"
+
+data: setup  ## the shipped problems once more
+	.venv/bin/python script/generate_data.py --domains blocksworld ferry grippers spanner --count 500 --seed 11 --split train --out data/four_domain
+	.venv/bin/python script/generate_data.py --count 200 --seed 12 --split test --out data/test
+	.venv/bin/python script/generate_data.py --count 200 --seed 13 --split test --sizes harder --out data/test_harder
+
+bench: setup  ## where a training step's time goes, and how fast the validator is
+	.venv/bin/python script/bench.py

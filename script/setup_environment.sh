@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes .venv with the pinned requirements: the full Unsloth stack where CUDA is present, the CPU stack elsewhere.
+# Run it as often as you like: a finished set-up with the same requirements is left alone.
+# TORCH_INDEX_URL: an extra package index for torch (for example PyTorch's own, for a CPU build). PYTHON: the interpreter to use.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  echo "setup: Python 3.11 or newer is needed; found: $("$python" --version 2>&1 || true). Set PYTHON=/path/to/python3.11." >&2
+  exit 2
+fi
+if nvidia-smi >/dev/null 2>&1; then stack=requirements.txt; else stack=requirements-cpu.txt; fi
+wanted="$stack $("$python" -c 'import platform; print(platform.python_version())') $(cat requirements*.txt | sha256sum)"
+stamp=.venv/requirements.stamp
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+
+echo "setup: installing $stack into .venv (the first time takes some minutes)"
+if [ ! -x .venv/bin/pip ] && ! "$python" -m venv .venv; then
+  echo "setup: '$python -m venv' failed. On Debian: apt-get install python3-venv" >&2
+  exit 2
+fi
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+# torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
+pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} torch==2.13.0
+pip install --constraint <(echo torch==2.13.0) -r "$stack" -r requirements-dev.txt
+# Written last: a killed set-up is taken up again.
+echo "$wanted" > "$stamp"
