@@ -20,25 +20,31 @@ from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--domains", nargs="+", metavar="NAME", help="default: all domains")
-    parser.add_argument("--count", type=int, default=100, help="rows per domain (per shard: its part of them; default 100)")
-    parser.add_argument("--seed", type=int, default=1, help="names the stream of problems (default 1)")
-    parser.add_argument("--sizes", default="train", metavar="NAME|RANGES", help="train, harder, or ranges such as n=3-5,l=4")
+    add = parser.add_argument
+    add("--domains", nargs="+", metavar="NAME", help="default: all domains")
+    add("--count", type=int, default=100, help="rows per domain, over all shards (default 100)")
+    add("--seed", type=int, default=1, help="names the stream of problems (default 1)")
+    add("--sizes", default="train", metavar="NAME|RANGES", help="train, harder, or ranges such as n=3-5,l=4 (default train)")
     constraints = parser.add_mutually_exclusive_group()
-    constraints.add_argument("--constraints", dest="constraints_share", action="store_const", const=1.0, help="trajectory constraints in every problem (default)")
+    constraints.add_argument(
+        "--constraints", dest="constraints_share", action="store_const", const=1.0, help="in every problem (default)"
+    )
     constraints.add_argument("--no-constraints", dest="constraints_share", action="store_const", const=0.0, help="in none")
-    constraints.add_argument("--constraints_share", type=float, metavar="SHARE", help="in this share of the problems, 0 to 1")
-    parser.add_argument("--split", choices=("train", "test"), default="train")
-    parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument("--shard", default="0/1", metavar="I/N", help="make the I-th of N parts (I from 0), for job arrays")
-    parser.add_argument("--workers", type=int, default=0, help="processes; default one a core. The rows do not depend on it")
-    parser.add_argument("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
-    parser.add_argument("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference (default random)")
-    parser.add_argument("--prompt_style", choices=("full", "compact"), default="full", help="what the model reads: PDDL, or the short line of the tiny planner")
+    constraints.add_argument("--constraints_share", type=float, metavar="SHARE", help="in this share of them, 0 to 1")
+    add("--split", choices=("train", "test"), default="train", help="decided by a problem's canonical form (default train)")
+    add("--out", required=True, metavar="DIR", help="a new folder, or one that the same command line has begun")
+    add("--shard", default="0/1", metavar="I/N", help="make the I-th of N parts (I from 0), for job arrays")
+    add("--workers", type=int, default=0, help="processes; default one a core. The rows do not depend on it")
+    add("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
+    add("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference")
+    add("--plans", choices=("search", "policy"), default="search", help="policy: plans of each domain's simple rule, where it works")
+    add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
     duplicates = parser.add_mutually_exclusive_group()
-    duplicates.add_argument("--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)")
+    duplicates.add_argument(
+        "--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)"
+    )
     duplicates.add_argument("--allow_duplicates", action="store_true", help="keep them (needed for large warm starts)")
-    parser.add_argument("--no_inline", dest="inline", action="store_false", help="leave the PDDL text out of the rows: smaller, for warm starts only")
+    add("--no_inline", dest="inline", action="store_false", help="leave the problem's PDDL out of the rows: for warm starts only")
     parser.set_defaults(constraints_share=1.0, allow_duplicates=False)
     return parser
 

@@ -12,20 +12,25 @@ DIFFICULTIES = ("easy", "medium", "hard")
 class Parts(Protocol):
     """The reward of a completion: `total` in [-1, 1]; `success` 1.0 for a verified plan, else 0.0."""
 
-    total: float
-    success: float
+    @property
+    def total(self) -> float: ...
+
+    @property
+    def success(self) -> float: ...
 
 
 class Judged(Protocol):
     """The verdict on a completion."""
 
-    verdict_class: str
+    @property
+    def verdict_class(self) -> str: ...
 
 
 class Scored(Protocol):
     """What `make_reward_function` hands to its observer, one per completion."""
 
-    row_index: int
+    @property
+    def row_index(self) -> int: ...
 
     @property
     def parts(self) -> Parts: ...

@@ -116,7 +116,11 @@ class RunMonitor(TrainerCallback):
             before = signal.signal(signal.SIGINT, first_asks_second_stops)
         except ValueError:
             return lambda: None
-        return lambda: signal.signal(signal.SIGINT, before) and None
+
+        def give_back() -> None:
+            signal.signal(signal.SIGINT, before)
+
+        return give_back
 
     def _tell_weights(self, step: int) -> None:
         line = self._lines.line(step, self._weights_at(step))

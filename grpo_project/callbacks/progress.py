@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 BAR_WIDTH = 20
@@ -40,7 +40,7 @@ def progress_text(step: int, max_steps: int, figures: Mapping[str, Any], seconds
 class ProgressLine:
     """On a terminal a line that is written over after every step; elsewhere a line per `record`, so that logs stay short."""
 
-    def __init__(self, max_steps: int, stream: IO[str] | None = None, clock=time.monotonic) -> None:
+    def __init__(self, max_steps: int, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_steps = max_steps
         self._stream = stream or sys.stdout
         self._live = bool(getattr(self._stream, "isatty", lambda: False)())

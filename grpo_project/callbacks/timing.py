@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint")
 
@@ -13,7 +15,7 @@ SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "loggin
 class StepTimer:
     """Adds up seconds per section. `clock` returns seconds and never goes back."""
 
-    def __init__(self, clock=time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._inner: list[float] = []
@@ -34,6 +36,16 @@ class StepTimer:
             self._seconds[name] += spent - inner
             if self._inner:
                 self._inner[-1] += spent
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, with its time counted to section `name`."""
+
+        @functools.wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with self.section(name):
+                return function(*args, **kwargs)
+
+        return inner
 
     def begin_step(self) -> None:
         """The time since the end of the step before, fetching data and logging, counts to the step that begins."""

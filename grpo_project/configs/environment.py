@@ -49,15 +49,15 @@ def read_environment(environ: Mapping[str, str] | None = None) -> EnvironmentCon
     for variable, name in WANDB_NAMES.items():
         if environ.get(variable):
             values[name] = environ[variable]
-    unknown = []
+    unknown: list[str] = []
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or not environ[variable].strip():
             continue
-        name = known.get(variable[len(PREFIX) :])
-        if name is None:
+        setting = known.get(variable[len(PREFIX) :])
+        if setting is None:
             unknown.append(variable)
         else:
-            values[name] = convert(name, environ[variable], f"environment variable {variable}")
+            values[setting] = convert(setting, environ[variable], f"environment variable {variable}")
     return EnvironmentConfig(values=values, unknown=tuple(unknown), wandb_mode=_wandb_mode(environ))
 
 

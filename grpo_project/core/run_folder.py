@@ -157,7 +157,8 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
     """
     if not folder.metrics.exists():
         return 0
-    kept, moved = [], []
+    kept: list[str] = []
+    moved: list[str] = []
     for line in folder.metrics.read_text(encoding="utf-8").splitlines():
         try:
             keep = json.loads(line).get("step", 0) <= step

@@ -1,4 +1,4 @@
-"""What a planning domain is to this suite: PDDL text, file names, difficulty, generator, constraint templates, a search heuristic.
+"""What a planning domain is to this suite: PDDL text, file names, difficulty, generator, constraint kinds, a search heuristic.
 
 A new domain is one new file beside this one that exports `DOMAIN`; the registry finds it.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import Atom, Domain, Problem, Task, parse_domain
+from grpo_project.pddl import Atom, Domain, Problem, Step, Task, parse_domain
 from grpo_project.pddl.model import And, Formula, Literal
 
 Parameters = Mapping[str, int]
@@ -26,6 +26,10 @@ _MAXIMUM_DRAWS = 1000
 
 def _no_atoms(problem: Problem) -> frozenset[Atom]:
     return frozenset()
+
+
+def _no_policy(problem: Problem) -> tuple[Step, ...] | None:
+    return None
 
 
 def _no_heuristic(task: Task) -> Heuristic | None:
@@ -49,6 +53,8 @@ class PlanningDomain:
     generate: (rng, parameters, constraints) to a problem whose goal does not hold yet; a pure function of its arguments.
     valid_parameters: whether a drawn combination makes sense.
     implied_atoms: the initial atoms that the objects' names imply by the domain's conventions, whether or not they hold.
+    policy: a plan that a simple fixed rule writes for a generated problem, or None; not optimal, and the caller must validate it.
+        Rules make better first lessons for a small model than optimal plans, whose choices look arbitrary to it.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
     """
 
@@ -61,6 +67,7 @@ class PlanningDomain:
     generate: Callable[[random.Random, Parameters, bool], Problem]
     implied_atoms: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
+    policy: Callable[[Problem], tuple[Step, ...] | None] = field(default=_no_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
 
     @cached_property
@@ -75,7 +82,7 @@ class PlanningDomain:
 
     def file_name(self, parameters: Parameters, seed: int) -> str:
         """The file name of a problem; parameters_of reads it back."""
-        return self.file_name_format.format(**parameters, seed=seed)
+        return self.file_name_format.format(**{**parameters, "seed": seed})
 
     def draw_parameters(self, rng: random.Random, ranges: Ranges) -> dict[str, int]:
         """One valid combination, each parameter uniform in its inclusive range. Raises ConfigError where none is valid."""

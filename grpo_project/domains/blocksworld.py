@@ -1,8 +1,8 @@
 """Blocksworld with four operators: towers of blocks, one arm.
 
-The label `ops` of the published file names shows in how they write goals: 3 lists the whole arrangement, 4 only which block stands
-on which. The domain is the same. Constraints: one goal support may only come about after another one has held. Where the earlier
-one rests on the later one, the plan must build, take apart and build again.
+The label `ops` of the published file names shows in how they write goals: 3 lists the whole arrangement, 4 only which block
+stands on which. The domain is the same. Constraints: one goal support may only come about after another one has held. Where the
+earlier one rests on the later one, the plan must build, take apart and build again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import re
 
 from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
-from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Literal, TrajectoryConstraint
 
 DOMAIN_PDDL = """\
@@ -198,6 +198,38 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
+def policy(problem: Problem) -> tuple[Step, ...] | None:
+    """Everything onto the table from the top, then every goal tower from its base; the tower that a constraint wants first, first."""
+    below = {atom[1]: atom[2] for atom in problem.init if atom[0] == "on"}
+    above = {lower: upper for upper, lower in below.items()}
+    steps: list[Step] = []
+    for block in problem.objects:
+        if block in above:
+            continue
+        while block in below:  # down this tower
+            lower = below[block]
+            steps += [("unstack", block, lower), ("putdown", block)]
+            block = lower
+    goals = {atom[2]: atom[1] for atom in goal_atoms(problem.goal) if atom[0] == "on"}
+    bases = [block for block in problem.objects if block in goals and block not in goals.values()]
+    if isinstance(problem.constraints, TrajectoryConstraint):
+        first = problem.constraints.formulas[1]
+        wanted = set(first.atom[1:]) if isinstance(first, Literal) else set()
+
+        def holds_wanted(base: str) -> bool:
+            while base in goals and base not in wanted:
+                base = goals[base]
+            return base in wanted
+
+        bases.sort(key=lambda base: not holds_wanted(base))
+    for base in bases:
+        while base in goals:
+            upper = goals[base]
+            steps += [("pickup", upper), ("stack", upper, base)]
+            base = upper
+    return tuple(steps)
+
+
 DOMAIN = PlanningDomain(
     name="blocksworld",
     domain_pddl=DOMAIN_PDDL,
@@ -208,5 +240,6 @@ DOMAIN = PlanningDomain(
     generate=generate,
     implied_atoms=implied_atoms,
     heuristic=heuristic,
+    policy=policy,
     valid_parameters=lambda parameters: parameters["ops"] in (3, 4) and parameters["n"] >= 2,
 )

@@ -23,12 +23,12 @@ from grpo_project import __version__
 from grpo_project.core.files import write_json_atomically, write_text_atomically
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.domains.base import PlanningDomain, Ranges
-from grpo_project.domains.instances import SPLITS, generate_instance, reference_plan
+from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
 from grpo_project.prompting import render_plan, render_prompt
 
-BATCH = 100  # attempts per task of a worker process; part of nothing that is written
+BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
 PATIENCE = 20_000
 
@@ -51,6 +51,7 @@ class CorpusConfig:
     shards: int = 1
     node_budget: int = 200_000
     plan_ties: str = "random"
+    plans: str = "search"
     prompt_style: str = "full"
     allow_duplicates: bool = False
     inline: bool = True
@@ -112,7 +113,8 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
             manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
             manifest["arguments"], manifest["domains"]
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out.") from None
+            message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."
+            raise DataError(message) from None
         for key, value in wanted.items():
             if manifest["arguments"].get(key) != value:
                 raise DataError(
@@ -166,7 +168,9 @@ def _generate_domain(
     bar = progress.add_task(domain.name, total=target, completed=written)
     last_new = start
     with partial.open("a", encoding="utf-8") as file:
-        for index, row in _attempts(domain.name, config, ranges, start, pool):
+        # Few rows take small batches: what is worked on ahead is thrown away in the end.
+        batch = max(4, min(BATCH, (target - written) // 8))
+        for index, row in _attempts(domain.name, config, ranges, start, batch, pool):
             if written >= target:
                 break
             if row is not None and (config.allow_duplicates or row["meta"]["canonical"] not in seen):
@@ -205,7 +209,7 @@ def _whole_rows(partial: Path) -> list[dict[str, Any]]:
 
 
 def _attempts(
-    name: str, config: CorpusConfig, ranges: Ranges, start: int, pool: ProcessPoolExecutor
+    name: str, config: CorpusConfig, ranges: Ranges, start: int, batch: int, pool: ProcessPoolExecutor
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """(index, row or None) in order of index, without end; a few batches are worked on ahead."""
     waiting: deque[Any] = deque()
@@ -213,16 +217,18 @@ def _attempts(
     try:
         while True:
             while len(waiting) < 8:
-                waiting.append(pool.submit(_attempt_batch, name, config, ranges, following))
-                following += BATCH
+                waiting.append(pool.submit(_attempt_batch, name, config, ranges, range(following, following + batch)))
+                following += batch
             yield from waiting.popleft().result()
     finally:  # enough rows, or stopped: what was planned ahead is not wanted
-        for batch in waiting:
-            batch.cancel()
+        for result in waiting:
+            result.cancel()
 
 
-def _attempt_batch(name: str, config: CorpusConfig, ranges: Ranges, start: int) -> list[tuple[int, dict[str, Any] | None]]:
-    return [(index, attempt(get_domain(name), config, ranges, index)) for index in range(start, start + BATCH)]
+def _attempt_batch(
+    name: str, config: CorpusConfig, ranges: Ranges, indices: range
+) -> list[tuple[int, dict[str, Any] | None]]:
+    return [(index, attempt(get_domain(name), config, ranges, index)) for index in indices]
 
 
 def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index: int) -> dict[str, Any] | None:
@@ -230,7 +236,10 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
     if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
         return None
-    result = reference_plan(domain, instance, config.node_budget, config.plan_ties == "random")
+    if config.plans == "policy":
+        result = policy_plan(domain, instance)
+    else:
+        result = reference_plan(domain, instance, config.node_budget, config.plan_ties == "random")
     if not result.steps:
         return None
     problem = instance.problem

@@ -91,8 +91,8 @@ def _draw(rng: random.Random, parameters: Parameters, constraints: bool) -> Prob
 def _forbidden_edge(rng: random.Random, side: int, busy: set[str]) -> tuple[str, str] | None:
     """An edge with an end where the truck has nothing to do, or None.
 
-    `last` keeps every cell that was left, so the rule also bars one end for good once the other has been left. An end without work
-    can be avoided altogether, and a grid stays connected without any one cell: such a problem stays solvable.
+    `last` keeps every cell that was left, so the rule also bars one end for good once the other has been left. An end without
+    work can be avoided altogether, and a grid stays connected without any one cell: such a problem stays solvable.
     """
     edges = [(a, b) for a, b in _edges(side) if a < b and not busy.issuperset((a, b))]
     # An edge at a cell with work is what published problems forbid: elsewhere it seldom matters.

@@ -1,4 +1,7 @@
-"""Ferry: one ferry carries cars, one at a time, between locations. Constraints: before a car arrives the ferry visits a location."""
+"""Ferry: one ferry carries cars, one at a time, between locations.
+
+Constraints: before a car arrives, the ferry has been at a certain third place.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import random
 import re
 
 from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
-from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Constraint, ConstraintAnd, Literal, TrajectoryConstraint
 
 DOMAIN_PDDL = """\
@@ -165,6 +168,40 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
+def policy(problem: Problem) -> tuple[Step, ...] | None:
+    """Car by car: first to the place that a constraint wants visited before this car arrives, then fetch it and bring it."""
+    place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
+    here = next(atom[1] for atom in problem.init if atom[0] == "at-ferry")
+    required: dict[Atom, str] = {}
+    constraint = problem.constraints
+    for part in constraint.parts if isinstance(constraint, ConstraintAnd) else (constraint,):
+        if isinstance(part, TrajectoryConstraint) and len(part.formulas) == 2:
+            goal, visit = part.formulas
+            if isinstance(goal, Literal) and isinstance(visit, Literal):
+                required[goal.atom] = visit.atom[1]
+    visited = {here}
+    steps: list[Step] = []
+
+    def sail(target: str) -> None:
+        nonlocal here
+        if here != target:
+            steps.append(("sail", here, target))
+            here = target
+            visited.add(target)
+
+    for atom in goal_atoms(problem.goal):
+        if atom in problem.init:
+            continue
+        _, car, target = atom
+        if atom in required and required[atom] not in visited:
+            sail(required[atom])
+        sail(place[car])
+        steps.append(("board", car, here))
+        sail(target)
+        steps.append(("debark", car, here))
+    return tuple(steps)
+
+
 DOMAIN = PlanningDomain(
     name="ferry",
     domain_pddl=DOMAIN_PDDL,
@@ -175,5 +212,6 @@ DOMAIN = PlanningDomain(
     generate=generate,
     implied_atoms=implied_atoms,
     heuristic=heuristic,
+    policy=policy,
     valid_parameters=lambda parameters: parameters["l"] >= 2 and parameters["c"] >= 1,
 )

@@ -9,7 +9,7 @@ import random
 import re
 
 from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
-from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Forall, Formula, Literal, Not, TrajectoryConstraint, TypedName
 
 DOMAIN_PDDL = """\
@@ -175,6 +175,35 @@ def _forbids_a_hand(problem: Problem) -> bool:
     return False
 
 
+def policy(problem: Problem) -> tuple[Step, ...] | None:
+    """The first robot carries ball by ball in its right gripper, or its left one where a constraint forbids the right one.
+
+    A robot that stands in a room which it must not share with the first one leaves it before anything else.
+    """
+    place = {atom[1]: atom[2] for atom in problem.init if atom[0] in ("at", "at-robby")}
+    constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
+    gripper = "lgripper1" if "rgripper1" in constraint else "rgripper1"
+    steps: list[Step] = []
+    if "robot1" in constraint and "at-robby" in constraint:
+        shared = constraint.split("at-robby robot1 ")[1].split(")")[0]
+        rooms = [name for name, kind in problem.objects.items() if kind == "room" and name != shared]
+        for robot, kind in problem.objects.items():
+            if kind == "robot" and robot != "robot1" and f"at-robby {robot} " in constraint and place[robot] == shared and rooms:
+                steps.append(("move", robot, shared, rooms[0]))
+    here = place["robot1"]
+    for atom in goal_atoms(problem.goal):
+        if atom in problem.init:
+            continue
+        _, ball, target = atom
+        if here != place[ball]:
+            steps.append(("move", "robot1", here, place[ball]))
+        steps.append(("pick", "robot1", ball, place[ball], gripper))
+        steps.append(("move", "robot1", place[ball], target))
+        steps.append(("drop", "robot1", ball, target, gripper))
+        here = target
+    return tuple(steps)
+
+
 DOMAIN = PlanningDomain(
     name="grippers",
     domain_pddl=DOMAIN_PDDL,
@@ -185,6 +214,7 @@ DOMAIN = PlanningDomain(
     generate=generate,
     implied_atoms=implied_atoms,
     heuristic=heuristic,
+    policy=policy,
     # In one room every goal holds at the start.
     valid_parameters=lambda parameters: parameters["n"] >= 1 and parameters["r"] >= 2 and parameters["o"] >= 1,
 )

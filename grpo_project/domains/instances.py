@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from grpo_project.domains.base import PlanningDomain, Ranges
-from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan
+from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan, validate
 from grpo_project.pddl.canonical import canonical_form
 
 SPLITS = ("train", "test")
@@ -26,7 +26,7 @@ class Instance:
 
 
 def split_of(canonical: str) -> str:
-    """The split that every problem of this canonical form belongs to, whoever generates it, whenever: disjoint by construction."""
+    """The split that every problem of this canonical form belongs to, whoever generates it: disjoint by construction."""
     return "test" if int(canonical, 16) % _TEST_SHARE == 0 else "train"
 
 
@@ -51,3 +51,11 @@ def reference_plan(
     task = compile_task(domain.domain, instance.problem)
     rng = random.Random(f"ties/{instance.canonical}/{instance.file_name}") if random_ties else None
     return find_plan(task, node_budget, domain.heuristic(task), rng)
+
+
+def policy_plan(domain: PlanningDomain, instance: Instance) -> SearchResult:
+    """The plan of the domain's simple rule where it solves the instance, constraints and all; without steps where it does not."""
+    steps = domain.policy(instance.problem)
+    if not steps or not validate(compile_task(domain.domain, instance.problem), steps).success:
+        return SearchResult(None, 0.0, False, 0)
+    return SearchResult(steps, float(len(steps)), False, 0)

@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from grpo_project.domains.base import DEAD_END, Heuristic, Parameters, PlanningDomain, conjunction, goal_atoms
-from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
@@ -171,6 +171,31 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
+def policy(problem: Problem) -> tuple[Step, ...] | None:
+    """Walk to the gate, pick up every spanner on the way, then tighten the nuts in counting order, or as a constraint orders."""
+    following = {atom[1]: atom[2] for atom in problem.init if atom[0] == "link"}
+    place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
+    spanners = [name for name, kind in problem.objects.items() if kind == "spanner"]
+    nuts = [name for name, kind in problem.objects.items() if kind == "nut"]
+    steps: list[Step] = []
+    here = place["bob"]
+    carried: list[str] = []
+    while here in following:
+        steps.append(("walk", here, following[here], "bob"))
+        here = following[here]
+        for spanner in spanners:
+            if place[spanner] == here:
+                steps.append(("pickup_spanner", here, spanner, "bob"))
+                carried.append(spanner)
+    text = render_constraint(problem.constraints) if problem.constraints is not None else ""
+    named = [word.strip("()") for word in text.split() if word.strip("()") in nuts]
+    if len(named) == 2 and nuts.index(named[0]) > nuts.index(named[1]):
+        first, second = (nuts.index(name) for name in named)
+        nuts[first], nuts[second] = nuts[second], nuts[first]
+    steps += [("tighten_nut", here, spanner, "bob", nut) for nut, spanner in zip(nuts, carried, strict=False)]
+    return tuple(steps)
+
+
 DOMAIN = PlanningDomain(
     name="spanner",
     domain_pddl=DOMAIN_PDDL,
@@ -181,5 +206,6 @@ DOMAIN = PlanningDomain(
     generate=generate,
     implied_atoms=implied_atoms,
     heuristic=heuristic,
+    policy=policy,
     valid_parameters=lambda parameters: 1 <= parameters["n"] <= parameters["s"] and parameters["l"] >= 1,
 )

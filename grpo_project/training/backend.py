@@ -39,7 +39,7 @@ class Policy:
     @property
     def device(self) -> str:
         """cpu or cuda."""
-        return next(self.model.parameters()).device.type
+        return str(next(self.model.parameters()).device.type)
 
 
 def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, str]:

@@ -170,18 +170,14 @@ def make_trainer_class(base: type) -> type:
     """
 
     class PlanningTrainer(base):  # type: ignore[misc,valid-type]
+        _buffered_inputs: Any
+
         def __init__(self, *args: Any, sampler: Any, timer: StepTimer, lean: bool, **kwargs: Any) -> None:
             self._row_sampler = sampler
             self._timer = timer
             self._lean = lean
             super().__init__(*args, **kwargs)
-            backward = self.accelerator.backward
-
-            def timed_backward(*inner: Any, **named: Any) -> Any:
-                with timer.section("backward"):
-                    return backward(*inner, **named)
-
-            self.accelerator.backward = timed_backward
+            self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
             return self._row_sampler

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from grpo_project.configs.training import TrainingConfig, locate
 from grpo_project.core.rows import Row, RowTable, read_rows
-from grpo_project.core.statistics import wilson_interval
 from grpo_project.errors import DataError
-from grpo_project.pddl import validate_text
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
@@ -86,78 +80,3 @@ def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTabl
         if not found:
             raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
     return RowTable(Path(), domains, rows, (), f"generated/{GENERATED_SEED}/{count}")
-
-
-@dataclass(frozen=True)
-class Score:
-    """`successes` of `count` problems of one domain were solved. `verdicts`: how many completions got each verdict class."""
-
-    successes: int
-    count: int
-    verdicts: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def rate(self) -> float:
-        """In [0, 1]."""
-        return self.successes / self.count
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, with the 95% Wilson interval."""
-        low, high = wilson_interval(self.successes, self.count)
-        return {
-            "successes": self.successes,
-            "count": self.count,
-            "rate": self.rate,
-            "interval": [low, high],
-            "verdicts": dict(self.verdicts),
-        }
-
-    def text(self) -> str:
-        """`158/200 79.0% [72.9, 84.1]`."""
-        low, high = wilson_interval(self.successes, self.count)
-        return f"{self.successes}/{self.count} {self.rate:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def judge(table: RowTable, rows: Sequence[int], completions: Sequence[str]) -> dict[str, Score]:
-    """{domain: Score} of one completion per row, same order. Raises ValueError when the lengths differ."""
-    verdicts: dict[str, Counter[str]] = {}
-    for row, completion in zip(rows, completions, strict=True):
-        verdict = validate_text(table.task(row), completion)
-        # As in the reward: doing nothing is no plan, even where the goal holds from the start.
-        empty = verdict.success and verdict.steps_executed == 0
-        name = "plan_format_error" if empty else verdict.verdict_class
-        verdicts.setdefault(table.rows[row].scenario, Counter())[name] += 1
-    return {name: Score(found["success_plans"], found.total(), dict(sorted(found.items()))) for name, found in verdicts.items()}
-
-
-def read_scores(path: Path) -> dict[str, Score]:
-    """The scores of an evaluation file. Raises DataError when it is broken."""
-    try:
-        domains = json.loads(path.read_text(encoding="utf-8"))["domains"]
-        return {name: Score(found["successes"], found["count"], found["verdicts"]) for name, found in domains.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
-def summary_line(scores: Mapping[str, Score]) -> str:
-    """`blocksworld 79.0%, ferry 35.0%; average 57.0%`."""
-    rates = ", ".join(f"{name} {score.rate:.1%}" for name, score in scores.items())
-    return f"{rates}; average {average(scores):.1%}"
-
-
-def average(scores: Mapping[str, Score]) -> float:
-    """The mean of the domains' rates: every domain counts the same."""
-    return sum(score.rate for score in scores.values()) / len(scores)
-
-
-def comparison_table(before: Mapping[str, Score], after: Mapping[str, Score]) -> str:
-    """A Markdown table: counts, rates and 95% Wilson intervals per domain, the average, and the change in points."""
-    lines = [["domain", "before", "after", "change"]]
-    for name in before:
-        lines.append([name, before[name].text(), after[name].text(), f"{100 * (after[name].rate - before[name].rate):+.1f}"])
-    first, last = average(before), average(after)
-    lines.append(["average", f"{first:.1%}", f"{last:.1%}", f"{100 * (last - first):+.1f}"])
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    padded = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines]
-    padded.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(padded)

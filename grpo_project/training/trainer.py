@@ -6,6 +6,7 @@ output folder and model path are known to be good. Then: load, evaluate, train, 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -19,9 +20,10 @@ from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import run_folder
 from grpo_project.core.files import write_text_atomically
+from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import ConfigError
-from grpo_project.training.held_out import Score, comparison_table, judge, read_scores, summary_line
+from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
 from grpo_project.training.preparation import Preparation, Weights, leave_out, prepare
 
 logger = logging.getLogger(__name__)
@@ -137,8 +139,7 @@ class Run:
             tracker.summary(
                 {
                     "evaluation": {
-                        when: {name: score.rate for name, score in scores.items()}
-                        for when, scores in (("before", before), ("after", after))
+                        result.name: {domain: result.rate(domain) for domain in result.domains} for result in (before, after)
                     }
                 }
             )
@@ -177,7 +178,7 @@ class Run:
         from datasets import Dataset
 
         # After the backend: with Unsloth loaded these two are its rewritten ones.
-        from trl import GRPOConfig, GRPOTrainer
+        from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
 
         from grpo_project.callbacks.collector import CompletionCollector
         from grpo_project.callbacks.metrics_file import MetricsFile
@@ -213,6 +214,7 @@ class Run:
             num_iterations=config.num_iterations,
             batches_per_chunk=shape.batches,
         )
+        sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
         if prepared.checkpoint is not None:
             step = int(prepared.checkpoint.name.rpartition("-")[2])
             moved = run_folder.drop_metrics_after(self.folder, step)
@@ -290,36 +292,29 @@ class Run:
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, policy: Any, when: str) -> dict[str, Score] | None:
+    def _evaluate(self, policy: Any, when: str) -> EvaluationResult | None:
         """Greedy success on the held-out problems, also as evaluation_<when>.json; None without any.
 
         A continued run takes what the first attempt found before training.
         """
         if self.prepared.held_out is None:
             return None
-        saved = self.folder.path / "evaluation_before.json"
-        if when == "before" and self.prepared.checkpoint is not None and saved.exists():
-            return read_scores(saved)
+        path = self.folder.path / f"evaluation_{when}.json"
+        if when == "before" and self.prepared.checkpoint is not None and path.exists():
+            return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
         from grpo_project.training.generation import complete_greedy
 
-        table, rows = self.prepared.held_out, self.prepared.held_out_rows
-        prompts = [row_prompt(table.rows[row], policy.prompt_style) for row in rows]
-        began = time.monotonic()
-        completions = complete_greedy(policy.model, policy.tokenizer, prompts, self.config.max_completion_length)
-        scores = judge(table, rows, completions)
-        self.folder.write_json(
-            saved.with_name(f"evaluation_{when}.json").name,
-            {
-                "held_out": self.prepared.held_out_name,
-                "fingerprint": table.fingerprint,
-                "seconds": round(time.monotonic() - began, 1),
-                "domains": {name: score.as_dict() for name, score in scores.items()},
-            },
-        )
-        say(f"Success {when} training, greedy: {summary_line(scores)}")
-        return scores
+        def complete(rows: list[Row]) -> list[str]:
+            prompts = [row_prompt(row, policy.prompt_style) for row in rows]
+            return complete_greedy(policy.model, policy.tokenizer, prompts, self.config.max_completion_length)
 
-    def _write_results(self, before: Mapping[str, Score], after: Mapping[str, Score], seconds: float) -> str:
+        result = evaluate(self.prepared.held_out, self.prepared.held_out_rows, complete, f"{when} training")
+        self.folder.write_json(path.name, result.to_json())
+        rates = ", ".join(f"{domain} {result.rate(domain):.1%}" for domain in result.domains)
+        say(f"Held-out success {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
+        return result
+
+    def _write_results(self, before: EvaluationResult, after: EvaluationResult, seconds: float) -> str:
         """The table of results.md, with its head line; the same text for the console."""
         text = (
             f"Greedy success on {len(self.prepared.held_out_rows)} held-out problems ({self.prepared.held_out_name}), "
@@ -329,13 +324,13 @@ class Run:
         return text
 
 
-def row_prompt(row: Any, style: str) -> str:
+def row_prompt(row: Row, style: str) -> str:
     """The user turn of a row: its own text for `full`, the compact form of the same problem for `compact`."""
     from grpo_project.domains import all_domains
     from grpo_project.prompting import render_prompt
 
     if style == "full":
-        return row.prompt
+        return str(row.prompt)
     implied = all_domains()[row.scenario].implied_atoms(row.problem)
     return render_prompt(row.scenario, row.domain_text, row.problem, style, implied)
 
