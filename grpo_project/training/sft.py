@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from grpo_project.core.files import write_json_atomically
-from grpo_project.core.versions import describe_environment
+from grpo_project.core.run_folder import describe_environment
 from grpo_project.errors import DataError, ModelError
 from grpo_project.prompting import render_chat
 from grpo_project.training.tokenizer import build_planner_tokenizer
@@ -215,7 +215,7 @@ def train_sft(config: SftConfig) -> int:
             "wall_seconds": round(seconds, 1),
             "final_loss": losses[-1]["loss"] if losses else None,
             "losses": losses[:: max(1, len(losses) // 50)],
-            "environment": describe_environment(),
+            "environment": describe_environment(Path(__file__).resolve().parents[2]),
         },
     )
     print(f"{trainer.state.global_step} steps in {seconds / 60:.1f} minutes. Model: {folder}")
