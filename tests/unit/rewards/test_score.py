@@ -33,7 +33,10 @@ def walk(task, rng, length):
     actions = task.applicable_actions()
     state, steps = task.initial, []
     for _ in range(length):
-        action = rng.choice([a for a in actions if a.condition.holds(state)])
+        applicable = [a for a in actions if a.condition.holds(state)]
+        if not applicable:  # the end of a corridor
+            break
+        action = rng.choice(applicable)
         state = action.apply(state)
         steps.append(action.step)
     return tuple(steps)
