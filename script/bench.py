@@ -23,10 +23,9 @@ sys.path.insert(0, str(ROOT))
 def bench_training(steps: int) -> None:
     """Prints seconds per step, split, from the metrics of a real run; the first step is left out (it warms up)."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable, str(ROOT / "script" / "train_grpo_unsloth_stl_v2.py"), "--data_root", str(ROOT / "data" / "four_domain"),
-            "--output_dir", f"{folder}/run", "--max_steps", str(steps), "--eval_samples", "0", "--logging_steps", "1", "--no_wandb",
-        ]  # fmt: skip
+        script, data, output = ROOT / "script" / "train_grpo_unsloth_stl_v2.py", ROOT / "data" / "four_domain", f"{folder}/run"
+        command = [sys.executable, str(script), "--data_root", str(data), "--output_dir", output, "--max_steps", str(steps)]
+        command += ["--eval_samples", "0", "--logging_steps", "1", "--no_wandb"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         lines = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
     timed = [line["seconds_per_step"] for line in lines if line.get("seconds_per_step")][1:]
@@ -53,7 +52,9 @@ def bench_validator() -> None:
     broken = ["\n".join(text.splitlines()[1:]) for text in texts]
     for name in ("first pass", "warm"):
         began = time.perf_counter()
-        solved = sum(validate_text(task, text).success for group in (texts, broken) for task, text in zip(tasks, group, strict=True))
+        solved = sum(
+            validate_text(task, text).success for group in (texts, broken) for task, text in zip(tasks, group, strict=True)
+        )
         seconds = time.perf_counter() - began
         print(f"validator, {name}: {2 * len(tasks) / seconds:,.0f} plans/s on one core ({solved} of {2 * len(tasks)} succeed)")
 

@@ -1,7 +1,7 @@
 """Greedy success of a model on held-out problems, with counts and 95% Wilson intervals; or of exact search, as the ceiling.
 
-    python script/evaluate.py --model data/models/tiny-planner --data_root data/test
-    python script/evaluate.py --planner --data_root data/test --domains ferry
+python script/evaluate.py --model data/models/tiny-planner --data_root data/test
+python script/evaluate.py --planner --data_root data/test --domains ferry
 """
 
 from __future__ import annotations

@@ -37,7 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=0, help="processes; default one a core. The rows do not depend on it")
     add("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
     add("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference")
-    add("--plans", choices=("search", "policy"), default="search", help="policy: plans of each domain's simple rule, where it works")
+    add(
+        "--plans",
+        choices=("search", "policy"),
+        default="search",
+        help="policy: plans of each domain's simple rule, where it works",
+    )
     add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument(

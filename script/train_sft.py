@@ -1,7 +1,7 @@
 """Warm start: teaches a model to plan from reference plans, from scratch or from a model folder.
 
-    python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
-    python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
+python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
+python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from grpo_project.errors import GrpoProjectError  # noqa: E402
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_argument_group("data and output")
-    data.add_argument("--data_root", nargs="+", required=True, metavar="DIR", help="folders of *.jsonl rows with compact prompts and responses")
+    data.add_argument(
+        "--data_root", nargs="+", required=True, metavar="DIR", help="folders of *.jsonl rows with compact prompts and responses"
+    )
     data.add_argument("--output_dir", required=True, metavar="DIR", help="checkpoints, and the finished model under DIR/model")
     model = parser.add_argument_group("model")
     model.add_argument("--base_model", metavar="DIR", help="go on from this model; without it a new planner is made")

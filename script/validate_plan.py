@@ -1,6 +1,6 @@
 """Runs a plan on a PDDL problem and says what happened. Exit status 0: the plan succeeds; 1: it fails; 2: bad input.
 
-    python script/validate_plan.py domain.pddl problem.pddl plan.txt
+python script/validate_plan.py domain.pddl problem.pddl plan.txt
 """
 
 from __future__ import annotations

@@ -30,6 +30,4 @@ class RewardConfig:
         if not -1.0 <= self.failure_ceiling < 0.0:
             raise ConfigError(f"reward.failure_ceiling must lie in [-1, 0), got {self.failure_ceiling}")
         if not 0.0 <= self.executed_bonus <= 1.0 + self.failure_ceiling:
-            raise ConfigError(
-                f"reward.executed_bonus must lie in [0, {1.0 + self.failure_ceiling:g}], got {self.executed_bonus}"
-            )
+            raise ConfigError(f"reward.executed_bonus must lie in [0, {1.0 + self.failure_ceiling:g}], got {self.executed_bonus}")

@@ -225,9 +225,7 @@ def _attempts(
             result.cancel()
 
 
-def _attempt_batch(
-    name: str, config: CorpusConfig, ranges: Ranges, indices: range
-) -> list[tuple[int, dict[str, Any] | None]]:
+def _attempt_batch(name: str, config: CorpusConfig, ranges: Ranges, indices: range) -> list[tuple[int, dict[str, Any] | None]]:
     return [(index, attempt(get_domain(name), config, ranges, index)) for index in indices]
 
 

@@ -30,9 +30,7 @@ def split_of(canonical: str) -> str:
     return "test" if int(canonical, 16) % _TEST_SHARE == 0 else "train"
 
 
-def generate_instance(
-    domain: PlanningDomain, seed: int, index: int, ranges: Ranges, constraints_share: float
-) -> Instance:
+def generate_instance(domain: PlanningDomain, seed: int, index: int, ranges: Ranges, constraints_share: float) -> Instance:
     """Instance `index` of the stream (seed, domain): a pure function of its arguments. constraints_share lies in [0, 1]."""
     rng = random.Random(f"{seed}/{domain.name}/{index}")
     parameters = domain.draw_parameters(rng, ranges)
@@ -44,9 +42,7 @@ def generate_instance(
     return Instance(problem, file_name, parameters, canonical, split_of(canonical))
 
 
-def reference_plan(
-    domain: PlanningDomain, instance: Instance, node_budget: int, random_ties: bool
-) -> SearchResult:
+def reference_plan(domain: PlanningDomain, instance: Instance, node_budget: int, random_ties: bool) -> SearchResult:
     """A plan by A* with the domain's heuristic. random_ties: equally good plans are drawn from the instance's own stream."""
     task = compile_task(domain.domain, instance.problem)
     rng = random.Random(f"ties/{instance.canonical}/{instance.file_name}") if random_ties else None

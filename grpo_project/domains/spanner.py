@@ -71,9 +71,7 @@ def generate(rng: random.Random, parameters: Parameters, constraints: bool) -> P
         init |= {("at", nut, "gate"), ("loose", nut)}
     constraint: Constraint | None = None
     if constraints:
-        once = ConstraintForall(
-            (TypedName("?m", "man"),), TrajectoryConstraint("at-most-once", (Literal(("at", "?m", "shed")),))
-        )
+        once = ConstraintForall((TypedName("?m", "man"),), TrajectoryConstraint("at-most-once", (Literal(("at", "?m", "shed")),)))
         constraint = ConstraintAnd((once,))
         if len(nuts) >= 2:
             # Mostly neighbours in counting order, as in published problems; sometimes any two, sometimes against the order.

@@ -17,8 +17,11 @@ VIOLATED = -1
 class Monitor(Protocol):
     """`text` is the ground constraint as PDDL; `timed` says that `step` reads the time (the state's index)."""
 
-    text: str
-    timed: bool
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def timed(self) -> bool: ...
 
     def step(self, memory: int, state: int, time: int) -> int: ...
 

@@ -301,9 +301,7 @@ class _DomainReader(_Reader):
                 constraints = self.constraint(section.items[1], self.constants)
             elif section.head not in (":requirements", ":types", ":constants", ":predicates", ":functions"):
                 self.source.fail(section.offset, f"unknown section '{section.head}' in a domain")
-        return Domain(
-            name, requirements, self.types, self.constants, self.predicates, self.functions, actions, constraints
-        )
+        return Domain(name, requirements, self.types, self.constants, self.predicates, self.functions, actions, constraints)
 
     def read_types(self, section: Group) -> dict[str, str | None]:
         pairs = self.typed_list(section.items[1:], None, "a type")
@@ -396,11 +394,7 @@ class _DomainReader(_Reader):
             if term != ("total-cost",):
                 self.refuse(group, "a numeric fluent other than total-cost")
             amount = group.items[2]
-            value = (
-                self.number(amount)
-                if isinstance(amount, Symbol)
-                else self.atom(amount, scope, self.functions, "function")
-            )
+            value = self.number(amount) if isinstance(amount, Symbol) else self.atom(amount, scope, self.functions, "function")
             if value == ("total-cost",):
                 self.refuse(group, "a cost that depends on the cost so far")
             return [Effect(variables, when, increase=(term, value))]
@@ -430,9 +424,7 @@ class _ProblemReader(_Reader):
         self.count(by_head[":domain"], 1)
         domain_name = self.word(by_head[":domain"].items[1], "the domain's name")
         if domain_name != self.domain.name:
-            self.meaning_fault(
-                by_head[":domain"], f"the problem belongs to domain '{domain_name}', not to '{self.domain.name}'"
-            )
+            self.meaning_fault(by_head[":domain"], f"the problem belongs to domain '{domain_name}', not to '{self.domain.name}'")
         if ":requirements" in by_head:
             self.check_requirements(by_head[":requirements"])
         objects: dict[str, str] = {}

@@ -99,7 +99,9 @@ def _a_star(task: Task, budget: int, bound: Heuristic, weight: float, rng: rando
     best: dict[tuple[int, tuple[int, ...], int], float] = {start: 0.0}
     parents: dict[tuple[int, tuple[int, ...], int], tuple[tuple[int, tuple[int, ...], int], GroundAction]] = {}
     # Among equal estimates the deepest node first (it is nearest to a goal), then the newest.
-    frontier: list[tuple[float, float, int, tuple[int, tuple[int, ...], int], int]] = [(weight * bound(task.initial), 0.0, 0, start, 0)]
+    frontier: list[tuple[float, float, int, tuple[int, tuple[int, ...], int], int]] = [
+        (weight * bound(task.initial), 0.0, 0, start, 0)
+    ]
     counter = 0
     expanded = 0
     closed: set[tuple[int, tuple[int, ...], int]] = set()

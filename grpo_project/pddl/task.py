@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
 from grpo_project.pddl.model import (
     Action,
@@ -18,7 +17,6 @@ from grpo_project.pddl.model import (
     Effect,
     Formula,
     Literal,
-
     Problem,
     Step,
     TrajectoryConstraint,
@@ -114,9 +112,7 @@ class Task:
     def objects_of(self, kind: str) -> tuple[str, ...]:
         """The objects and constants that fit a type, in declaration order."""
         if kind not in self._by_type:
-            self._by_type[kind] = tuple(
-                name for name, own in self._objects.items() if self.domain.is_subtype(own, kind)
-            )
+            self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.is_subtype(own, kind))
         return self._by_type[kind]
 
     def ground(self, step: Step) -> GroundAction | StepFault:
@@ -137,7 +133,9 @@ class Task:
 
     def applicable_actions(self) -> list[GroundAction]:
         """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects."""
-        changing = {atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom}
+        changing = {
+            atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom
+        }
         result: list[GroundAction] = []
         for action in self.domain.actions.values():
             static = [a for a in _plain_atoms(action.precondition) if a[0] not in changing or a[0] == "="]
@@ -288,5 +286,3 @@ def _conjuncts(formula: Formula) -> tuple[Formula, ...]:
 
 def _plain_atoms(formula: Formula) -> list[Atom]:
     return [part.atom for part in _conjuncts(formula) if isinstance(part, Literal)]
-
-

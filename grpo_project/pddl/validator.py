@@ -182,4 +182,6 @@ def _constraint_violation(
 
 
 def _format_error(task: Task, failing_step: int | None, total: int, detail: str) -> Verdict:
-    return _verdict(task, "plan_format_error", task.initial, 0, total, 0.0, detail, task.initial_goals_met, failing_step=failing_step)
+    return _verdict(
+        task, "plan_format_error", task.initial, 0, total, 0.0, detail, task.initial_goals_met, failing_step=failing_step
+    )

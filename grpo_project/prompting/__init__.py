@@ -19,10 +19,8 @@ must respect it.
 """
 
 
-def render_prompt(
-    scenario: str, domain_pddl: str, problem: Problem, style: str, implied: frozenset[Atom] = frozenset()
-) -> str:
-    """The user turn. style: `full` (instructions, domain, problem: what an LLM gets) or `compact` (what the tiny planner reads)."""
+def render_prompt(scenario: str, domain_pddl: str, problem: Problem, style: str, implied: frozenset[Atom] = frozenset()) -> str:
+    """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for the tiny planner)."""
     if style == "compact":
         return render_compact(scenario, problem, implied)
     if style == "full":

@@ -2,8 +2,8 @@
 
     blocksworld b1 b2 b3 +on b1 b2 +on-table b2 +on-table b3 !on b3 b1 @sometime-before ( on b3 b1 ) ( clear b2 )
 
-First the scenario and the objects; then `+` initial atoms, `-` atoms that convention implies but that do not hold, `!` goal atoms,
-`@` constraints. The sigil is part of the predicate's word, so that one token tells an initial fact from a goal.
+First the scenario and the objects; then `+` initial atoms, `-` atoms that convention implies but that do not hold, `!` goal
+atoms, `@` constraints. The sigil is part of the predicate's word, so that one token tells an initial fact from a goal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _fact(sigil: str, atom: Atom) -> list[str]:
 
 
 def _marked(sigil: str, text: str) -> list[str]:
-    """"(always (p a))" as ["@always", "(", "p", "a", ")"]."""
+    """ "(always (p a))" as ["@always", "(", "p", "a", ")"]."""
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     return [sigil + words[1], *words[2:-1]]
 

@@ -35,18 +35,14 @@ def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
     return "".join(str(message.get("content") or "") for message in completion)
 
 
-def make_reward_function(
-    table: TaskTable, config: RewardConfig, observer: Observer | None = None
-) -> Callable[..., list[float]]:
+def make_reward_function(table: TaskTable, config: RewardConfig, observer: Observer | None = None) -> Callable[..., list[float]]:
     """A function (prompts, completions, **columns) -> one reward in [-1, 1] per completion, same order.
 
     The problem of each completion is found by the `row_index` column. `observer` sees every scored batch, for logging.
     Raises KeyError without that column and ValueError where its length differs.
     """
 
-    def planning_reward(
-        prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float]:
+    def planning_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         indices = columns["row_index"]
         if len(indices) != len(completions):
             raise ValueError(f"{len(completions)} completions came with {len(indices)} row indices")

@@ -67,9 +67,7 @@ def render_user_turns(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     """Each prompt as the text the model reads, up to where its own turn begins."""
     from grpo_project.prompting import to_messages
 
-    return [
-        tokenizer.apply_chat_template(to_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts
-    ]
+    return [tokenizer.apply_chat_template(to_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts]
 
 
 def _complete(

@@ -82,7 +82,9 @@ def read_examples(roots: tuple[str, ...], tokenizer: Any, prompt_style: str) -> 
     for root in roots:
         files = sorted(Path(root).glob("*.jsonl"))
         if not files:
-            raise DataError(f"{root} holds no *.jsonl file. Make some with script/generate_data.py --prompt_style {prompt_style}.")
+            raise DataError(
+                f"{root} holds no *.jsonl file. Make some with script/generate_data.py --prompt_style {prompt_style}."
+            )
         for file in files:
             prompts: list[str] = []
             wholes: list[str] = []
@@ -154,6 +156,7 @@ class _TokenRate(TrainerCallback):
 def train_sft(config: SftConfig) -> int:
     """Trains, and writes the model folder to output_dir/model. Returns 0."""
     set_seed(config.seed)
+    model: Any
     if config.base_model:
         try:
             tokenizer = AutoTokenizer.from_pretrained(config.base_model)

@@ -67,7 +67,9 @@ def test_total(text):
     assert (extraction.steps is None) == (extraction.fault is not None)
 
 
-@pytest.mark.parametrize("text", ["(" * 100_000, "(a " * 50_000, "a" * 2_000_000, "<think>" * 50_000, "1." * 50_000, " " * 900_000])
+@pytest.mark.parametrize(
+    "text", ["(" * 100_000, "(a " * 50_000, "a" * 2_000_000, "<think>" * 50_000, "1." * 50_000, " " * 900_000]
+)
 def test_hostile_text_costs_bounded_time(text):
     began = time.perf_counter()
     assert extract_plan(text).steps in (None, ())

@@ -58,6 +58,8 @@ def test_an_add_wins_over_a_delete():
 
 
 ON_A_B = plan("on a", "on b")
+
+
 @pytest.mark.parametrize(
     ("constraint", "steps", "violated_in"),
     [

@@ -69,9 +69,9 @@ def test_sampling_repeats_itself_for_a_seed_and_leaves_global_randomness_alone(
 
 def test_sampled_tokens_follow_the_models_own_probabilities(tiny_model: Any, tiny_tokenizer: Any) -> None:
     prompt = "w3 w5 w8"
-    texts = complete_sampled(
-        tiny_model, tiny_tokenizer, [prompt], 1, batch_size=4000, temperature=2.0, num_samples=4000, seed=0
-    )[0]
+    texts = complete_sampled(tiny_model, tiny_tokenizer, [prompt], 1, batch_size=4000, temperature=2.0, num_samples=4000, seed=0)[
+        0
+    ]
     ids = tiny_tokenizer(render_user_turns(tiny_tokenizer, [prompt]), add_special_tokens=False, return_tensors="pt")
     with torch.inference_mode():
         expected = torch.softmax(tiny_model(input_ids=ids["input_ids"]).logits[0, -1] / 2.0, dim=-1)
