@@ -199,7 +199,7 @@ def heuristic(task: Task) -> Heuristic | None:
 
 
 def policy(problem: Problem) -> tuple[Step, ...] | None:
-    """Everything onto the table from the top, then every goal tower from its base; first the one that a constraint wants first."""
+    """All blocks onto the table, then every goal tower from its base; first the one that a constraint wants first."""
     below = {atom[1]: atom[2] for atom in problem.init if atom[0] == "on"}
     above = {lower: upper for upper, lower in below.items()}
     steps: list[Step] = []

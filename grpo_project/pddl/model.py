@@ -131,7 +131,7 @@ Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
 @dataclass(frozen=True)
 class Domain:
     """`types` maps each declared type to its parent, or to None where none was given: such a type is no subtype of an
-    explicitly declared `object` (VAL's reading; grippers depends on it). With no `object` declared, `object` is the root of all."""
+    explicitly declared `object` (VAL's reading; grippers depends on it). Undeclared, `object` is the root of all."""
 
     name: str
     requirements: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
@@ -93,10 +94,10 @@ class _Reader:
             self.source.fail(node.offset, f"expected {what} in brackets, found '{node.text}'")
         return node
 
-    def meaning_fault(self, node: Node, message: str) -> None:
+    def meaning_fault(self, node: Node, message: str) -> NoReturn:
         self.source.fail(node.offset, message, PddlSemanticError)
 
-    def refuse(self, node: Node, feature: str) -> None:
+    def refuse(self, node: Node, feature: str) -> NoReturn:
         self.source.fail(node.offset, f"{feature} is not supported", UnsupportedFeature)
 
     def definition(self, keyword: str) -> tuple[str, list[Group]]:

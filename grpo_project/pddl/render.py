@@ -56,8 +56,8 @@ def render_constraint(constraint: Constraint) -> str:
             return _operator("and", map(render_constraint, parts))
         case ConstraintForall(variables, part):
             return f"(forall ({_typed(variables)}) {render_constraint(part)})"
-    parts = [*(f"{time:g}" for time in constraint.times), *map(render_formula, constraint.formulas)]
-    return f"({constraint.operator} {' '.join(parts)})"
+    words = [*(f"{time:g}" for time in constraint.times), *map(render_formula, constraint.formulas)]
+    return f"({constraint.operator} {' '.join(words)})"
 
 
 def render_domain(domain: Domain) -> str:

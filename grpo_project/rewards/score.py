@@ -1,8 +1,8 @@
 """A verdict to a number in [-1, 1].
 
 Success scores 1. A failed plan is paid for its progress: the share of the goals, not already true at the start, that held
-together in the best state reached before the failure. Two consequences make it pointless to game. The score never reads what was not
-executed, so nothing after the failing step, no padding and no repetition counts. And it can only grow along the states of one
+together in the best state reached before the failure. Two consequences make it pointless to game. The score never reads what was
+not executed, so nothing after the failing step, no padding and no repetition counts. And it can only grow along the states of one
 plan, so no truncation of a plan beats the plan; the class of the failure is left out of it on purpose, since a plan could
 otherwise change its class by stopping one step earlier. States from a constraint violation on earn nothing.
 """
