@@ -23,7 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     data.add_argument("--output_dir", required=True, metavar="DIR", help="checkpoints, and the finished model under DIR/model")
     model = parser.add_argument_group("model")
-    model.add_argument("--base_model", metavar="DIR", help="go on from this model; without it a new planner is made")
+    start = model.add_mutually_exclusive_group()
+    start.add_argument("--base_model", metavar="DIR", help="start from this model")
+    start.add_argument("--from_scratch", action="store_true", help="a new planner of the size below (default)")
     model.add_argument("--hidden_size", type=int, default=128)
     model.add_argument("--layers", type=int, default=4)
     model.add_argument("--heads", type=int, default=4)
@@ -37,7 +39,15 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--save_steps", type=int, default=500)
     training.add_argument("--logging_steps", type=int, default=50)
     training.add_argument("--bf16", action="store_true", help="bfloat16 autocast; faster on processors that have it")
-    training.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --output_dir")
+    training.add_argument("--warmup_steps", type=int, default=100)
+    training.add_argument("--weight_decay", type=float, default=0.01)
+    training.add_argument(
+        "--resume_from_checkpoint", metavar="auto|DIR", help="auto: the newest checkpoint in --output_dir, or the start if there is none"
+    )
+    evaluation = parser.add_argument_group("evaluation while training")
+    evaluation.add_argument("--eval_data", metavar="DIR", help="a data root of held-out problems")
+    evaluation.add_argument("--eval_every", type=int, default=0, metavar="STEPS", help="0: never (default)")
+    evaluation.add_argument("--eval_samples", type=int, default=100, metavar="N", help="problems per domain (default 100)")
     return parser
 
 
@@ -46,11 +56,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from grpo_project.training.sft import SftConfig, train_sft
 
-        settings = {name: value for name, value in vars(arguments).items() if name != "data_root"}
+        settings = {name: value for name, value in vars(arguments).items() if name not in ("data_root", "from_scratch")}
         return train_sft(SftConfig(data_roots=tuple(arguments.data_root), **settings))
     except GrpoProjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped. Run the same command with --resume_from_checkpoint auto to go on.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ atoms, `@` constraints. The sigil is part of the predicate's word, so that one t
 
 from __future__ import annotations
 
+import re
+
 from grpo_project.pddl import Atom, Problem, render_constraint, render_formula
 from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
 
@@ -17,11 +19,18 @@ def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) ->
     words = [scenario, *problem.objects]
     words += [word for atom in sorted(problem.init - implied) for word in _fact("+", atom)]
     words += [word for atom in sorted(implied - problem.init) for word in _fact("-", atom)]
-    for part in _conjuncts(problem.goal):
-        words += _fact("!", part.atom) if isinstance(part, Literal) else _marked("!", render_formula(part))
+    goals = _conjuncts(problem.goal)
+    atoms = {part.atom for part in goals if isinstance(part, Literal)}
+    words += [word for atom in sorted(atoms, key=_by_object) for word in _fact("!", atom)]
+    words += [word for part in goals if not isinstance(part, Literal) for word in _marked("!", render_formula(part))]
     for constraint in _parts(problem.constraints):
         words += _marked("@", render_constraint(constraint))
     return " ".join(words)
+
+
+def _by_object(atom: Atom) -> tuple[list[list[tuple[int, str]]], str]:
+    """Sorts by arguments, then predicate, with b2 before b10."""
+    return [[(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)] for name in atom[1:]], atom[0]
 
 
 def _fact(sigil: str, atom: Atom) -> list[str]:

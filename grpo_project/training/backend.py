@@ -120,6 +120,7 @@ def load_policy(
                 lora_rank=lora_rank,
                 lora_alpha=lora_alpha,
                 trust_remote_code=trust_remote_code,
+                seed=seed,
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
@@ -172,6 +173,7 @@ def _load_with_transformers(
     lora_rank: int,
     lora_alpha: int,
     trust_remote_code: bool,
+    seed: int,
 ) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -202,6 +204,7 @@ def _load_with_transformers(
         if lora_rank > 0:
             from peft import LoraConfig, get_peft_model
 
+            torch.manual_seed(seed)  # adapters begin at random
             model = get_peft_model(
                 model,
                 LoraConfig(

@@ -1,42 +1,46 @@
-"""Warm start: supervised training of the planner on reference plans, loss on the plan's tokens only.
+"""Warm start: supervised training on reference plans, from scratch or from a model, loss on the plan's tokens only.
 
-The rows are tokenised once with the same chat template that GRPO and evaluation use. Hugging Face's Trainer does the rest; its
-checkpoints make a long training resumable.
+The rows are tokenised once, by the chat template that GRPO and evaluation use. Hugging Face's Trainer does the rest. What batch
+comes when is a function of (seed, epoch), so a run that was stopped goes on from its newest checkpoint to the weights it would
+have reached anyway.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from grpo_project.configs.training import MODEL_CARD
 from grpo_project.core.files import write_json_atomically
+from grpo_project.core.random_streams import stream
+from grpo_project.core.rows import Row, RowTable, read_rows
 from grpo_project.core.run_folder import describe_environment
-from grpo_project.errors import DataError, ModelError
+from grpo_project.errors import ConfigError, DataError, RunExists
 from grpo_project.prompting import render_chat
 from grpo_project.training.tokenizer import build_planner_tokenizer
 
 IGNORED_LABEL = -100
+MODEL_FOLDER = "model"
+READ_AT_ONCE = 4096  # rows tokenised together
+BATCHES_SORTED_TOGETHER = 50
+LOSSES_KEPT = 60  # points of the loss curve in the record
 
 
 @dataclass(frozen=True)
 class SftConfig:
-    """Settings of one warm start. Sizes count tokens or parameters; `max_minutes` None means no limit."""
+    """Settings of one warm start. Sizes count tokens or parameters; `max_steps` -1 means that `epochs` decides.
+
+    `base_model` None: a new planner of the given size; else the size is that model's. `resume_from_checkpoint`: None, `auto`
+    (the newest whole checkpoint of output_dir; none: from the start) or a checkpoint folder. `eval_every` 0: no evaluation.
+    """
 
     data_roots: tuple[str, ...]
     output_dir: str
@@ -55,67 +59,159 @@ class SftConfig:
     save_steps: int = 500
     logging_steps: int = 50
     bf16: bool = False
-    resume: bool = False
+    resume_from_checkpoint: str | None = None
+    eval_data: str | None = None
+    eval_every: int = 0
+    eval_samples: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "layers", "heads", "intermediate_size", "batch_size", "save_steps", "logging_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.hidden_size % (2 * self.heads):
+            raise ConfigError(f"--hidden_size {self.hidden_size} must be an even multiple of --heads {self.heads}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"--learning_rate must be above 0, got {self.learning_rate}")
+        if self.max_steps < 1 and self.max_steps != -1:
+            raise ConfigError(f"--max_steps must be at least 1, got {self.max_steps}")
+        if not self.epochs > 0:
+            raise ConfigError(f"--epochs must be above 0, got {self.epochs}")
+        if self.eval_every < 0 or self.eval_samples < 1:
+            raise ConfigError("--eval_every must be 0 (never) or more, and --eval_samples at least 1")
+        if self.eval_every and self.eval_data is None:
+            raise ConfigError("--eval_every needs the problems to evaluate on: add --eval_data, data/test for instance")
 
 
-class PlanDataset(torch.utils.data.Dataset[dict[str, list[int]]]):
-    """Tokenised rows: `input_ids` and `labels` of equal length, labels IGNORED_LABEL before the plan."""
+class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
+    """Tokenised rows, end to end in one array: 100,000 rows of 100 tokens are 40 MB.
 
-    def __init__(self, examples: list[tuple[list[int], int]]) -> None:
-        self.examples = examples
-        self.lengths = [len(ids) for ids, _ in examples]
+    Row i is tokens[ends[i-1]:ends[i]], of which the first `starts[i]` are the prompt.
+    """
+
+    def __init__(self, examples: Sequence[tuple[Sequence[int], int]]) -> None:
+        self.lengths = np.array([len(ids) for ids, _ in examples], dtype=np.int64)
+        self.starts = np.array([start for _, start in examples], dtype=np.int64)
+        self.ends = np.cumsum(self.lengths)
+        self.tokens = np.concatenate([np.asarray(ids, dtype=np.int32) for ids, _ in examples])
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.lengths)
 
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
-        ids, start = self.examples[index]
-        return {"input_ids": ids, "labels": [IGNORED_LABEL] * start + ids[start:]}
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """`input_ids` and `labels` of one length; labels are IGNORED_LABEL up to where the plan begins."""
+        ids = self.tokens[self.ends[index] - self.lengths[index] : self.ends[index]]
+        labels = ids.copy()
+        labels[: self.starts[index]] = IGNORED_LABEL
+        return {"input_ids": ids, "labels": labels}
 
 
-def read_examples(roots: tuple[str, ...], tokenizer: Any, prompt_style: str) -> PlanDataset:
-    """All rows of *.jsonl under the roots that have a response and a prompt of the given style, tokenised.
+class LengthGroupedOrder(torch.utils.data.Sampler[int]):
+    """Row indices such that neighbours, and so batches, have about one length; each epoch holds every row once.
 
-    Raises DataError where a row lacks them, with file and line.
+    A function of (seed, epoch) alone: Trainer calls set_epoch, on resume too. Batches follow each other in random order, not
+    from long to short.
     """
-    examples: list[tuple[list[int], int]] = []
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = stream(self.seed, "sft", "order", self.epoch)
+        rows = list(range(len(self.lengths)))
+        rng.shuffle(rows)
+        reach = self.batch_size * BATCHES_SORTED_TOGETHER
+        for start in range(0, len(rows), reach):
+            near = sorted(rows[start : start + reach], key=lambda row: int(self.lengths[row]))
+            batches = [near[first : first + self.batch_size] for first in range(0, len(near), self.batch_size)]
+            rest = batches.pop() if len(batches[-1]) < self.batch_size else []  # last, or it would shift the others' borders
+            rng.shuffle(batches)
+            yield from (row for batch in [*batches, rest] for row in batch)
+
+
+def read_examples(roots: Sequence[str], tokenizer: Any, prompt_style: str, longest: int | None = None) -> PlanDataset:
+    """All rows of the *.jsonl files under the roots, tokenised.
+
+    A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
+    DataError, with file and line, for a row that is no JSON, has no response or no problem, or has more than `longest` tokens.
+    """
+    examples: list[tuple[np.ndarray, int]] = []
     for root in roots:
         files = sorted(Path(root).glob("*.jsonl"))
         if not files:
-            raise DataError(
-                f"{root} holds no *.jsonl file. Make some with script/generate_data.py --prompt_style {prompt_style}."
-            )
+            raise DataError(f"{root} holds no *.jsonl file. Make some with script/generate_data.py --prompt_style {prompt_style}")
         for file in files:
-            prompts: list[str] = []
-            wholes: list[str] = []
-            with file.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    row = json.loads(line)
-                    if "response" not in row or row["meta"].get("prompt_style", "full") != prompt_style:
-                        raise DataError(f"{file}:{number}: expected a row with a response and a {prompt_style} prompt.")
-                    prompts.append(render_chat(tokenizer, row["prompt"]))
-                    wholes.append(render_chat(tokenizer, row["prompt"], row["response"]))
-            prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-            whole_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
-            for start, ids in zip(prompt_ids, whole_ids, strict=True):
-                if ids[: len(start)] != start:
-                    raise DataError(f"{file}: the tokens of a prompt change when its answer follows; check the chat template.")
-                examples.append((ids, len(start)))
+            for first, rows in _in_chunks(file):
+                pairs = [_prompt_and_response(row, f"{file}:{number}", prompt_style) for number, row in enumerate(rows, first)]
+                for offset, (ids, start) in enumerate(tokenize_pairs(tokenizer, pairs)):
+                    if start == len(ids) or (longest is not None and len(ids) > longest):
+                        raise DataError(f"{file}:{first + offset}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}")
+                    examples.append((np.asarray(ids, dtype=np.int32), start))
     return PlanDataset(examples)
 
 
-def collate(rows: list[dict[str, list[int]]], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded batch of shape (rows, longest), rounded up to a multiple of 8 so that shapes repeat."""
+def tokenize_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+    """(ids, prompt length) of each (prompt, response): the prompt's tokens as GRPO sees them, then the answer's and its end.
+
+    Raises DataError where the prompt's tokens are no prefix of the whole.
+    """
+    starts = tokenizer([render_chat(tokenizer, prompt) for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
+    wholes = tokenizer([render_chat(tokenizer, *pair) for pair in pairs], add_special_tokens=False)["input_ids"]
+    for start, whole, (prompt, _) in zip(starts, wholes, pairs, strict=True):
+        if whole[: len(start)] != start:
+            raise DataError(f"the tokens of a prompt change when its answer follows; check the chat template: {prompt[:80]!r}")
+    return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
+
+
+def _in_chunks(file: Path) -> Iterator[tuple[int, list[Any]]]:
+    """(number of the first line, parsed lines), READ_AT_ONCE at a time."""
+    chunk: list[Any] = []
+    number = 0
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                chunk.append(json.loads(line))
+            except ValueError as error:
+                raise DataError(f"{file}:{number}: not a line of JSON: {error}") from None
+            if len(chunk) == READ_AT_ONCE:
+                yield number - len(chunk) + 1, chunk
+                chunk = []
+    if chunk:
+        yield number - len(chunk) + 1, chunk
+
+
+def _prompt_and_response(row: Any, source: str, style: str) -> tuple[str, str]:
+    try:
+        prompt, response, meta = row["prompt"], row["response"], row["meta"]
+        scenario, problem_file = meta["scenario"], meta["problem_file"]
+    except (KeyError, TypeError):
+        raise DataError(f"{source}: a row for a warm start has prompt, response and meta with scenario and problem_file") from None
+    if not (isinstance(prompt, str) and isinstance(response, str) and response):
+        raise DataError(f"{source}: prompt and response must be text, and the response not empty")
+    if meta.get("prompt_style", "full") == style:
+        return prompt, response
+    from grpo_project.training.trainer import row_prompt
+
+    whole = Row(prompt, scenario, problem_file, response, None, meta, source, Path(source).parent)
+    return row_prompt(whole, style), response
+
+
+def collate(rows: list[dict[str, np.ndarray]], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded batch, each of shape (rows, longest), longest rounded up to a multiple of 8 so that shapes repeat."""
     longest = -(-max(len(row["input_ids"]) for row in rows) // 8) * 8
-    ids = torch.full((len(rows), longest), pad_token_id)
-    labels = torch.full((len(rows), longest), IGNORED_LABEL)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    ids = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
+    labels = np.full((len(rows), longest), IGNORED_LABEL, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
     for index, row in enumerate(rows):
         length = len(row["input_ids"])
-        ids[index, :length] = torch.tensor(row["input_ids"])
-        labels[index, :length] = torch.tensor(row["labels"])
-        mask[index, :length] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+        ids[index, :length], labels[index, :length], mask[index, :length] = row["input_ids"], row["labels"], 1
+    return {name: torch.from_numpy(array) for name, array in (("input_ids", ids), ("labels", labels), ("attention_mask", mask))}
 
 
 def new_planner(config: SftConfig, tokenizer: Any) -> LlamaForCausalLM:
@@ -136,42 +232,154 @@ def new_planner(config: SftConfig, tokenizer: Any) -> LlamaForCausalLM:
     return LlamaForCausalLM(model_config)
 
 
+def newest_checkpoint(output_dir: Path) -> Path | None:
+    """The whole checkpoint with the most steps; one without trainer_state.json, written last, was torn and does not count."""
+    found = [path for path in output_dir.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _checkpoint_to_resume(config: SftConfig) -> Path | None:
+    output = Path(config.output_dir)
+    asked = config.resume_from_checkpoint
+    if asked is None:
+        if output.is_dir() and any(output.iterdir()):
+            raise RunExists(f"{output} is not empty. Go on with it by --resume_from_checkpoint auto, or choose another --output_dir")
+        return None
+    if asked == "auto":
+        return newest_checkpoint(output)
+    if not (Path(asked) / "trainer_state.json").is_file():
+        raise ConfigError(f"--resume_from_checkpoint {asked}: no whole checkpoint is there; `auto` takes the newest of --output_dir")
+    return Path(asked)
+
+
 class _TokenRate(TrainerCallback):
-    """Adds tokens per second to the progress bar's line."""
+    """Adds tokens per second, prompts included, to what is logged: wall clock since the first step, less evaluations."""
 
     def __init__(self, tokens_per_step: float) -> None:
         self.tokens_per_step = tokens_per_step
-        self.started: tuple[float, int] | None = None
+        self.began: float | None = None
+        self.steps = 0
+        self.seconds_evaluating = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.started is None:
-            self.started = (time.perf_counter(), state.global_step)
+        if self.began is None:
+            self.began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.steps += 1
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if logs is not None and self.started is not None and state.global_step > self.started[1]:
-            seconds = time.perf_counter() - self.started[0]
-            logs["tokens_per_second"] = round(self.tokens_per_step * (state.global_step - self.started[1]) / seconds)
+        if logs is not None and self.steps:
+            logs["tokens_per_second"] = self.rate()
+
+    def rate(self) -> int:
+        """Tokens per second; 0 before the first step."""
+        if self.began is None:
+            return 0
+        return round(self.tokens_per_step * self.steps / (time.perf_counter() - self.began - self.seconds_evaluating))
+
+
+class _HeldOutSuccess(TrainerCallback):
+    """Greedy success on held-out problems every so many steps, one printed line each. Draws nothing from any random state."""
+
+    def __init__(self, config: SftConfig, tokenizer: Any, style: str, max_new_tokens: int, rate: _TokenRate) -> None:
+        self.table: RowTable = read_rows(config.eval_data or "")
+        self.indices = [i for name in self.table.domains for i in self.table.indices_of(name)[: config.eval_samples]]
+        self.every, self.tokenizer, self.style, self.max_new_tokens = config.eval_every, tokenizer, style, max_new_tokens
+        self.rate = rate
+        self.history: list[dict[str, Any]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if state.global_step % self.every and state.global_step != state.max_steps:
+            return
+        began = time.perf_counter()
+        from grpo_project.evaluation import evaluate
+        from grpo_project.training.generation import complete_greedy
+        from grpo_project.training.trainer import row_prompt
+
+        def complete(rows: list[Row]) -> list[str]:
+            return complete_greedy(model, self.tokenizer, [row_prompt(row, self.style) for row in rows], self.max_new_tokens)
+
+        result = evaluate(self.table, self.indices, complete)
+        rates = {name: round(result.rate(name), 4) for name in result.domains}
+        self.history.append({"step": state.global_step, "greedy_success": rates, "problems": len(self.indices)})
+        shown = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
+        print(f"\nstep {state.global_step}: held-out success, greedy: {shown} ({result.seconds:.0f} s)", flush=True)
+        self.rate.seconds_evaluating += time.perf_counter() - began
+
+
+class _PlanTrainer(Trainer):
+    """Hugging Face's, with our order of rows."""
+
+    def __init__(self, *, order: LengthGroupedOrder, **how: Any) -> None:
+        self.order = order  # first: the base class may already ask for it
+        super().__init__(**how)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+        return self.order
 
 
 def train_sft(config: SftConfig) -> int:
-    """Trains, and writes the model folder to output_dir/model. Returns 0."""
+    """Trains, and writes the model folder to output_dir/model. Returns 0.
+
+    Raises RunExists for an output folder in use, ConfigError, DataError and ModelError as the parts do.
+    """
+    checkpoint = _checkpoint_to_resume(config)
     set_seed(config.seed)
-    model: Any
     if config.base_model:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(config.base_model)
-            model = AutoModelForCausalLM.from_pretrained(config.base_model, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{config.base_model} cannot be loaded: {str(error).splitlines()[0]}") from error
-        tokenizer.padding_side = "left"
+        from grpo_project.training.backend import load_policy
+
+        policy = load_policy(config.base_model, training=True, seed=config.seed, backend="transformers")
+        model, tokenizer, card = policy.model, policy.tokenizer, {"prompt_style": policy.prompt_style, **policy.card}
     else:
         tokenizer = build_planner_tokenizer()
-        model = new_planner(config, tokenizer)
-    dataset = read_examples(config.data_roots, tokenizer, "compact")
-    tokens = sum(dataset.lengths)
+        model, card = new_planner(config, tokenizer), {"prompt_style": "compact"}
+    style = card["prompt_style"]
+    dataset = read_examples(config.data_roots, tokenizer, style, getattr(model.config, "max_position_embeddings", None))
+    tokens = int(dataset.lengths.sum())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{len(dataset)} rows, {tokens} tokens; model with {parameters / 1e6:.2f} M parameters, vocabulary {len(tokenizer)}")
-    arguments = TrainingArguments(
+    rate = _TokenRate(float(np.mean(dataset.lengths)) * config.batch_size)
+    longest_plan = int((dataset.lengths - dataset.starts).max())
+    held_out = _HeldOutSuccess(config, tokenizer, style, longest_plan, rate) if config.eval_every else None
+    trainer = _PlanTrainer(
+        order=LengthGroupedOrder(dataset.lengths, config.batch_size, config.seed),
+        model=model,
+        args=_arguments(config),
+        train_dataset=dataset,
+        data_collator=lambda rows: collate(rows, tokenizer.pad_token_id),
+        callbacks=[rate, held_out] if held_out else [rate],
+    )
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds, tokens_per_second = time.perf_counter() - began, rate.rate()
+    folder = Path(config.output_dir) / MODEL_FOLDER
+    save_planner(model, tokenizer, folder, card)
+    losses = [{"step": row["step"], "loss": float(row["loss"])} for row in trainer.state.log_history if "loss" in row]
+    record = {
+        "config": asdict(config) | {"data_roots": [Path(root).name for root in config.data_roots]},
+        "data": [_manifest(Path(root)) for root in config.data_roots],
+        "rows": len(dataset),
+        "tokens": tokens,
+        "parameters": parameters,
+        "steps": trainer.state.global_step,
+        "resumed_at_step": int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        "wall_seconds": round(seconds, 1),
+        "tokens_per_second": tokens_per_second,
+        "final_loss": losses[-1]["loss"] if losses else None,
+        "losses": losses[:: max(1, len(losses) // LOSSES_KEPT)],
+        "held_out": held_out.history if held_out else [],
+        "environment": describe_environment(Path(__file__).resolve().parents[2]),
+    }
+    del record["config"]["output_dir"]  # says nothing about the model
+    write_json_atomically(folder / "training_record.json", record)
+    print(f"{trainer.state.global_step} steps in {seconds / 60:.1f} minutes. Model: {folder}")
+    return 0
+
+
+def _arguments(config: SftConfig) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
         output_dir=config.output_dir,
         per_device_train_batch_size=config.batch_size,
         max_steps=config.max_steps,
@@ -180,53 +388,31 @@ def train_sft(config: SftConfig) -> int:
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
         lr_scheduler_type="cosine",
+        optim="adamw_torch",
         adam_beta2=0.98,
         max_grad_norm=1.0,
         logging_steps=config.logging_steps,
         save_steps=config.save_steps,
         save_total_limit=2,
-        train_sampling_strategy="group_by_length",
         report_to="none",
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
         bf16=config.bf16,
         seed=config.seed,
         data_seed=config.seed,
         dataloader_num_workers=0,
         remove_unused_columns=False,
     )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=lambda rows: collate(rows, tokenizer.pad_token_id),
-        callbacks=[_TokenRate(float(np.mean(dataset.lengths)) * config.batch_size)],
-    )
-    began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=True if config.resume else None)
-    seconds = time.perf_counter() - began
-    folder = Path(config.output_dir) / "model"
-    save_planner(model, tokenizer, folder)
-    losses = [{"step": row["step"], "loss": row["loss"]} for row in trainer.state.log_history if "loss" in row]
-    write_json_atomically(
-        folder / "training_record.json",
-        {
-            "config": asdict(config),
-            "rows": len(dataset),
-            "tokens": tokens,
-            "parameters": parameters,
-            "steps": trainer.state.global_step,
-            "wall_seconds": round(seconds, 1),
-            "final_loss": losses[-1]["loss"] if losses else None,
-            "losses": losses[:: max(1, len(losses) // 50)],
-            "environment": describe_environment(Path(__file__).resolve().parents[2]),
-        },
-    )
-    print(f"{trainer.state.global_step} steps in {seconds / 60:.1f} minutes. Model: {folder}")
-    return 0
 
 
-def save_planner(model: Any, tokenizer: Any, folder: Path) -> None:
+def _manifest(root: Path) -> Any:
+    """How the data of a root were made, where script/generate_data.py left its note; else None."""
+    path = root / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def save_planner(model: Any, tokenizer: Any, folder: Path, card: dict[str, Any]) -> None:
     """Hugging Face files and planner.json, which says how this model wants its prompts."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    write_json_atomically(folder / "planner.json", {"prompt_style": "compact"})
+    write_json_atomically(folder / MODEL_CARD, card)

@@ -36,14 +36,11 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
     """One whole run. Returns 0, or 130 after Ctrl-C. Raises a GrpoProjectError for what the user can put right."""
     prepared = prepare(config, get_curriculum_weights)
     say(f"Data: {describe_data(prepared)}")
-    if prepared.checkpoint is None:
-        folder = run_folder.create(prepared.output_dir)
-    else:
-        folder = run_folder.reopen(prepared.output_dir)
+    run = Run(prepared)
     try:
-        return Run(prepared, folder).go()
+        return run.go()
     except KeyboardInterrupt:
-        say_how_to_go_on(folder)
+        say_how_to_go_on(run.folder)
         return INTERRUPTED
 
 
@@ -52,8 +49,18 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def say_how_to_go_on(folder: RunFolder) -> None:
+def show_progress(done: int, total: int) -> None:
+    """A counter of solved problems that writes over itself; nothing where the output is no terminal."""
+    if sys.stdout.isatty():
+        text = f"solving held-out problems: {done}/{total}"
+        print(f"\r{text if done < total else ' ' * len(text)}", end="\r", flush=True)
+
+
+def say_how_to_go_on(folder: RunFolder | None) -> None:
     """After an interruption: the command that continues, or the reason why there is none."""
+    if folder is None:
+        print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
+        return
     found = run_folder.checkpoints(folder.path)
     if found:
         script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
@@ -78,22 +85,20 @@ def describe_data(prepared: Preparation) -> str:
 
 
 class Run:
-    """One run in its folder, from loading the model to saving it."""
+    """One run, from loading the model to saving it. `folder` is None until everything that can be wrong has been checked."""
 
-    def __init__(self, prepared: Preparation, folder: RunFolder) -> None:
+    def __init__(self, prepared: Preparation) -> None:
         self.prepared = prepared
         self.config = prepared.config
-        self.folder = folder
+        self.folder: RunFolder | None = None
 
     def go(self) -> int:
         """Everything after preparation, in order. Returns the exit status."""
         began = time.monotonic()
         environment = run_folder.describe_environment(REPOSITORY)
-        self._write_resolved_config(environment, {})
         # Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log.
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
         if os.path.isdir(self.prepared.model):  # bars are for downloads
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -117,10 +122,15 @@ class Run:
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
         prompts = self._fit_prompts(policy)
+        if self.prepared.checkpoint is None:
+            self.folder = folder = run_folder.create(self.prepared.output_dir)
+        else:
+            self.folder = folder = run_folder.reopen(self.prepared.output_dir)
+        self._write_resolved_config(folder, environment)
 
-        before = self._evaluate(policy, "before")
-        trainer, monitor, tracker = self._make_trainer(policy, prompts, environment)
-        say(f"Run folder: {self.folder.path}   W&B: {tracker.state}")
+        before = self._evaluate(policy, folder, "before")
+        trainer, monitor, tracker = self._make_trainer(policy, folder, prompts, environment)
+        say(f"Run folder: {folder.path}   W&B: {tracker.state}")
         give_back = monitor.catch_interrupts()
         try:
             trainer.train(resume_from_checkpoint=str(self.prepared.checkpoint) if self.prepared.checkpoint else None)
@@ -131,10 +141,10 @@ class Run:
                 tracker.close()
         if monitor.interrupted:
             raise KeyboardInterrupt
-        save_policy(policy, self.folder.model, self._history(trainer.state.global_step))
-        after = self._evaluate(policy, "after")
+        save_policy(policy, folder.model, self._history(trainer.state.global_step))
+        after = self._evaluate(policy, folder, "after")
         if before is not None and after is not None:
-            table = self._write_results(before, after, time.monotonic() - began)
+            table = self._write_results(folder, before, after, time.monotonic() - began)
             say(table)
             tracker.summary(
                 {
@@ -144,12 +154,12 @@ class Run:
                 }
             )
         tracker.close()
-        say(f"Trained model: {self.folder.model}")
+        say(f"Trained model: {folder.model}")
         return SUCCESS
 
     # -- before training ----------------------------------------------------------------------------------------------
 
-    def _write_resolved_config(self, environment: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    def _write_resolved_config(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
         described = {
             "settings": self.config.as_dict(),
@@ -162,18 +172,19 @@ class Run:
             "reward": vars(self._reward_config()),
             "held_out": self.prepared.held_out_name,
             "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
-            **extra,
         }
         if self.prepared.checkpoint is None:
-            self.folder.write_json(run_folder.RESOLVED_CONFIG, described)
+            folder.write_json(run_folder.RESOLVED_CONFIG, described)
         else:
             step = self.prepared.checkpoint.name.rpartition("-")[2]
-            self.folder.write_json(f"resumed_at_{step}.json", described)
+            folder.write_json(f"resumed_at_{step}.json", described)
 
     def _reward_config(self) -> RewardConfig:
         return RewardConfig(mode=self.config.reward)
 
-    def _make_trainer(self, policy: Any, prompts: list[str], environment: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    def _make_trainer(
+        self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
+    ) -> tuple[Any, Any, Any]:
         """(trainer, monitor, tracker), ready to train."""
         from datasets import Dataset
 
@@ -217,10 +228,10 @@ class Run:
         sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
         if prepared.checkpoint is not None:
             step = int(prepared.checkpoint.name.rpartition("-")[2])
-            moved = run_folder.drop_metrics_after(self.folder, step)
+            moved = run_folder.drop_metrics_after(folder, step)
             say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
         tracker = WandbTracker(
-            self.folder.path,
+            folder.path,
             config.wandb_project,
             config.run_name,
             read_environment().wandb_mode if config.use_wandb else "disabled",
@@ -231,7 +242,7 @@ class Run:
             collector,
             timer,
             progress,
-            [MetricsFile(self.folder.metrics), tracker],
+            [MetricsFile(folder.metrics), tracker],
             weights_at=lambda step: prepared.weights[step],
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,
@@ -242,7 +253,7 @@ class Run:
             lean=policy.name == "transformers",
             model=policy.model,
             reward_funcs=reward_function,
-            args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(self.folder.path))),
+            args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(folder.path))),
             train_dataset=Dataset.from_dict(
                 {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
             ),
@@ -292,35 +303,36 @@ class Run:
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, policy: Any, when: str) -> EvaluationResult | None:
+    def _evaluate(self, policy: Any, folder: RunFolder, when: str) -> EvaluationResult | None:
         """Greedy success on the held-out problems, also as evaluation_<when>.json; None without any.
 
         A continued run takes what the first attempt found before training.
         """
         if self.prepared.held_out is None:
             return None
-        path = self.folder.path / f"evaluation_{when}.json"
+        path = folder.path / f"evaluation_{when}.json"
         if when == "before" and self.prepared.checkpoint is not None and path.exists():
             return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
         from grpo_project.training.generation import complete_greedy
 
         def complete(rows: list[Row]) -> list[str]:
             prompts = [row_prompt(row, policy.prompt_style) for row in rows]
-            return complete_greedy(policy.model, policy.tokenizer, prompts, self.config.max_completion_length)
+            limit = self.config.max_completion_length
+            return complete_greedy(policy.model, policy.tokenizer, prompts, limit, progress=show_progress)
 
         result = evaluate(self.prepared.held_out, self.prepared.held_out_rows, complete, f"{when} training")
-        self.folder.write_json(path.name, result.to_json())
+        folder.write_json(path.name, result.to_json())
         rates = ", ".join(f"{domain} {result.rate(domain):.1%}" for domain in result.domains)
         say(f"Held-out success {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
         return result
 
-    def _write_results(self, before: EvaluationResult, after: EvaluationResult, seconds: float) -> str:
+    def _write_results(self, folder: RunFolder, before: EvaluationResult, after: EvaluationResult, seconds: float) -> str:
         """The table of results.md, with its head line; the same text for the console."""
         text = (
             f"Greedy success on {len(self.prepared.held_out_rows)} held-out problems ({self.prepared.held_out_name}), "
             f"{self.config.max_steps} steps, {seconds / 60:.1f} minutes in all:\n\n{comparison_table(before, after)}\n"
         )
-        write_text_atomically(self.folder.path / "results.md", text)
+        write_text_atomically(folder.path / "results.md", text)
         return text
 
 

@@ -13,9 +13,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from grpo_project.errors import BackendMissing, ModelError
-from grpo_project.training import backend
-from grpo_project.training.backend import choose_backend, load_policy, save_policy
+from grpo_project.errors import BackendMissing, ModelError  # noqa: E402
+from grpo_project.training import backend  # noqa: E402
+from grpo_project.training.backend import choose_backend, load_policy, save_policy  # noqa: E402
 
 
 def test_importing_the_backend_loads_nothing_heavy(repository: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.errors import ConfigError, RunExists  # noqa: E402
+from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
 from grpo_project.training import preparation  # noqa: E402
 from grpo_project.training.trainer import train  # noqa: E402
 
@@ -202,3 +202,28 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
 
     with pytest.raises(RunExists, match="already holds a run"):
         train(config, schedule)
+
+
+def test_prompts_that_are_too_long_are_left_out_and_counted(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    from grpo_project.core.rows import read_rows
+    from grpo_project.training.tokenizer import build_planner_tokenizer
+    from grpo_project.training.trainer import row_prompt
+
+    tokenizer = build_planner_tokenizer()
+    rows = read_rows(settings["data_root"]).rows
+    lengths = [len(tokenizer(row_prompt(row, "compact"))["input_ids"]) + 2 for row in rows]
+    limit = max(
+        min(n for row, n in zip(rows, lengths, strict=True) if row.scenario == name) for name in {r.scenario for r in rows}
+    )
+    dropped = sum(length > limit for length in lengths)
+    assert 0 < dropped < len(rows)
+    assert train(TrainingConfig(**{**settings, "max_prompt_length": limit, "max_steps": 2}), schedule) == 0
+    assert f"{dropped} of {len(rows)} problems are left out: prompts are longer than" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(settings: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="no .* problem is left: prompts are longer than --max_prompt_length 5"):
+        train(TrainingConfig(**{**settings, "max_prompt_length": 5}), schedule)
+    with pytest.raises(ConfigError, match="the model reads 512 tokens.*lower it to"):
+        train(TrainingConfig(**{**settings, "max_completion_length": 512}), schedule)
+    assert not Path(settings["output_dir"]).exists()

@@ -1,0 +1,142 @@
+"""The compact prompt: what it says, that it loses nothing, and that the order of a file does not show in it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from grpo_project.core.rows import read_rows
+from grpo_project.domains import all_domains, get_domain
+from grpo_project.errors import ConfigError
+from grpo_project.pddl import parse_domain, parse_problem, render_constraint, render_formula
+from grpo_project.pddl.model import And, ConstraintAnd, Literal, Problem
+from grpo_project.prompting import INSTRUCTIONS, render_plan, render_prompt, to_messages
+
+DOMAIN = """
+(define (domain blocks) (:requirements :adl :constraints)
+  (:predicates (on ?x ?y) (on-table ?x) (clear ?x) (hand-empty))
+  (:action noop :parameters (?x) :precondition (clear ?x) :effect (clear ?x)))
+"""
+PROBLEM = """
+(define (problem p) (:domain blocks) (:objects b1 b2 b10)
+  (:init (on b10 b1) (on-table b1) (on-table b2) (clear b2))
+  (:goal {goal}) (:constraints {constraints}))
+"""
+IMPLIED = frozenset({("hand-empty",), ("clear", "b2"), ("clear", "b10")})
+
+
+def blocks(goal: str = "(on b1 b2)", constraints: str = "(and)") -> Problem:
+    return parse_problem(PROBLEM.format(goal=goal, constraints=constraints), parse_domain(DOMAIN))
+
+
+def compact(problem: Problem, implied: frozenset[tuple[str, ...]] = frozenset()) -> str:
+    return render_prompt("blocks", DOMAIN, problem, "compact", implied)
+
+
+def test_every_part_has_its_sigil() -> None:
+    assert compact(blocks("(and (on b1 b2) (not (clear b1)))", "(and (sometime-before (on b1 b2) (clear b1)) (within 7 (clear b1)))")) == (
+        "blocks b1 b2 b10 +clear b2 +on b10 b1 +on-table b1 +on-table b2 !on b1 b2 !not ( clear b1 )"
+        " @sometime-before ( on b1 b2 ) ( clear b1 ) @within 7 ( clear b1 )"
+    )
+
+
+def test_implied_atoms_show_only_where_they_do_not_hold() -> None:
+    assert compact(blocks(), IMPLIED) == "blocks b1 b2 b10 +on b10 b1 +on-table b1 +on-table b2 -clear b10 -hand-empty !on b1 b2"
+
+
+def test_goals_go_by_object_whatever_order_a_file_writes_them_in() -> None:
+    texts = {compact(blocks(f"(and {one})")) for one in ("(clear b10) (on b2 b1) (on-table b1)", "(on-table b1) (clear b10) (on b2 b1)")}
+    assert [text.partition(" !")[2] for text in texts] == ["on-table b1 !on b2 b1 !clear b10"]
+
+
+def test_quantifiers_and_operators_keep_their_brackets() -> None:
+    text = compact(blocks("(or (clear b1) (forall (?x) (clear ?x)))", "(always (forall (?x) (imply (clear ?x) (on-table ?x))))"))
+    assert text.endswith(
+        " !or ( clear b1 ) ( forall ( ?x ) ( clear ?x ) ) @always ( forall ( ?x ) ( imply ( clear ?x ) ( on-table ?x ) ) )"
+    )
+
+
+def parts(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
+    """Goal and constraints as sets of PDDL texts, conjunctions flattened."""
+
+    def flat(value: object) -> list[object]:
+        return [leaf for part in value.parts for leaf in flat(part)] if isinstance(value, (And, ConstraintAnd)) else [value]
+
+    constraints = [] if problem.constraints is None else flat(problem.constraints)
+    return frozenset(render_formula(p) for p in flat(problem.goal)), frozenset(render_constraint(p) for p in constraints)
+
+
+def read_back(prompt: str, implied: frozenset[tuple[str, ...]]) -> tuple[object, ...]:
+    """(scenario, objects, init, goal texts, constraint texts) from a compact prompt: the inverse, written from its description."""
+    groups: list[list[str]] = [[]]
+    for word in prompt.split():
+        # Inside a fact there are only names; a lone "-" belongs to a typed variable.
+        if word[0] in "+!@" or (word[0] == "-" and len(word) > 1):
+            groups.append([word[0], word[1:]])
+        else:
+            groups[-1].append(word)
+    (scenario, *objects), facts = groups[0], groups[1:]
+    init = set(implied)
+    goals, constraints = set(), set()
+    for sigil, *words in facts:
+        text = f"({' '.join(words)})".replace("( ", "(").replace(" )", ")")
+        if sigil == "+":
+            init.add(tuple(words))
+        elif sigil == "-":
+            init.remove(tuple(words))
+        else:
+            (goals if sigil == "!" else constraints).add(text)
+    return scenario, tuple(objects), frozenset(init), frozenset(goals), frozenset(constraints)
+
+
+@pytest.mark.parametrize("name", sorted(all_domains()))
+def test_shipped_problems_can_be_read_back_from_it(name: str, repository) -> None:
+    domain = get_domain(name)
+    rows = read_rows(repository / "data" / "test", [name]).rows
+    constrained = 0
+    assert len(rows) >= 100
+    for row in rows:
+        problem = row.problem
+        implied = domain.implied_atoms(problem)
+        goals, constraints = parts(problem)
+        prompt = render_prompt(name, domain.domain_pddl, problem, "compact", implied)
+        assert read_back(prompt, implied) == (name, tuple(problem.objects), problem.init, goals, constraints), row.source
+        constrained += bool(constraints)
+    assert constrained > 20
+
+
+@pytest.mark.parametrize("name", sorted(all_domains()))
+def test_generated_goals_already_stand_in_canonical_order(name: str) -> None:
+    """So that problems of ours and the same problems from elsewhere read alike."""
+    domain = get_domain(name)
+    for index in range(30):
+        rng = random.Random(f"canonical/{name}/{index}")
+        problem = domain.generate(rng, domain.draw_parameters(rng, domain.sizes["train"]), False)
+        assert isinstance(problem.goal, And)
+        written = [part.atom for part in problem.goal.parts if isinstance(part, Literal)]
+        prompt = render_prompt(name, domain.domain_pddl, problem, "compact", domain.implied_atoms(problem))
+        assert prompt.endswith("".join(f" !{' '.join(atom)}" for atom in written))
+
+
+def test_the_full_style_holds_instructions_domain_and_problem() -> None:
+    problem = blocks()
+    text = render_prompt("blocks", DOMAIN, problem, "full", IMPLIED)
+    assert text.startswith(INSTRUCTIONS)
+    assert DOMAIN.strip() in text
+    assert parse_problem(text[text.index("(define (problem") :], parse_domain(DOMAIN)) == problem
+
+
+def test_an_unknown_style_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="full, compact, got 'short'"):
+        render_prompt("blocks", DOMAIN, blocks(), "short")
+
+
+def test_plans_are_one_step_a_line_each_line_ended() -> None:
+    assert render_plan([("a", "b", "c"), ("d",)]) == "(a b c)\n(d)\n"
+    assert render_plan([]) == ""
+
+
+def test_messages_are_a_user_turn_and_an_answer_if_there_is_one() -> None:
+    assert to_messages("p") == [{"role": "user", "content": "p"}]
+    assert to_messages("p", "") == [{"role": "user", "content": "p"}, {"role": "assistant", "content": ""}]
