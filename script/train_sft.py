@@ -42,7 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--warmup_steps", type=int, default=100)
     training.add_argument("--weight_decay", type=float, default=0.01)
     training.add_argument(
-        "--resume_from_checkpoint", metavar="auto|DIR", help="auto: the newest checkpoint in --output_dir, or the start if there is none"
+        "--resume_from_checkpoint",
+        metavar="auto|DIR",
+        help="auto: the newest checkpoint in --output_dir, or the start if there is none",
     )
     evaluation = parser.add_argument_group("evaluation while training")
     evaluation.add_argument("--eval_data", metavar="DIR", help="a data root of held-out problems")

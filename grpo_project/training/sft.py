@@ -151,7 +151,9 @@ def read_examples(roots: Sequence[str], tokenizer: Any, prompt_style: str, longe
                 pairs = [_prompt_and_response(row, f"{file}:{number}", prompt_style) for number, row in enumerate(rows, first)]
                 for offset, (ids, start) in enumerate(tokenize_pairs(tokenizer, pairs)):
                     if start == len(ids) or (longest is not None and len(ids) > longest):
-                        raise DataError(f"{file}:{first + offset}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}")
+                        raise DataError(
+                            f"{file}:{first + offset}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}"
+                        )
                     examples.append((np.asarray(ids, dtype=np.int32), start))
     return PlanDataset(examples)
 
@@ -191,7 +193,9 @@ def _prompt_and_response(row: Any, source: str, style: str) -> tuple[str, str]:
         prompt, response, meta = row["prompt"], row["response"], row["meta"]
         scenario, problem_file = meta["scenario"], meta["problem_file"]
     except (KeyError, TypeError):
-        raise DataError(f"{source}: a row for a warm start has prompt, response and meta with scenario and problem_file") from None
+        raise DataError(
+            f"{source}: a row for a warm start has prompt, response and meta with scenario and problem_file"
+        ) from None
     if not (isinstance(prompt, str) and isinstance(response, str) and response):
         raise DataError(f"{source}: prompt and response must be text, and the response not empty")
     if meta.get("prompt_style", "full") == style:
@@ -243,12 +247,16 @@ def _checkpoint_to_resume(config: SftConfig) -> Path | None:
     asked = config.resume_from_checkpoint
     if asked is None:
         if output.is_dir() and any(output.iterdir()):
-            raise RunExists(f"{output} is not empty. Go on with it by --resume_from_checkpoint auto, or choose another --output_dir")
+            raise RunExists(
+                f"{output} is not empty. Go on with it by --resume_from_checkpoint auto, or choose another --output_dir"
+            )
         return None
     if asked == "auto":
         return newest_checkpoint(output)
     if not (Path(asked) / "trainer_state.json").is_file():
-        raise ConfigError(f"--resume_from_checkpoint {asked}: no whole checkpoint is there; `auto` takes the newest of --output_dir")
+        raise ConfigError(
+            f"--resume_from_checkpoint {asked}: no whole checkpoint is there; `auto` takes the newest of --output_dir"
+        )
     return Path(asked)
 
 

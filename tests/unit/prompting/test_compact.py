@@ -35,7 +35,9 @@ def compact(problem: Problem, implied: frozenset[tuple[str, ...]] = frozenset())
 
 
 def test_every_part_has_its_sigil() -> None:
-    assert compact(blocks("(and (on b1 b2) (not (clear b1)))", "(and (sometime-before (on b1 b2) (clear b1)) (within 7 (clear b1)))")) == (
+    assert compact(
+        blocks("(and (on b1 b2) (not (clear b1)))", "(and (sometime-before (on b1 b2) (clear b1)) (within 7 (clear b1)))")
+    ) == (
         "blocks b1 b2 b10 +clear b2 +on b10 b1 +on-table b1 +on-table b2 !on b1 b2 !not ( clear b1 )"
         " @sometime-before ( on b1 b2 ) ( clear b1 ) @within 7 ( clear b1 )"
     )
@@ -46,7 +48,10 @@ def test_implied_atoms_show_only_where_they_do_not_hold() -> None:
 
 
 def test_goals_go_by_object_whatever_order_a_file_writes_them_in() -> None:
-    texts = {compact(blocks(f"(and {one})")) for one in ("(clear b10) (on b2 b1) (on-table b1)", "(on-table b1) (clear b10) (on b2 b1)")}
+    texts = {
+        compact(blocks(f"(and {one})"))
+        for one in ("(clear b10) (on b2 b1) (on-table b1)", "(on-table b1) (clear b10) (on b2 b1)")
+    }
     assert [text.partition(" !")[2] for text in texts] == ["on-table b1 !on b2 b1 !clear b10"]
 
 
@@ -68,7 +73,7 @@ def parts(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def read_back(prompt: str, implied: frozenset[tuple[str, ...]]) -> tuple[object, ...]:
-    """(scenario, objects, init, goal texts, constraint texts) from a compact prompt: the inverse, written from its description."""
+    """(scenario, objects, init, goal texts, constraint texts) from a compact prompt, by its description alone."""
     groups: list[list[str]] = [[]]
     for word in prompt.split():
         # Inside a fact there are only names; a lone "-" belongs to a typed variable.

@@ -91,10 +91,16 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
     ("rows", "message"),
     [
         ([sft_row(), "{broken"], r"blocksworld\.jsonl:2: not a line of JSON"),
-        ([sft_row(), sft_row(), {"prompt": PROMPT, "meta": {}}], r"blocksworld\.jsonl:3: a row for a warm start has prompt, response"),
+        (
+            [sft_row(), sft_row(), {"prompt": PROMPT, "meta": {}}],
+            r"blocksworld\.jsonl:3: a row for a warm start has prompt, response",
+        ),
         (["[1, 2]"], r"blocksworld\.jsonl:1: a row for a warm start"),
         ([sft_row(response="")], r"blocksworld\.jsonl:1: .*the response not empty"),
-        ([sft_row(), sft_row(response=PLAN * 30)], r"blocksworld\.jsonl:2: \d+ tokens in all, 14 of the prompt; the model reads 128"),
+        (
+            [sft_row(), sft_row(response=PLAN * 30)],
+            r"blocksworld\.jsonl:2: \d+ tokens in all, 14 of the prompt; the model reads 128",
+        ),
         ([sft_row(prompt_style="full")], r"bw_ops4_n2_seed1\.pddl"),
     ],
 )
@@ -182,15 +188,15 @@ def test_the_script_says_help_without_torch(repository: Path) -> None:
     assert "--resume_from_checkpoint" in done.stdout and done.stdout.endswith("False\n")
 
 
-def test_the_script_turns_an_error_into_one_line(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_script_turns_an_error_into_one_line(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     assert script(repository).main(["--data_root", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}/data holds no *.jsonl file")
 
 
-TINY = dict(hidden_size=32, layers=2, heads=4, intermediate_size=64, batch_size=4, warmup_steps=2, logging_steps=5, learning_rate=1e-2)
+TINY = dict(
+    hidden_size=32, layers=2, heads=4, intermediate_size=64, batch_size=4, warmup_steps=2, logging_steps=5, learning_rate=1e-2
+)
 
 
 def ferry_rows(count: int) -> list[dict[str, Any]]:

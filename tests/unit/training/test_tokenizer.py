@@ -92,9 +92,12 @@ def test_supervised_ids_are_the_prompt_of_grpo_then_the_plan_then_the_end(tokeni
         assert ids[:start] == ids_of(tokenizer, render_chat(tokenizer, prompt))
         assert ids[start:] == [*ids_of(tokenizer, plan), tokenizer.eos_token_id]
         # What TRL's GRPOTrainer does with a conversational prompt:
-        assert ids[:start] == tokenizer.apply_chat_template(
-            [to_messages(prompt)], add_generation_prompt=True, tokenize=True, return_dict=True
-        )["input_ids"][0]
+        assert (
+            ids[:start]
+            == tokenizer.apply_chat_template([to_messages(prompt)], add_generation_prompt=True, tokenize=True, return_dict=True)[
+                "input_ids"
+            ][0]
+        )
     # What evaluation does:
     turns = render_user_turns(tokenizer, [prompt for prompt, _ in some])
     assert turns == [render_chat(tokenizer, prompt) for prompt, _ in some]
