@@ -88,7 +88,7 @@ class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
     Row i is tokens[ends[i-1]:ends[i]], of which the first `starts[i]` are the prompt.
     """
 
-    def __init__(self, examples: Sequence[tuple[Sequence[int], int]]) -> None:
+    def __init__(self, examples: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> None:
         self.lengths = np.array([len(ids) for ids, _ in examples], dtype=np.int64)
         self.starts = np.array([start for _, start in examples], dtype=np.int64)
         self.ends = np.cumsum(self.lengths)
