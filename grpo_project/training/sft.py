@@ -229,6 +229,8 @@ def new_planner(config: SftConfig, tokenizer: Any) -> LlamaForCausalLM:
         num_key_value_heads=config.heads,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
+        # The default of 0.02 is made for thousands of dimensions; here it leaves attention nearly uniform and its gradients tiny.
+        initializer_range=config.hidden_size**-0.5,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

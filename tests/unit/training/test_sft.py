@@ -50,7 +50,7 @@ def tokenizer() -> Any:
 def test_loss_is_on_the_plan_and_its_end_and_on_nothing_else(root: Callable[..., Path], tokenizer: Any) -> None:
     dataset = sft.read_examples([str(root(sft_row(), sft_row(PROMPT + " !clear b2", PLAN * 2)))], tokenizer, "compact")
     batch = sft.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
-    assert {tensor.shape for tensor in batch.values()} == {(2, 56)}  # 49 tokens, up to a multiple of 8
+    assert {tensor.shape for tensor in batch.values()} == {(2, 48)}  # 48 tokens: a multiple of 8
     for index, (prompt, plan) in enumerate([(PROMPT, PLAN), (PROMPT + " !clear b2", PLAN * 2)]):
         ids, labels, mask = (batch[name][index] for name in ("input_ids", "labels", "attention_mask"))
         assert tokenizer.decode(ids[mask == 1]) == render_chat(tokenizer, prompt, plan)
@@ -73,7 +73,7 @@ def test_the_sum_of_the_loss_is_that_of_the_plan_alone(tokenizer: Any, root: Cal
             log_probs = model(input_ids=ids[None]).logits[0].log_softmax(-1)
             by_hand -= float(log_probs[start - 1 : -1].gather(1, ids[start:, None]).sum())
             counted += len(ids) - start
-    assert counted == 17 + 1 + 3 * 17 + 1
+    assert counted == 14 + 1 + 3 * 14 + 1
     assert loss == pytest.approx(by_hand / counted, rel=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
         ([sft_row(response="")], r"blocksworld\.jsonl:1: .*the response not empty"),
         (
             [sft_row(), sft_row(response=PLAN * 30)],
-            r"blocksworld\.jsonl:2: \d+ tokens in all, 14 of the prompt; the model reads 128",
+            r"blocksworld\.jsonl:2: \d+ tokens in all, 13 of the prompt; the model reads 128",
         ),
         ([sft_row(prompt_style="full")], r"bw_ops4_n2_seed1\.pddl"),
     ],
