@@ -39,6 +39,7 @@ class Verdict:
     unmet: ground literals of the failing step's precondition, or of the goal, that do not hold.
     violated_constraint, state_index: the ground constraint and the index k of the state S(k) in which it broke.
     goals_met, goals_total: top-level goal conjuncts that hold in the last state reached; initial_goals_met: in S0.
+    best_goals_met: the most that held together in one state reached, states from a constraint violation on left out.
     steps_executed: how many steps ran; plan_cost: their summed cost (their number where the problem has no :metric).
     """
 
@@ -50,6 +51,7 @@ class Verdict:
     goals_met: int
     goals_total: int
     initial_goals_met: int
+    best_goals_met: int
     steps_executed: int
     steps_total: int
     plan_cost: float
@@ -81,23 +83,33 @@ def validate(task: Task, steps: tuple[Step, ...]) -> Verdict:
     cost = 0.0
     memories = [0] * len(task.monitors)
     total = len(actions)
+    best = task.initial_goals_met
 
     for index, action in enumerate(actions):
         broken = _step_monitors(task, memories, state, index)
         if broken is not None:
-            return _constraint_violation(task, broken, index, state, total, cost)
+            return _constraint_violation(task, broken, index, state, total, cost, best)
+        met = task.goals_met(state)
+        if met > best:
+            best = met
         if not action.condition.holds(state):
             schema = task.domain.actions[action.step[0]]
             binding = {p.name: argument for p, argument in zip(schema.parameters, action.step[1:], strict=True)}
             unmet = unmet_literals(task, schema.precondition, binding, state)
             text = f"step {index + 1}: ({' '.join(action.step)}) cannot run, unmet: {' '.join(unmet)}"
-            return _verdict(task, "precondition_violation", state, index, total, cost, text, failing_step=index + 1, unmet=unmet)
+            return _verdict(
+                task, "precondition_violation", state, index, total, cost, text, best, failing_step=index + 1, unmet=unmet
+            )
         state = action.apply(state)
         cost += action.cost
 
     if not task.goal.holds(state):
         unmet = tuple(text for text, condition in task.goal_parts if not condition.holds(state))
-        return _verdict(task, "goal_not_satisfied", state, total, total, cost, f"unmet goals: {' '.join(unmet)}", unmet=unmet)
+        detail = f"unmet goals: {' '.join(unmet)}"
+        # A last state that breaks a constraint as well is still "goal" in VAL's words, but earns nothing.
+        if _step_monitors(task, memories, state, total) is None:
+            best = max(best, task.goals_met(state))
+        return _verdict(task, "goal_not_satisfied", state, total, total, cost, detail, best, unmet=unmet)
     broken = _step_monitors(task, memories, state, total)
     if broken is None:
         for number, monitor in enumerate(task.monitors):
@@ -105,8 +117,8 @@ def validate(task: Task, steps: tuple[Step, ...]) -> Verdict:
                 broken = number
                 break
     if broken is not None:
-        return _constraint_violation(task, broken, total, state, total, cost)
-    return _verdict(task, "success_plans", state, total, total, cost, "the plan reaches the goal")
+        return _constraint_violation(task, broken, total, state, total, cost, best)
+    return _verdict(task, "success_plans", state, total, total, cost, "the plan reaches the goal", len(task.goal_parts))
 
 
 def _step_monitors(task: Task, memories: list[int], state: int, time: int) -> int | None:
@@ -127,6 +139,7 @@ def _verdict(
     total: int,
     cost: float,
     detail: str,
+    best_goals_met: int,
     failing_step: int | None = None,
     unmet: tuple[str, ...] = (),
     violated_constraint: str | None = None,
@@ -141,6 +154,7 @@ def _verdict(
         task.goals_met(state),
         len(task.goal_parts),
         task.initial_goals_met,
+        best_goals_met,
         executed,
         total,
         cost,
@@ -148,13 +162,24 @@ def _verdict(
     )
 
 
-def _constraint_violation(task: Task, number: int, index: int, state: int, total: int, cost: float) -> Verdict:
+def _constraint_violation(
+    task: Task, number: int, index: int, state: int, total: int, cost: float, best_goals_met: int
+) -> Verdict:
     text = task.monitors[number].text
     detail = f"state {index} violates {text}"
     return _verdict(
-        task, "safety_constraints_violation", state, index, total, cost, detail, violated_constraint=text, state_index=index
+        task,
+        "safety_constraints_violation",
+        state,
+        index,
+        total,
+        cost,
+        detail,
+        best_goals_met,
+        violated_constraint=text,
+        state_index=index,
     )
 
 
 def _format_error(task: Task, failing_step: int | None, total: int, detail: str) -> Verdict:
-    return _verdict(task, "plan_format_error", task.initial, 0, total, 0.0, detail, failing_step=failing_step)
+    return _verdict(task, "plan_format_error", task.initial, 0, total, 0.0, detail, task.initial_goals_met, failing_step=failing_step)

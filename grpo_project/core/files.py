@@ -1,0 +1,99 @@
+"""Files that are whole or absent, and logs that survive a crash with every finished line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes_atomically(path: str | Path, content: bytes) -> None:
+    """Writes aside in the same folder, syncs, renames: readers see the old file or the new one, never half of one.
+
+    Missing folders are made; the mode of an existing file is kept. Raises OSError; the file aside is removed then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with open(aside, "xb") as handle:
+            if path.exists():
+                os.fchmod(handle.fileno(), path.stat().st_mode & 0o7777)
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    except BaseException:  # Ctrl-C too: nothing may stay behind
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """`write_bytes_atomically` of UTF-8 text; line ends are written as they are."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_json_atomically(path: str | Path, value: Any) -> None:
+    """`write_bytes_atomically` of indented JSON with a last newline, keys in their order, text as it is.
+
+    State must come back as it was, so NaN and infinities raise ValueError, and what JSON cannot hold TypeError; the file on
+    disk is then untouched.
+    """
+    write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
+
+
+def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Appends one line of JSON and hands it to the operating system at once. Missing folders are made.
+
+    NaN and infinities become null, so that every line is standard JSON. A last line that a crash left without its end is
+    closed first: it costs that one line, not the new one too.
+    """
+    line = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, default=_plain)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as handle:
+        if handle.seek(0, os.SEEK_END) > 0:
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":
+                line = "\n" + line
+        handle.write((line + "\n").encode("utf-8"))  # append mode writes at the end, wherever reading left off
+        handle.flush()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable. Some file systems refuse it for folders; the rename itself has happened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """numpy scalars, paths and sets for JSON; anything else is refused."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _without_nan(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return value

@@ -1,0 +1,215 @@
+"""The folder of one run: made once, never shared, and telling by itself how the run can be repeated.
+
+    resolved_config.json   settings with the source of each, versions, commit, data hashes, command line
+    metrics.jsonl          one line per logging step
+    evaluation_before.json evaluation_after.json results.md
+    checkpoint-<step>/     what a killed run goes on from
+    model/                 the trained model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from grpo_project.core.files import write_json_atomically
+from grpo_project.errors import ConfigError, DataError, RunExists
+
+RESOLVED_CONFIG = "resolved_config.json"
+METRICS = "metrics.jsonl"
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "numpy",
+    "wandb",
+    "unsloth",
+    "unsloth_zoo",
+    "bitsandbytes",
+)
+# What the Trainer needs to go on: without one of these a checkpoint is torn or was never meant for continuing.
+CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that belongs to this process's run. Make one with `create` or `reopen`."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / METRICS
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def resolved_config(self) -> Path:
+        return self.path / RESOLVED_CONFIG
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """`value` as `name` in the folder, whole or not at all."""
+        path = self.path / name
+        write_json_atomically(path, value)
+        return path
+
+
+def refuse_used_folder(path: Path) -> None:
+    """Raises RunExists when `path` holds anything, ConfigError when it cannot be a folder. Writes nothing."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ConfigError(f"--output_dir {path} is a file: choose a folder")
+    if not any(path.iterdir()):
+        return
+    if (path / RESOLVED_CONFIG).exists() or any(path.glob("checkpoint-*")):
+        steps = [step for step, _ in checkpoints(path)]
+        state = f"a run with a checkpoint at step {steps[-1]}" if steps else "a run"
+        way_on = "Go on with it by --resume_from_checkpoint auto, or choose" if steps else "Choose"
+        raise RunExists(f"--output_dir {path} already holds {state}. {way_on} another --output_dir")
+    raise RunExists(f"--output_dir {path} is not empty and not a run of ours. Choose a new or an empty folder")
+
+
+def create(path: Path) -> RunFolder:
+    """A new run folder. Of two processes that ask for the same one, the second gets RunExists. Raises ConfigError."""
+    refuse_used_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The claim: opened exclusively, so that no two runs can hold the folder.
+        with open(path / RESOLVED_CONFIG, "x", encoding="utf-8") as claim:
+            json.dump({"state": "starting"}, claim)
+    except FileExistsError:
+        raise RunExists(f"--output_dir {path} was taken by another run just now. Choose another --output_dir") from None
+    except OSError as error:
+        raise ConfigError(f"--output_dir {path} cannot be written: {error.strerror}") from None
+    return RunFolder(path)
+
+
+def reopen(path: Path) -> RunFolder:
+    """The folder of a run to go on with. Raises ConfigError when it holds none."""
+    if not (path / RESOLVED_CONFIG).is_file():
+        raise ConfigError(f"{path} holds no run to go on with: it has no {RESOLVED_CONFIG}")
+    return RunFolder(path)
+
+
+def read_resolved_config(path: Path) -> dict[str, Any]:
+    """resolved_config.json of a run folder as plain data. Raises ConfigError when it is missing or broken."""
+    try:
+        found = json.loads((path / RESOLVED_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path / RESOLVED_CONFIG} cannot be read: {error}") from None
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        raise ConfigError(f"{path / RESOLVED_CONFIG} holds no settings: the run died before it began; start a new one")
+    return found
+
+
+def checkpoints(path: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of every checkpoint that has all its files, oldest first."""
+    found = []
+    for folder in path.glob("checkpoint-*") if path.is_dir() else ():
+        match = _CHECKPOINT.fullmatch(folder.name)
+        if match and all((folder / name).is_file() for name in CHECKPOINT_FILES):
+            found.append((int(match[1]), folder))
+    return sorted(found)
+
+
+def find_checkpoint(asked: str, output_dir: str | None) -> Path:
+    """The checkpoint meant by --resume_from_checkpoint. Raises ConfigError when there is none to go on from."""
+    if asked == "auto":
+        if output_dir is None:
+            raise ConfigError("--resume_from_checkpoint auto needs --output_dir: the folder of the run to go on with")
+        found = checkpoints(Path(output_dir))
+        if not found:
+            raise ConfigError(f"--resume_from_checkpoint auto: {output_dir} holds no complete checkpoint. Start without the flag")
+        return found[-1][1].resolve()
+    folder = Path(asked)
+    if not folder.is_dir():
+        raise ConfigError(f"--resume_from_checkpoint {asked}: no such folder")
+    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
+    if missing:
+        inside = checkpoints(folder)
+        hint = f"; did you mean {inside[-1][1]}?" if inside else ""
+        raise ConfigError(f"--resume_from_checkpoint {asked} is no complete checkpoint: {', '.join(missing)} missing{hint}")
+    return folder.resolve()
+
+
+def drop_metrics_after(folder: RunFolder, step: int) -> int:
+    """Lines of metrics.jsonl beyond `step` move to metrics.superseded.jsonl: the continued run writes them anew.
+
+    Returns how many. A last line that was cut off when the run was killed moves too.
+    """
+    if not folder.metrics.exists():
+        return 0
+    kept, moved = [], []
+    for line in folder.metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            keep = json.loads(line).get("step", 0) <= step
+        except ValueError:
+            keep = False
+        (kept if keep else moved).append(line)
+    if moved:
+        with open(folder.path / "metrics.superseded.jsonl", "a", encoding="utf-8") as archive:
+            archive.writelines(line + "\n" for line in moved)
+        aside = folder.metrics.with_suffix(".jsonl.new")
+        aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(aside, folder.metrics)
+    return len(moved)
+
+
+def hash_files(paths: Iterable[Path]) -> dict[str, str]:
+    """{file name: sha256 hex of its bytes}, sorted by name. Raises DataError for a file that cannot be read."""
+    hashes = {}
+    for path in sorted(paths, key=lambda path: path.name):
+        try:
+            with open(path, "rb") as handle:
+                hashes[path.name] = hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return hashes
+
+
+def describe_environment(repository: Path) -> dict[str, Any]:
+    """Versions, platform, processor count, and the commit with a flag that says whether the tree had changes."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    commit = _git(repository, "rev-parse", "HEAD")
+    changes = _git(repository, "status", "--porcelain")
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": versions,
+        "commit": commit or None,
+        "uncommitted_changes": bool(changes) if changes is not None else None,
+    }
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # a copy without its history is a legitimate place to train
+    return done.stdout.strip()

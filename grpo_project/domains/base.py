@@ -1,0 +1,81 @@
+"""What a planning domain is to this suite: PDDL text, file names, difficulty, generator, constraint templates, a search heuristic.
+
+A new domain is one new file beside this one that exports `DOMAIN`; the registry finds it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from grpo_project.errors import ConfigError
+from grpo_project.pddl import Atom, Domain, Problem, Task, parse_domain
+
+Parameters = Mapping[str, int]
+Ranges = Mapping[str, tuple[int, int]]
+Heuristic = Callable[[int], float]
+
+
+def _no_atoms(problem: Problem) -> frozenset[Atom]:
+    return frozenset()
+
+
+def _no_heuristic(task: Task) -> Heuristic | None:
+    return None
+
+
+def _any_parameters(parameters: Parameters) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class PlanningDomain:
+    """One domain.
+
+    name: the scenario, which is also the name of its JSONL file.
+    domain_pddl: the text of the domain.
+    file_name_pattern: named groups are the integer parameters; the group `seed` is the problem's number.
+    file_name_format: a str.format template with the same names.
+    difficulty: parameters to score; higher is harder.
+    sizes: size name to inclusive ranges of the parameters that a generator draws.
+    generate: (rng, parameters, constraints) to a problem whose goal does not hold yet; a pure function of its arguments.
+    valid_parameters: whether a drawn combination makes sense.
+    implied_atoms: the initial atoms that the objects' names imply by the domain's conventions, whether or not they hold.
+    heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
+    """
+
+    name: str
+    domain_pddl: str
+    file_name_pattern: re.Pattern[str]
+    file_name_format: str
+    difficulty: Callable[[Parameters], float]
+    sizes: Mapping[str, Ranges]
+    generate: Callable[[random.Random, Parameters, bool], Problem]
+    implied_atoms: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
+    heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
+    valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The parsed domain."""
+        return parse_domain(self.domain_pddl, f"domain {self.name}")
+
+    def parameters_of(self, file_name: str) -> dict[str, int] | None:
+        """The integers in a problem's file name (folders before it are ignored), `seed` included; None where it does not fit."""
+        match = self.file_name_pattern.fullmatch(file_name.replace("\\", "/").rsplit("/", 1)[-1])
+        return {name: int(value) for name, value in match.groupdict().items()} if match else None
+
+    def file_name(self, parameters: Parameters, seed: int) -> str:
+        """The file name of a problem; parameters_of reads it back."""
+        return self.file_name_format.format(**parameters, seed=seed)
+
+    def draw_parameters(self, rng: random.Random, ranges: Ranges) -> dict[str, int]:
+        """One valid combination, each parameter uniform in its inclusive range. Raises ConfigError where none is valid."""
+        for _ in range(1000):
+            drawn = {name: rng.randint(low, high) for name, (low, high) in ranges.items()}
+            if self.valid_parameters(drawn):
+                return drawn
+        raise ConfigError(f"{self.name} has no valid combination of the sizes {dict(ranges)}")

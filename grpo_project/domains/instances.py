@@ -1,0 +1,52 @@
+"""Problems by number: instance i of a named stream, with its split decided by its canonical form."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from grpo_project.domains.base import PlanningDomain, Ranges
+from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan
+from grpo_project.pddl.canonical import canonical_form
+
+SPLITS = ("train", "test")
+_TEST_SHARE = 4  # one form in four belongs to the test split
+
+
+@dataclass(frozen=True)
+class Instance:
+    """`problem` carries the file name's stem as its name; `parameters` are the file name's integers without the seed."""
+
+    problem: Problem
+    file_name: str
+    parameters: Mapping[str, int]
+    canonical: str
+    split: str
+
+
+def split_of(canonical: str) -> str:
+    """The split that every problem of this canonical form belongs to, whoever generates it, whenever: disjoint by construction."""
+    return "test" if int(canonical, 16) % _TEST_SHARE == 0 else "train"
+
+
+def generate_instance(
+    domain: PlanningDomain, seed: int, index: int, ranges: Ranges, constraints_share: float
+) -> Instance:
+    """Instance `index` of the stream (seed, domain): a pure function of its arguments. constraints_share lies in [0, 1]."""
+    rng = random.Random(f"{seed}/{domain.name}/{index}")
+    parameters = domain.draw_parameters(rng, ranges)
+    constraints = rng.random() < constraints_share
+    problem_seed = rng.randrange(1, 2_000_000_000)
+    problem = domain.generate(rng, parameters, constraints)
+    canonical = canonical_form(domain.domain, problem)
+    return Instance(problem, domain.file_name(parameters, problem_seed), parameters, canonical, split_of(canonical))
+
+
+def reference_plan(
+    domain: PlanningDomain, instance: Instance, node_budget: int, random_ties: bool
+) -> SearchResult:
+    """A plan by A* with the domain's heuristic. random_ties: equally good plans are drawn from the instance's own stream."""
+    task = compile_task(domain.domain, instance.problem)
+    rng = random.Random(f"ties/{instance.canonical}/{instance.file_name}") if random_ties else None
+    return find_plan(task, node_budget, domain.heuristic(task), rng)

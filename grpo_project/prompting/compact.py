@@ -1,0 +1,46 @@
+"""The compact prompt: one short line, one token per word, that a tiny planner reads. Lossless given the domain.
+
+    blocksworld b1 b2 b3 +on b1 b2 +on-table b2 +on-table b3 !on b3 b1 @sometime-before ( on b3 b1 ) ( clear b2 )
+
+First the scenario and the objects; then `+` initial atoms, `-` atoms that convention implies but that do not hold, `!` goal atoms,
+`@` constraints. The sigil is part of the predicate's word, so that one token tells an initial fact from a goal.
+"""
+
+from __future__ import annotations
+
+from grpo_project.pddl import Atom, Problem, render_constraint, render_formula
+from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
+
+
+def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) -> str:
+    """One line. `implied`: the initial atoms that the domain's conventions imply (PlanningDomain.implied_atoms)."""
+    words = [scenario, *problem.objects]
+    words += [word for atom in sorted(problem.init - implied) for word in _fact("+", atom)]
+    words += [word for atom in sorted(implied - problem.init) for word in _fact("-", atom)]
+    for part in _conjuncts(problem.goal):
+        words += _fact("!", part.atom) if isinstance(part, Literal) else _marked("!", render_formula(part))
+    for constraint in _parts(problem.constraints):
+        words += _marked("@", render_constraint(constraint))
+    return " ".join(words)
+
+
+def _fact(sigil: str, atom: Atom) -> list[str]:
+    return [sigil + atom[0], *atom[1:]]
+
+
+def _marked(sigil: str, text: str) -> list[str]:
+    """"(always (p a))" as ["@always", "(", "p", "a", ")"]."""
+    words = text.replace("(", " ( ").replace(")", " ) ").split()
+    return [sigil + words[1], *words[2:-1]]
+
+
+def _conjuncts(goal: Formula) -> tuple[Formula, ...]:
+    return tuple(inner for part in goal.parts for inner in _conjuncts(part)) if isinstance(goal, And) else (goal,)
+
+
+def _parts(constraint: Constraint | None) -> tuple[Constraint, ...]:
+    if constraint is None:
+        return ()
+    if isinstance(constraint, ConstraintAnd):
+        return tuple(inner for part in constraint.parts for inner in _parts(part))
+    return (constraint,)

@@ -1,0 +1,1 @@
+"""Models, sampling, the GRPO trainer and SFT. Importing this package loads nothing heavy; its modules do."""

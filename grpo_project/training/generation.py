@@ -1,0 +1,254 @@
+"""Completions of prompts by a loaded model: greedy or sampled, left-padded, batched by length.
+
+Training randomness is never touched: greedy decoding draws nothing, sampling draws from its own generator seeded by the
+caller. The model's train/eval mode is put back as it was found.
+
+Two ways lead to the same tokens (a test holds them equal). On a CPU, with plain attention, a loop of our own drops
+finished rows from the batch as it goes and runs one prefill for all samples of a prompt: for the shipped planner that is
+half the time of `model.generate`. Everything else goes through `model.generate`, where Unsloth has its fast path.
+Measured on 2 cores, 0.9 M parameters, 800 prompts of 60-200 tokens, up to 128 new ones: batches of 64 took 8 s, of 128
+9 s, of 256 10 s; `generate` took 14 s with a dynamic cache (batch 64) and 13 s with a static one (batch 128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+Progress = Callable[[int, int], None]  # (completions done, completions in all)
+
+# Rows leave the cache when this share of the batch or less is still writing: each departure copies the cache once.
+COMPACT_BELOW = 0.75
+
+
+def complete_greedy(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> list[str]:
+    """One completion per prompt, same order. `prompts` are user turns; the chat template is applied here.
+
+    A completion ends before the end-of-sequence token or after `max_new_tokens` (>= 1) tokens; special tokens are left out.
+    Raises ValueError when a number is out of range.
+    """
+    chosen = _complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, samples=1, temperature=None, seed=0)
+    return [texts[0] for texts in chosen]
+
+
+def complete_sampled(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+    *,
+    temperature: float,
+    num_samples: int,
+    seed: int,
+) -> list[list[str]]:
+    """`num_samples` completions per prompt, drawn at `temperature` (> 0), in the order of `prompts`.
+
+    `batch_size` counts completions. The same call gives the same texts; a global random state is neither read nor moved.
+    Raises ValueError when a number is out of range.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}; use complete_greedy for the most likely plan")
+    return _complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, num_samples, temperature, seed)
+
+
+def render_user_turns(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
+    """Each prompt as the text the model reads, up to where its own turn begins."""
+    from grpo_project.prompting import to_messages
+
+    return [
+        tokenizer.apply_chat_template(to_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts
+    ]
+
+
+def _complete(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress | None,
+    samples: int,
+    temperature: float | None,
+    seed: int,
+) -> list[list[str]]:
+    for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", samples)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    if not prompts:
+        return []
+    # The template has written every special token already; a second beginning-of-sequence would be one too many.
+    encoded = tokenizer(render_user_turns(tokenizer, prompts), add_special_tokens=False)["input_ids"]
+    # Longest first: a batch too large for memory fails at once, and not after an hour.
+    order = sorted(range(len(encoded)), key=lambda index: (-len(encoded[index]), index))
+    device = next(model.parameters()).device
+    pad_id, stop_ids = _pad_and_stop_ids(model, tokenizer)
+    decode = _decode_in_a_loop if device.type == "cpu" and _plain_attention(model) else _decode_with_generate
+    generator = torch.Generator(device=device)
+    generator.manual_seed(seed)
+    completions: list[list[str]] = [[] for _ in prompts]
+    prompts_per_batch = max(1, batch_size // samples)
+    total = len(prompts) * samples
+    with _evaluating(model), torch.inference_mode():
+        for start in range(0, len(order), prompts_per_batch):
+            chosen = order[start : start + prompts_per_batch]
+            ids, mask = _left_padded([encoded[index] for index in chosen], pad_id, device)
+            rows = decode(model, ids, mask, max_new_tokens, pad_id, stop_ids, samples, temperature, generator)
+            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+            for position, index in enumerate(chosen):
+                completions[index] = texts[position * samples : (position + 1) * samples]
+            if progress is not None:
+                progress(min(total, (start + len(chosen)) * samples), total)
+    return completions
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode for the time being; only modules that were training go back to training."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _plain_attention(model: Any) -> bool:
+    """Whether every layer attends to all that came before, so that a cache may lose rows without further thought."""
+    kinds = getattr(model.config, "layer_types", None) or ["full_attention"]
+    windowed = getattr(model.config, "use_sliding_window", True) and getattr(model.config, "sliding_window", None)
+    return all(kind == "full_attention" for kind in kinds) and not windowed
+
+
+def _pad_and_stop_ids(model: Any, tokenizer: Any) -> tuple[int, list[int]]:
+    """The padding id and every id that ends a turn, as the tokenizer and the generation config name them."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    stops = list(named) if isinstance(named, (list, tuple)) else [] if named is None else [named]
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in stops:
+        stops.append(tokenizer.eos_token_id)
+    pad_id = tokenizer.pad_token_id
+    if pad_id is None:
+        pad_id = stops[0] if stops else 0
+    return pad_id, stops
+
+
+def _left_padded(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, longest) ids and the mask of the same shape: 1 on prompt tokens, 0 on padding, which stands on the left."""
+    longest = max(len(row) for row in rows)
+    ids = [[pad_id] * (longest - len(row)) + row for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _decode_with_generate(
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    max_new_tokens: int,
+    pad_id: int,
+    stop_ids: list[int],
+    samples: int,
+    temperature: float | None,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """New tokens of each completion, up to and without the stop token; samples of a prompt stand together."""
+    how: dict[str, Any] = {"do_sample": False}
+    if temperature is not None:
+        # generate() takes no generator: it draws from the global state, borrowed here and given back.
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
+    devices = [ids.device] if ids.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        if temperature is not None:
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=ids.device)))
+        written = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=pad_id,
+            eos_token_id=stop_ids or None,
+            repetition_penalty=1.0,  # some hub models ship another value, and greedy must mean the most likely token
+            **how,
+        )
+    # Cut at the padded prompt length: every row of a batch begins its answer there.
+    return [_until_stop(row, stop_ids) for row in written[:, ids.shape[1] :].tolist()]
+
+
+def _until_stop(row: list[int], stop_ids: list[int]) -> list[int]:
+    for position, token in enumerate(row):
+        if token in stop_ids:
+            return row[:position]
+    return row
+
+
+def _decode_in_a_loop(
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    max_new_tokens: int,
+    pad_id: int,
+    stop_ids: list[int],
+    samples: int,
+    temperature: float | None,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """As `_decode_with_generate`, with one prefill per prompt, and without the rows that have ended."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    last = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    next_position = positions[:, -1:] + 1
+    if samples > 1:
+        cache.batch_repeat_interleave(samples)
+        last, mask, next_position = (part.repeat_interleave(samples, dim=0) for part in (last, mask, next_position))
+    written = torch.full((last.shape[0], max_new_tokens), pad_id, device=ids.device)
+    lengths = torch.full((last.shape[0],), max_new_tokens, device=ids.device)
+    rows = torch.arange(last.shape[0], device=ids.device)  # which completion each row of the batch still writes
+    ended = torch.zeros(last.shape[0], dtype=torch.bool, device=ids.device)
+    stops = torch.tensor(stop_ids, dtype=torch.long, device=ids.device)
+    for index in range(max_new_tokens):
+        if temperature is None:
+            token = last.argmax(-1)
+        else:
+            chances = torch.softmax(last.float() / temperature, dim=-1)
+            token = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        written[rows, index] = token
+        ending = torch.isin(token, stops) & ~ended
+        lengths[rows[ending]] = index
+        ended = ended | ending
+        alive = int((~ended).sum())
+        if alive == 0 or index == max_new_tokens - 1:
+            break
+        if alive <= COMPACT_BELOW * len(rows):
+            keep = (~ended).nonzero()[:, 0]
+            cache.batch_select_indices(keep)
+            rows, ended, token, mask, next_position = (part[keep] for part in (rows, ended, token, mask, next_position))
+        mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
+        last = model(
+            input_ids=token[:, None],
+            attention_mask=mask,
+            position_ids=next_position,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1]
+        next_position = next_position + 1
+    return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]

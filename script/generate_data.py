@@ -1,0 +1,64 @@
+"""Problems with reference plans, as JSONL rows, one file a domain.
+
+    python script/generate_data.py --domains ferry spanner --count 500 --seed 7 --split train --out data/mine
+
+Training and test problems never meet: the split of a problem is decided by its canonical form, whatever seed made it. Kill it at
+any time and run the same command again: it goes on, and the finished files are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--domains", nargs="+", metavar="NAME", help="default: all domains")
+    parser.add_argument("--count", type=int, default=100, help="rows per domain (per shard: its part of them; default 100)")
+    parser.add_argument("--seed", type=int, default=1, help="names the stream of problems (default 1)")
+    parser.add_argument("--sizes", default="train", metavar="NAME|RANGES", help="train, harder, or ranges such as n=3-5,l=4")
+    constraints = parser.add_mutually_exclusive_group()
+    constraints.add_argument("--constraints", dest="constraints_share", action="store_const", const=1.0, help="trajectory constraints in every problem (default)")
+    constraints.add_argument("--no-constraints", dest="constraints_share", action="store_const", const=0.0, help="in none")
+    constraints.add_argument("--constraints_share", type=float, metavar="SHARE", help="in this share of the problems, 0 to 1")
+    parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--shard", default="0/1", metavar="I/N", help="make the I-th of N parts (I from 0), for job arrays")
+    parser.add_argument("--workers", type=int, default=0, help="processes; default one a core. The rows do not depend on it")
+    parser.add_argument("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
+    parser.add_argument("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference (default random)")
+    parser.add_argument("--prompt_style", choices=("full", "compact"), default="full", help="compact rows carry no PDDL text: for warm starts")
+    parser.add_argument("--allow_duplicates", action="store_true", help="keep problems equal up to renaming (needed for large warm starts)")
+    parser.set_defaults(constraints_share=1.0)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        match = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
+        if not match or int(match[1]) >= int(match[2]):
+            raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {arguments.shard!r}")
+        from grpo_project.domains.corpus import CorpusConfig, generate_corpus
+
+        settings = {name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "workers")}
+        settings["domains"] = tuple(arguments.domains or ())
+        generate_corpus(CorpusConfig(**settings, shard=int(match[1]), shards=int(match[2])), arguments.workers)
+    except GrpoProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

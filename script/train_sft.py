@@ -1,0 +1,55 @@
+"""Warm start: teaches a model to plan from reference plans, from scratch or from a model folder.
+
+    python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
+    python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from grpo_project.errors import GrpoProjectError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = parser.add_argument_group("data and output")
+    data.add_argument("--data_root", nargs="+", required=True, metavar="DIR", help="folders of *.jsonl rows with compact prompts and responses")
+    data.add_argument("--output_dir", required=True, metavar="DIR", help="checkpoints, and the finished model under DIR/model")
+    model = parser.add_argument_group("model")
+    model.add_argument("--base_model", metavar="DIR", help="go on from this model; without it a new planner is made")
+    model.add_argument("--hidden_size", type=int, default=128)
+    model.add_argument("--layers", type=int, default=4)
+    model.add_argument("--heads", type=int, default=4)
+    model.add_argument("--intermediate_size", type=int, default=384)
+    training = parser.add_argument_group("training")
+    training.add_argument("--max_steps", type=int, default=-1, help="optimizer steps; overrides --epochs")
+    training.add_argument("--epochs", type=float, default=1.0)
+    training.add_argument("--batch_size", type=int, default=64, help="rows per step (default 64)")
+    training.add_argument("--learning_rate", type=float, default=3e-3, help="peak; decays to 0 as a cosine (default 3e-3)")
+    training.add_argument("--seed", type=int, default=1)
+    training.add_argument("--save_steps", type=int, default=500)
+    training.add_argument("--logging_steps", type=int, default=50)
+    training.add_argument("--bf16", action="store_true", help="bfloat16 autocast; faster on processors that have it")
+    training.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --output_dir")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        from grpo_project.training.sft import SftConfig, train_sft
+
+        settings = {name: value for name, value in vars(arguments).items() if name != "data_root"}
+        return train_sft(SftConfig(data_roots=tuple(arguments.data_root), **settings))
+    except GrpoProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
