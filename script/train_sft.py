@@ -34,7 +34,18 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--max_steps", type=int, default=-1, help="optimizer steps; overrides --epochs")
     training.add_argument("--epochs", type=float, default=1.0)
     training.add_argument("--batch_size", type=int, default=64, help="rows per step (default 64)")
-    training.add_argument("--learning_rate", type=float, default=3e-3, help="peak; decays to 0 as a cosine (default 3e-3)")
+    training.add_argument(
+        "--optimizer",
+        choices=("muon", "adamw"),
+        default="muon",
+        help="muon (default; learns a small planner twice as fast) or adamw (the usual choice for a large --base_model)",
+    )
+    training.add_argument(
+        "--learning_rate",
+        type=float,
+        default=6e-3,
+        help="peak; decays to 0 as a cosine (default 6e-3, for a planner of the default size; a large --base_model wants 1e-5)",
+    )
     training.add_argument("--seed", type=int, default=1)
     training.add_argument("--save_steps", type=int, default=500)
     training.add_argument("--logging_steps", type=int, default=50)

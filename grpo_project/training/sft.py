@@ -25,10 +25,12 @@ from grpo_project.core.rows import Row, RowTable, read_rows
 from grpo_project.core.run_folder import describe_environment
 from grpo_project.errors import ConfigError, DataError, RunExists
 from grpo_project.prompting import render_chat
+from grpo_project.training.optimizer import MuonAndAdamW
 from grpo_project.training.tokenizer import build_planner_tokenizer
 
 IGNORED_LABEL = -100
 MODEL_FOLDER = "model"
+OPTIMIZERS = ("muon", "adamw")
 READ_AT_ONCE = 4096  # rows tokenised together
 BATCHES_SORTED_TOGETHER = 50
 LOSSES_KEPT = 60  # points of the loss curve in the record
@@ -52,7 +54,8 @@ class SftConfig:
     max_steps: int = -1
     epochs: float = 1.0
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    optimizer: str = "muon"
+    learning_rate: float = 6e-3
     warmup_steps: int = 100
     weight_decay: float = 0.01
     seed: int = 1
@@ -70,6 +73,8 @@ class SftConfig:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.hidden_size % (2 * self.heads):
             raise ConfigError(f"--hidden_size {self.hidden_size} must be an even multiple of --heads {self.heads}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"--optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if not self.learning_rate > 0:
             raise ConfigError(f"--learning_rate must be above 0, got {self.learning_rate}")
         if self.max_steps < 1 and self.max_steps != -1:
@@ -359,6 +364,7 @@ def train_sft(config: SftConfig) -> int:
         train_dataset=dataset,
         data_collator=lambda rows: collate(rows, tokenizer.pad_token_id),
         callbacks=[rate, held_out] if held_out else [rate],
+        optimizers=(MuonAndAdamW(model, config.learning_rate, config.weight_decay) if config.optimizer == "muon" else None, None),
     )
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
