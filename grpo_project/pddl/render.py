@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 
 from grpo_project.pddl.model import (
     And,
+    Arithmetic,
     Atom,
+    Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
     Domain,
     Effect,
     Exists,
+    Expression,
     Forall,
     Formula,
     Imply,
@@ -34,6 +37,8 @@ def render_formula(formula: Formula) -> str:
     match formula:
         case Literal(atom):
             return render_atom(atom)
+        case Comparison(operator, left, right):
+            return f"({operator} {render_expression(left)} {render_expression(right)})"
         case Not(part):
             return f"(not {render_formula(part)})"
         case And(parts):
@@ -49,6 +54,21 @@ def render_formula(formula: Formula) -> str:
     raise TypeError(f"not a formula: {formula!r}")
 
 
+def render_expression(expression: Expression) -> str:
+    """A number in the shortest form that reads back the same, a function term, or arithmetic."""
+    match expression:
+        case Arithmetic(operator, parts):
+            return _operator(operator, map(render_expression, parts))
+        case tuple():
+            return render_atom(expression)
+    return render_number(expression)
+
+
+def render_number(value: float) -> str:
+    """2.0 as "2", 0.1 as "0.1": no digit is lost."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
+
+
 def render_constraint(constraint: Constraint) -> str:
     """One line of PDDL3."""
     match constraint:
@@ -56,7 +76,7 @@ def render_constraint(constraint: Constraint) -> str:
             return _operator("and", map(render_constraint, parts))
         case ConstraintForall(variables, part):
             return f"(forall ({_typed(variables)}) {render_constraint(part)})"
-    words = [*(f"{time:g}" for time in constraint.times), *map(render_formula, constraint.formulas)]
+    words = [*map(render_number, constraint.times), *map(render_formula, constraint.formulas)]
     return f"({constraint.operator} {' '.join(words)})"
 
 
@@ -93,7 +113,7 @@ def render_problem(problem: Problem) -> str:
     lines.append(f"  (:objects {_names(problem.objects)})")
     lines.append("  (:init")
     lines += [f"    {render_atom(atom)}" for atom in sorted(problem.init)]
-    lines += [f"    (= {render_atom(term)} {value:g})" for term, value in sorted(problem.values.items())]
+    lines += [f"    (= {render_atom(term)} {render_number(value)})" for term, value in sorted(problem.values.items())]
     lines[-1] += ")"
     if isinstance(problem.goal, And) and len(problem.goal.parts) > 1:
         lines.append("  (:goal (and")
@@ -104,7 +124,7 @@ def render_problem(problem: Problem) -> str:
     if problem.constraints is not None:
         lines.append(f"  (:constraints {render_constraint(problem.constraints)})")
     if problem.metric is not None:
-        lines.append(f"  (:metric {problem.metric[0]} {render_atom(problem.metric[1])})")
+        lines.append(f"  (:metric {problem.metric[0]} {render_expression(problem.metric[1])})")
     return "\n".join(lines) + ")\n"
 
 
@@ -133,9 +153,9 @@ def _names(names: Mapping[str, str | None] | Mapping[str, str]) -> str:
 
 
 def _effect(effect: Effect) -> str:
-    if effect.increase is not None:
-        term, amount = effect.increase
-        text = f"(increase {render_atom(term)} {f'{amount:g}' if isinstance(amount, float) else render_atom(amount)})"
+    if effect.numeric is not None:
+        change = effect.numeric
+        text = f"({change.operator} {render_atom(change.term)} {render_expression(change.amount)})"
     elif effect.add is not None:
         text = render_atom(effect.add)
     else:
