@@ -32,25 +32,29 @@ def render_atom(atom: Atom) -> str:
     return "(" + " ".join(atom) + ")"
 
 
-def render_formula(formula: Formula) -> str:
-    """One line of PDDL."""
+def render_formula(formula: Formula, typed: bool = False) -> str:
+    """One line of PDDL. typed: for a domain with types, where VAL refuses a variable without one, be it only `object`."""
+
+    def inside(part: Formula) -> str:
+        return render_formula(part, typed)
+
     match formula:
         case Literal(atom):
             return render_atom(atom)
         case Comparison(operator, left, right):
             return f"({operator} {render_expression(left)} {render_expression(right)})"
         case Not(part):
-            return f"(not {render_formula(part)})"
+            return f"(not {inside(part)})"
         case And(parts):
-            return _operator("and", map(render_formula, parts))
+            return _operator("and", map(inside, parts))
         case Or(parts):
-            return _operator("or", map(render_formula, parts))
+            return _operator("or", map(inside, parts))
         case Imply(condition, consequence):
-            return f"(imply {render_formula(condition)} {render_formula(consequence)})"
+            return f"(imply {inside(condition)} {inside(consequence)})"
         case Forall(variables, part):
-            return f"(forall ({_typed(variables)}) {render_formula(part)})"
+            return f"(forall ({_typed(variables, typed)}) {inside(part)})"
         case Exists(variables, part):
-            return f"(exists ({_typed(variables)}) {render_formula(part)})"
+            return f"(exists ({_typed(variables, typed)}) {inside(part)})"
     raise TypeError(f"not a formula: {formula!r}")
 
 
@@ -69,60 +73,62 @@ def render_number(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
 
 
-def render_constraint(constraint: Constraint) -> str:
-    """One line of PDDL3."""
+def render_constraint(constraint: Constraint, typed: bool = False) -> str:
+    """One line of PDDL3; `typed` as in render_formula."""
     match constraint:
         case ConstraintAnd(parts):
-            return _operator("and", map(render_constraint, parts))
+            return _operator("and", (render_constraint(part, typed) for part in parts))
         case ConstraintForall(variables, part):
-            return f"(forall ({_typed(variables)}) {render_constraint(part)})"
-    words = [*map(render_number, constraint.times), *map(render_formula, constraint.formulas)]
-    return f"({constraint.operator} {' '.join(words)})"
+            return f"(forall ({_typed(variables, typed)}) {render_constraint(part, typed)})"
+    formulas = (render_formula(formula, typed) for formula in constraint.formulas)
+    return _operator(constraint.operator, (*map(render_number, constraint.times), *formulas))
 
 
 def render_domain(domain: Domain) -> str:
     """The whole domain definition, ending in a newline."""
+    typed = bool(domain.types)
     lines = [f"(define (domain {domain.name})"]
     if domain.requirements:
         lines.append(f"  (:requirements {' '.join(domain.requirements)})")
     if domain.types:
-        lines.append(f"  (:types {_names(domain.types)})")
+        lines.append(f"  (:types {_names(domain.types, typed)})")
     if domain.constants:
-        lines.append(f"  (:constants {_names(domain.constants)})")
+        lines.append(f"  (:constants {_names(domain.constants, typed)})")
     if domain.predicates:
         lines.append("  (:predicates")
-        lines += [f"    ({' '.join(filter(None, (name, _typed(ps))))})" for name, ps in domain.predicates.items()]
+        lines += [f"    ({' '.join(filter(None, (name, _typed(ps, typed))))})" for name, ps in domain.predicates.items()]
         lines[-1] += ")"
     if domain.functions:
         lines.append("  (:functions")
-        lines += [f"    ({' '.join(filter(None, (name, _typed(ps))))}) - number" for name, ps in domain.functions.items()]
+        lines += [f"    ({' '.join(filter(None, (name, _typed(ps, typed))))}) - number" for name, ps in domain.functions.items()]
         lines[-1] += ")"
     if domain.constraints is not None:
-        lines.append(f"  (:constraints {render_constraint(domain.constraints)})")
+        lines.append(f"  (:constraints {render_constraint(domain.constraints, typed)})")
     for action in domain.actions.values():
         lines.append(f"  (:action {action.name}")
-        lines.append(f"    :parameters ({_typed(action.parameters)})")
-        lines.append(f"    :precondition {render_formula(action.precondition)}")
-        lines.append(f"    :effect {_operator('and', map(_effect, action.effects))})")
+        lines.append(f"    :parameters ({_typed(action.parameters, typed)})")
+        lines.append(f"    :precondition {render_formula(action.precondition, typed)}")
+        lines.append(f"    :effect {_operator('and', (_effect(effect, typed) for effect in action.effects))})")
     return "\n".join(lines) + ")\n"
 
 
 def render_problem(problem: Problem) -> str:
     """The whole problem definition, atoms sorted, ending in a newline."""
+    typed = any(kind != "object" for kind in problem.objects.values())
     lines = [f"(define (problem {problem.name})", f"  (:domain {problem.domain_name})"]
-    lines.append(f"  (:objects {_names(problem.objects)})")
+    lines.append(f"  (:objects {_names(problem.objects, typed)})")
     lines.append("  (:init")
     lines += [f"    {render_atom(atom)}" for atom in sorted(problem.init)]
     lines += [f"    (= {render_atom(term)} {render_number(value)})" for term, value in sorted(problem.values.items())]
     lines[-1] += ")"
     if isinstance(problem.goal, And) and len(problem.goal.parts) > 1:
         lines.append("  (:goal (and")
-        lines += [f"    {render_formula(part)}" for part in problem.goal.parts]
+        lines += [f"    {render_formula(part, typed)}" for part in problem.goal.parts]
         lines[-1] += "))"
     else:
-        lines.append(f"  (:goal {render_formula(problem.goal)})")
+        lines.append(f"  (:goal {render_formula(problem.goal, typed)})")
     if problem.constraints is not None:
-        lines.append(f"  (:constraints {render_constraint(problem.constraints)})")
+        lines.append(f"  (:constraints {render_constraint(problem.constraints, typed)})")
     if problem.metric is not None:
         lines.append(f"  (:metric {problem.metric[0]} {render_expression(problem.metric[1])})")
     return "\n".join(lines) + ")\n"
@@ -132,27 +138,26 @@ def _operator(name: str, parts: Iterable[str]) -> str:
     return "(" + " ".join((name, *parts)) + ")"
 
 
-def _typed(variables: Iterable[TypedName]) -> str:
-    # The root type is written out only where another follows, since "?a ?b - t" would type both.
+def _typed(variables: Iterable[TypedName], typed: bool) -> str:
+    # Where one type is written all are, since "?a ?b - t" would type both.
     pairs = [(variable.name, variable.type) for variable in variables]
-    if all(kind == "object" for _, kind in pairs):
+    if not typed and all(kind == "object" for _, kind in pairs):
         return " ".join(name for name, _ in pairs)
     return " ".join(f"{name} - {kind}" for name, kind in pairs)
 
 
-def _names(names: Mapping[str, str | None] | Mapping[str, str]) -> str:
+def _names(names: Mapping[str, str | None] | Mapping[str, str], typed: bool) -> str:
     """Names grouped by type in order of first use; those without a type last, as PDDL asks."""
     groups: dict[str | None, list[str]] = {}
     for name, kind in names.items():
         groups.setdefault(kind, []).append(name)
     untyped = groups.pop(None, [])
-    if set(groups) == {"object"} and not untyped:
+    if not typed and set(groups) == {"object"}:
         return " ".join(groups["object"])
-    typed = [f"{' '.join(members)} - {kind}" for kind, members in groups.items()]
-    return " ".join([*typed, *untyped])
+    return " ".join([*(f"{' '.join(members)} - {kind}" for kind, members in groups.items()), *untyped])
 
 
-def _effect(effect: Effect) -> str:
+def _effect(effect: Effect, typed: bool) -> str:
     if effect.numeric is not None:
         change = effect.numeric
         text = f"({change.operator} {render_atom(change.term)} {render_expression(change.amount)})"
@@ -162,7 +167,7 @@ def _effect(effect: Effect) -> str:
         assert effect.delete is not None
         text = f"(not {render_atom(effect.delete)})"
     if effect.when is not None:
-        text = f"(when {render_formula(effect.when)} {text})"
+        text = f"(when {render_formula(effect.when, typed)} {text})"
     if effect.variables:
-        text = f"(forall ({_typed(effect.variables)}) {text})"
+        text = f"(forall ({_typed(effect.variables, typed)}) {text})"
     return text
