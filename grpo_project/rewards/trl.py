@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from grpo_project.configs.reward import RewardConfig
@@ -25,6 +26,8 @@ class ScoredCompletion:
     parts: RewardParts
 
 
+VERDICTS_REMEMBERED = 16_384  # a group repeats its answers more and more as a policy sharpens
+
 Observer = Callable[[list[ScoredCompletion]], None]
 
 
@@ -42,6 +45,10 @@ def make_reward_function(table: TaskTable, config: RewardConfig, observer: Obser
     Raises KeyError without that column and ValueError where its length differs.
     """
 
+    @lru_cache(VERDICTS_REMEMBERED)
+    def verdict_of(row_index: int, text: str) -> Verdict:
+        return validate_text(table.task(row_index), text)
+
     def planning_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         indices = columns["row_index"]
         if len(indices) != len(completions):
@@ -49,7 +56,7 @@ def make_reward_function(table: TaskTable, config: RewardConfig, observer: Obser
         scored = []
         for row_index, completion in zip(indices, completions, strict=True):
             text = completion_text(completion)
-            verdict = validate_text(table.task(int(row_index)), text)
+            verdict = verdict_of(int(row_index), text)
             scored.append(ScoredCompletion(int(row_index), text, verdict, score(verdict, config)))
         if observer is not None:
             observer(scored)
