@@ -162,6 +162,14 @@ class TrainingConfig:
         "CLASS=LOW:HIGH,... ranges of the verdict classes for --reward banded; without it every plan that ran and failed has one",
     )
 
+    validator: str = setting(
+        "builtin",
+        "str",
+        CURRICULUM,
+        "who decides rewards: builtin; val (that program, 5 ms a plan); both: builtin, and every disagreement is kept",
+        choices=("builtin", "val", "both"),
+    )
+
     backend: str = setting(
         "auto",
         "str",

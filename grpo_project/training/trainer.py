@@ -180,6 +180,27 @@ class Run:
             step = self.prepared.checkpoint.name.rpartition("-")[2]
             folder.write_json(f"resumed_at_{step}.json", described)
 
+    def _judge(self, folder: RunFolder) -> Any:
+        """Who decides rewards (--validator). Raises BackendMissing where VAL is asked for and not there."""
+        from grpo_project.pddl import Task, Verdict, validate_text
+
+        if self.config.validator == "builtin":
+            return validate_text
+        from grpo_project.pddl.val import ValValidator, cross_check, validate_by_val
+
+        val = ValValidator()
+        if self.config.validator == "val":
+            return lambda task, text: validate_by_val(task, text, val)
+
+        def judge(task: Task, text: str) -> Verdict:
+            verdict = validate_text(task, text)
+            disagreement = cross_check(task, text, verdict, val)
+            if disagreement is not None:
+                say(f"warning: {disagreement.describe()}; see {disagreement.write(folder.path / 'disagreements')}")
+            return verdict
+
+        return judge
+
     def _make_trainer(
         self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
     ) -> tuple[Any, Any, Any]:
@@ -212,7 +233,10 @@ class Run:
             {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
         )
         reward_function = make_reward_function(
-            prepared.rows, self.config.reward_config(), lambda scored: collector.observe(scored, config.num_generations)
+            prepared.rows,
+            self.config.reward_config(),
+            lambda scored: collector.observe(scored, config.num_generations),
+            self._judge(folder),
         )
         sampler = CurriculumSampler.for_training(
             prepared.planner,
