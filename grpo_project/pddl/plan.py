@@ -2,7 +2,7 @@
 
 What is read, from the outside in:
 
-1. Chat marks: one header in front (<|im_start|>assistant, <|assistant|>, Assistant:, ...), end-of-turn marks behind.
+1. Chat marks: one header in front (<|im_start|>assistant, <|assistant|>, Assistant:, ...), up to 4 end-of-turn marks behind.
 2. Reasoning: closed blocks <think>...</think> (thinking, reasoning, reflection) in front of the answer. A closing tag alone also
    ends the reasoning: chat templates that open the block put the opening tag into the prompt. One never closed is a fault, and so
    is reasoning with nothing behind it, since that is no plan.
@@ -25,6 +25,7 @@ from grpo_project.pddl.model import Step
 
 MAXIMUM_CHARACTERS = 1_000_000
 MAXIMUM_STEPS = 10_000
+MAXIMUM_END_MARKS = 4
 
 # The quantifiers are possessive (`*+`) where what follows cannot start with what they took: nothing is ever tried twice.
 _NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
@@ -82,13 +83,11 @@ def _unwrap(body: str) -> str | Extraction:
     header = _HEADER.match(body)
     if header:
         body = body[header.end() :]
-    ends = True
-    while ends:
-        ends = False
-        for mark in _END_OF_TURN:
-            if body.endswith(mark):
-                body = body[: -len(mark)].rstrip()
-                ends = True
+    for _ in range(MAXIMUM_END_MARKS):
+        mark = next((mark for mark in _END_OF_TURN if body.endswith(mark)), None)
+        if mark is None:
+            break
+        body = body[: -len(mark)].rstrip()
     tags = list(_REASONING_TAG.finditer(body))
     if tags:
         if not tags[-1].group(1):

@@ -176,8 +176,8 @@ class Task:
         return mask
 
     def atoms_of(self, state: int) -> list[Atom]:
-        """The atoms true in a state, sorted."""
-        return sorted(atom for atom, mask in self._atoms.items() if state & mask)
+        """The atoms true in a state, sorted; comparisons, which are bits too, left out."""
+        return sorted(atom for atom, mask in self._atoms.items() if state & mask and atom[0] != "(")
 
     def objects_of(self, kind: str) -> tuple[str, ...]:
         """The objects and constants that fit a type, in declaration order."""
