@@ -249,8 +249,8 @@ class World:
     def broken(self, tree: Expression, names: Names, states: list[State], over: bool) -> bool:
         """Whether no continuation of `states` can mend the constraint; with `over`, whether the finished trace breaks it.
 
-        The definitions of PDDL3 (Gerevini and Long 2005) with time i for state i. A plan that is over before a hold-during or
-        hold-after begins is judged by its last state, which lasts.
+        The definitions of PDDL3 (Gerevini and Long 2005) with time i for state i. A plan that is over before a hold-after begins
+        is judged by its last state, which lasts; one that is over before a hold-during begins is not judged by it, as in VAL.
         """
 
         def true_at(formula: Expression) -> list[int]:
@@ -284,8 +284,6 @@ class World:
                 return False
             case ["hold-during", first, end, phi]:
                 window = {i for i in range(last + 1) if float(first) <= i < float(end)}
-                if over and last < float(first) < float(end):
-                    window = {last}
                 return not window <= set(true_at(phi))
             case ["hold-after", first, phi]:
                 later_on = {i for i in range(last + 1) if i > float(first)}

