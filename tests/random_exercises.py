@@ -259,7 +259,16 @@ class _Writer:
         if rng.random() < 0.1:
             return f"(and {self.constraint(scope, longest, True)} {self.constraint(scope, longest, True)})"
         first, second = self.formula(scope, rng.choice((0, 1, 2))), self.formula(scope, rng.choice((0, 1, 2)))
-        operators = ["always", "sometime", "at-most-once", "at end", "sometime-before", "sometime-after", "within", "always-within"]
+        operators = [
+            "always",
+            "sometime",
+            "at-most-once",
+            "at end",
+            "sometime-before",
+            "sometime-after",
+            "within",
+            "always-within",
+        ]
         operators += ["hold-during"] if self.for_val else ["hold-during", "hold-after"] * 2
         operator = rng.choice(operators)
         time = rng.randint(0, longest + 1)
@@ -358,7 +367,9 @@ def _ground(writer: _Writer, table: dict[str, list[str | None]], names: Scope) -
 def _world_walk(rng: random.Random, world: World, length: int) -> tuple[Step, ...]:
     """Steps that run one after another, found by trying random ones."""
     possible = [
-        [name, *names.values()] for name, action in world.actions.items() for names in world.bindings(action.get(":parameters", []), {})
+        [name, *names.values()]
+        for name, action in world.actions.items()
+        for names in world.bindings(action.get(":parameters", []), {})
     ]
     state, steps = world.start, []
     for _ in range(length):

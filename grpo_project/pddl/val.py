@@ -29,7 +29,6 @@ VALIDATORS = ("builtin", "val", "both")
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
 _BROKEN = re.compile(r"Failure to satisfy|satisfied without|Constraint violated|Failed to meet deadline|Condition failed")
-_AT_THE_END = re.compile(r"Outstanding requirements unsatisfied|Final requirement")
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,15 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
         return ValAnswer("success_plans", None, output)
     if not body or "Bad plan description" in output or status not in (0, 1):
         return ValAnswer("plan_format_error", None, output)
-    checks = list(_CHECKED.finditer(body))
-    after_last_check = body[checks[-1].end() :] if checks else body
-    at_goal = "Plan executed successfully" in body
-    if _BROKEN.search(after_last_check) or _AT_THE_END.search(body):
-        state = step_count if at_goal else int(checks[-1].group(1)) if checks else 0
-        return ValAnswer("safety_constraints_violation", state, output)
-    if at_goal:
+    run, all_steps_ran, ending = body.partition("Plan executed successfully")
+    if all_steps_ran:
+        # The last state is held against the constraints only where it satisfies the goal.
+        if _CHECKED.search(ending):
+            return ValAnswer("safety_constraints_violation", step_count, output)
         return ValAnswer("goal_not_satisfied", None, output)
+    checks = list(_CHECKED.finditer(run))
+    if checks and _BROKEN.search(run, checks[-1].end()):
+        return ValAnswer("safety_constraints_violation", int(checks[-1].group(1)), output)
     unsatisfied = _UNSATISFIED.search(body)
     return ValAnswer("precondition_violation", int(unsatisfied.group(1)) if unsatisfied else None, output)
 

@@ -116,8 +116,25 @@ def assert_same_as_val(folder: Path, case_count: int) -> None:
     assert wanted - {"grippers", "blocksworld"} <= {name.removesuffix("-strips") for name in seen}, wanted - set(seen)
 
 
+def assert_same_as_the_simulator(case_count: int) -> None:
+    seen: Counter[str] = Counter()
+    compared = 0
+    for exercise in exercises(seed_from_environment(), for_val=False):
+        for case in cases_of(exercise):
+            compared += 1
+            expected = case.world.judge(read_plan(case.text))
+            assert case.ours == tuple(expected), case.described(expected)
+            seen.update([case.verdict.verdict_class, case.task.domain.name])
+        seen.update(operator_names(exercise))
+        if compared >= case_count:
+            break
+    assert {*VERDICT_CLASSES, *OPERATORS, "hold-during", "hold-after", "toy", "spanner"} <= set(seen)
+
+
 def operator_names(exercise: Exercise) -> set[str]:
-    return set(re.findall(r"\((at end|always-within|[a-z]+-[a-z]+-?[a-z]*|always|sometime|within) ", exercise.problem + exercise.domain))
+    return set(
+        re.findall(r"\((at end|always-within|[a-z]+-[a-z]+-?[a-z]*|always|sometime|within) ", exercise.problem + exercise.domain)
+    )
 
 
 def test_same_class_step_and_metric_as_val(tmp_path):
@@ -127,3 +144,26 @@ def test_same_class_step_and_metric_as_val(tmp_path):
 @pytest.mark.slow
 def test_same_class_step_and_metric_as_val_at_length(tmp_path):
     assert_same_as_val(tmp_path, 2400)
+
+
+def test_same_class_and_step_as_the_simulator():
+    assert_same_as_the_simulator(1200)
+
+
+@pytest.mark.slow
+def test_same_class_and_step_as_the_simulator_at_length():
+    assert_same_as_the_simulator(12_000)
+
+
+def test_what_we_render_means_the_same_to_val():
+    """The second opinion gets domain and problem as we render them, one plan a call."""
+    val = ValValidator()
+    compared = 0
+    for exercise, _ in zip(exercises(seed_from_environment() + 1, for_val=True), range(40), strict=False):
+        for case in cases_of(exercise)[:3]:
+            if is_known_deviation(case) or ranges_over_nothing(case):
+                continue
+            found = cross_check(case.task, case.text, case.verdict, val)
+            assert found is None, case.described(found and found.describe())
+            compared += 1
+    assert compared > 50
