@@ -27,8 +27,8 @@ for _name in set(os.environ) - set(_clean_environment()):
 os.environ.update(FIXED)
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
-# Random PDDL cases are fresh in every run; a failure is repeated with the seed that was printed. Set here and not in a fixture, so
-# that the workers of pytest-xdist inherit it.
+# Random PDDL cases are fresh in every run; a failure is repeated with the seed that was printed. Not a fixture, since the workers
+# of pytest-xdist must inherit it.
 os.environ.setdefault("PDDL_CASE_SEED", str(secrets.randbelow(10**6)))
 
 

@@ -23,9 +23,12 @@ _BROKEN = re.compile(
 
 
 class ValVerdict(NamedTuple):
-    """`verdict_class` in our words. `step`: the failing step from 1 (precondition), the state's index (constraint), None (format),
+    """What VAL says of one plan.
+
+    `verdict_class` in our words. `step`: the failing step from 1 (precondition), the state's index (constraint), None (format),
     else the number of steps. `value`: of the metric where the plan is valid. `crashed`: no words but a dead process, which is
-    VAL's answer to a wrong number of arguments. `words`: what it printed."""
+    VAL's answer to a wrong number of arguments. `words`: what it printed.
+    """
 
     verdict_class: str
     step: int | None
@@ -54,7 +57,7 @@ class Val:
         return _read(said)
 
     def judge_together(self, domain: str, problem: str, plans: Sequence[str]) -> list[ValVerdict]:
-        """Several plans in one process, which is faster. Each must be readable: a step that names nothing known ends the process."""
+        """Several plans in one process, which is faster. A step that names nothing known would end the process."""
         words, status = self._run(domain, problem, plans)
         said = _said_of_each_plan(words, domain)
         if len(said) != len(plans):

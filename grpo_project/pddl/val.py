@@ -145,11 +145,11 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
 def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> Disagreement | None:
     """What VAL sees differently in a model's answer, or None.
 
-    Not asked about are the two readings of VAL that we do not share: text that is no plan, of which it judges the beginning, and
-    steps with surplus arguments in an untyped domain, which it drops.
+    Not asked about are the readings of VAL that models run into and that we do not share (deviations.py): text that is no plan,
+    of which it judges the beginning; in an untyped domain surplus arguments, and made-up objects where something is quantified.
     """
     extraction = extract_plan(text)
-    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+    if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):
         return None
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
@@ -158,18 +158,25 @@ def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> D
     return Disagreement(verdict, answer, render_domain(task.domain), render_problem(task.problem, task.domain), plan)
 
 
-def _has_surplus_arguments(task: Task, steps: Sequence[Step]) -> bool:
+def _is_read_otherwise_by_val(task: Task, steps: Sequence[Step]) -> bool:
+    if task.domain.types:
+        return False
     actions = task.domain.actions
-    return not task.domain.types and any(
-        step[0] in actions and len(step) - 1 > len(actions[step[0]].parameters) for step in steps
-    )
+    known = [step for step in steps if step[0] in actions]
+    if any(len(step) - 1 > len(actions[step[0]].parameters) for step in known):
+        return True
+    objects = {**task.domain.constants, **task.problem.objects}
+    if all(name in objects for step in known for name in step[1:]):
+        return False
+    text = render_domain(task.domain) + render_problem(task.problem, task.domain)
+    return "(forall (" in text or "(exists (" in text
 
 
 def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
     """Our verdict with VAL's class and step put in its place; text that is no plan stays a format error."""
     verdict = validate_text(task, text)
     extraction = extract_plan(text)
-    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+    if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):
         return verdict
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
