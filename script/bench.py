@@ -293,7 +293,7 @@ def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
     half = PLANS_PER_PROBLEM // 2
 
     def batch(start: int) -> tuple[list[str], list[int]]:
-        pairs = [(by_row[row][start + place], row) for row in prompts for place in range(min(BATCH_COMPLETIONS, half))]
+        pairs = [(by_row[row][(start + n) % len(by_row[row])], row) for row in prompts for n in range(BATCH_COMPLETIONS)]
         return [text for text, _ in pairs], [row for _, row in pairs]
 
     def milliseconds(reward: Callable[..., list[float]], start: int) -> float:

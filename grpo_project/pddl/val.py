@@ -21,7 +21,7 @@ from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import extract_plan
 from grpo_project.pddl.render import render_domain, render_problem
 from grpo_project.pddl.task import Task
-from grpo_project.pddl.validator import Verdict, VerdictClass, validate_text
+from grpo_project.pddl.validator import Verdict, VerdictClass, validate, validate_text
 
 TIMEOUT_SECONDS = 10.0
 VALIDATORS = ("builtin", "val", "both")
@@ -173,7 +173,7 @@ def _is_read_otherwise_by_val(task: Task, steps: Sequence[Step]) -> bool:
 
 
 def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
-    """Our verdict with VAL's class and step put in its place; text that is no plan stays a format error."""
+    """VAL's class and step, with what the steps that VAL ran achieved by our count; text that is no plan stays a format error."""
     verdict = validate_text(task, text)
     extraction = extract_plan(text)
     if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):
@@ -181,11 +181,28 @@ def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
         return verdict
-    constraint = answer.verdict_class == "safety_constraints_violation"
-    return verdict._replace(
+    broken = answer.verdict_class == "safety_constraints_violation"
+    stopped = answer.verdict_class == "precondition_violation"
+    executed = _steps_run(answer, len(extraction.steps))
+    ran = validate(task, extraction.steps[:executed])
+    succeeded = answer.verdict_class == "success_plans"
+    return ran._replace(
         verdict_class=answer.verdict_class,
-        failing_step=answer.step if answer.verdict_class == "precondition_violation" else None,
-        state_index=answer.step if constraint else None,
-        violated_constraint=(verdict.violated_constraint or "(named by VAL only)") if constraint else None,
+        failing_step=answer.step if stopped else None,
+        unmet=(),
+        violated_constraint=(verdict.violated_constraint or "(named by VAL only)") if broken else None,
+        state_index=answer.step if broken else None,
+        goals_met=ran.goals_total if succeeded else ran.goals_met,
+        best_goals_met=ran.goals_total if succeeded else ran.best_goals_met,
+        steps_executed=executed,
+        steps_total=len(extraction.steps),
         detail=f"VAL: {answer.verdict_class}; builtin: {verdict.detail}",
     )
+
+
+def _steps_run(answer: ValAnswer, step_count: int) -> int:
+    if answer.verdict_class == "plan_format_error":
+        return 0
+    if answer.step is None:
+        return step_count
+    return answer.step - 1 if answer.verdict_class == "precondition_violation" else answer.step

@@ -34,6 +34,7 @@ from grpo_project.curriculum.batch_plan import BatchPlanner, check_batch_size
 from grpo_project.curriculum.difficulty import Buckets, fill_buckets
 from grpo_project.curriculum.weights import domain_weights
 from grpo_project.errors import ConfigError, DataError
+from grpo_project.pddl.val import find_val
 from grpo_project.training.held_out import held_out_problems
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
     if checkpoint is None:
         run_folder.refuse_used_folder(output_dir)
     model = locate_model(config.base_model)
+    if config.validator != "builtin":
+        find_val()
 
     data_root = locate(config.data_root) or Path(config.data_root)
     # Before any file is read: a quota that cannot work is no news after a minute of parsing.

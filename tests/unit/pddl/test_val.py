@@ -3,7 +3,7 @@
 import pytest
 
 from grpo_project.pddl import compile_task, extract_plan, parse_domain, parse_problem, validate_text
-from grpo_project.pddl.val import ValValidator, cross_check, step_of
+from grpo_project.pddl.val import ValValidator, cross_check, step_of, validate_by_val
 
 LAMPS = """(define (domain lamps) (:requirements :adl :constraints) (:predicates (lit ?l))
   (:action on :parameters (?l) :precondition (not (lit ?l)) :effect (lit ?l))
@@ -69,3 +69,19 @@ def test_a_made_up_object_is_put_to_val_where_nothing_is_quantified():
     assert cross_check(read, plan, wrong, ValValidator()).describe() == (
         "builtin says goal_not_satisfied at None, VAL says precondition_violation at 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("constraint", "plan", "verdict_class", "executed", "best"),
+    [
+        ("(hold-during 0 3 (not (lit b)))", "(on a) (on b)", "success_plans", 2, 2),  # a state that VAL does not look at
+        ("(hold-after 1 (lit a))", "(on b) (on a)", "safety_constraints_violation", 0, 0),  # VAL fires in state 0
+    ],
+)
+def test_where_val_decides_the_count_ends_where_val_stopped(constraint, plan, verdict_class, executed, best):
+    read = task("(and (lit a) (lit b))", constraint)
+    assert validate_text(read, plan).verdict_class != verdict_class
+    verdict = validate_by_val(read, plan, ValValidator())
+    assert (verdict.verdict_class, verdict.steps_executed, verdict.best_goals_met) == (verdict_class, executed, best)
+    assert (verdict.steps_total, verdict.goals_total) == (2, 2)
+    assert verdict.state_index == (0 if executed == 0 else None)
