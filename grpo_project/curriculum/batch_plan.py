@@ -137,6 +137,28 @@ class BatchPlanner:
             domain_weights=decision.weights,
         )
 
+    def replacements(self, chunk: int, attempt: int, rows: Sequence[int], used: set[int]) -> list[int | None]:
+        """For each of `rows` another row of its domain, of the same bucket or the nearest with any left, not in `used`.
+
+        No row twice; None where the domain has no other. The same for the same chunk (from 0) and attempt. Raises KeyError
+        for a row that is none of the planner's.
+        """
+        home = {row: (name, bucket) for name, pools in self._pools.items() for bucket, own in pools.items() for row in own}
+        taken = set(used)
+        found: list[int | None] = []
+        for place, row in enumerate(rows):
+            domain, bucket = home[row]
+            rng = stream(self.seed, "resample", chunk, attempt, place)
+            left = ([index for index in self._pools[domain][name] if index not in taken] for name in nearest_buckets(bucket))
+            members = next((own for own in left if own), None)
+            if members is None:
+                found.append(None)
+                continue
+            chosen = rng.choice(members)
+            taken.add(chosen)
+            found.append(chosen)
+        return found
+
     def plans(self, count: int) -> Iterator[BatchPlan]:
         """plan(0), plan(1), ..., plan(count - 1)."""
         return (self.plan(batch) for batch in range(count))
