@@ -172,7 +172,7 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--batch_size", "10"], "sizes that work: 4, 8, 12, 16"),
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--bogus", "1"], "unrecognized arguments: --bogus 1"),
-        (_break_nothing, ["--reward", "shiny"], "--reward must be one of dense, sparse"),
+        (_break_nothing, ["--reward", "shiny"], "--reward must be one of dense, banded, sparse"),
         (_break_nothing, ["--resume_from_checkpoint", "no/such"], "--resume_from_checkpoint no/such: no such folder"),
         (_break_nothing, ["--test_data", "no/such"], "--test_data no/such: no such folder"),
     ],
