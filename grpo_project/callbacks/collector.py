@@ -51,7 +51,8 @@ class CompletionCollector:
         self._count: Counter[tuple[str, str]] = Counter()
         self._success: Counter[tuple[str, str]] = Counter()
         self._reward: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._prompts: Counter[str] = Counter()
+        self._prompts: Counter[tuple[str, str]] = Counter()
+        self._batches: list[Counter[str]] = []
         self._verdicts: Counter[str] = Counter()
         self._mixed_groups = 0
         self._groups = 0
@@ -69,8 +70,10 @@ class CompletionCollector:
             self._success[key] += item.parts.success > 0
             self._reward[key] += item.parts.total
             self._verdicts[item.verdict.verdict_class] += 1
+        self._batches.append(Counter(self._row_domain[item.row_index] for item in scored[::num_generations]))
         for start in range(0, len(scored), num_generations):
-            self._prompts[self._row_bucket[scored[start].row_index]] += 1
+            index = scored[start].row_index
+            self._prompts[self._row_domain[index], self._row_bucket[index]] += 1
             rewards = [item.parts.total for item in scored[start : start + num_generations]]
             self._groups += 1
             self._mixed_groups += max(rewards) > min(rewards)
@@ -85,11 +88,14 @@ class CompletionCollector:
         """The figures since the last flush, {} when nothing came in.
 
         Rates lie in [0, 1]; `bucket_shares` are shares of prompts; `mixed_groups` is the share of groups that differ in
-        reward and so teach something.
+        reward and so teach something. `prompts_per_batch` has the fewest and the most prompts of each domain in one call of
+        `observe`; `cells` the prompts, completions and successes of each domain and difficulty. Both are for the report.
         """
         if not self._groups:
             return {}
         total = sum(self._count.values())
+        prompts = self._sums(self._prompts, 1)
+        domains = sorted({domain for domain, _ in self._count})
         record: dict[str, Any] = {
             "completions": total,
             "reward": sum(self._reward.values()) / total,
@@ -101,9 +107,21 @@ class CompletionCollector:
             "reward_by_difficulty": self._means(1),
             "completions_by_domain": self._sums(self._count, 0),
             "completions_by_difficulty": self._sums(self._count, 1),
-            "bucket_shares": {name: self._prompts[name] / self._groups for name in DIFFICULTIES},
+            "bucket_shares": {name: prompts.get(name, 0) / self._groups for name in DIFFICULTIES},
             "mixed_groups": self._mixed_groups / self._groups,
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
+            "prompts_per_batch": {
+                name: [min(batch[name] for batch in self._batches), max(batch[name] for batch in self._batches)]
+                for name in domains
+            },
+            "cells": {
+                name: {
+                    bucket: [self._prompts[name, bucket], self._count[name, bucket], self._success[name, bucket]]
+                    for bucket in DIFFICULTIES
+                    if self._count[name, bucket]
+                }
+                for name in domains
+            },
         }
         return record
 

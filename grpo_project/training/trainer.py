@@ -198,6 +198,7 @@ class Run:
         from grpo_project.callbacks.timing import StepTimer
         from grpo_project.callbacks.tracking import WandbTracker
         from grpo_project.prompting import to_messages
+        from grpo_project.reporting.samples import SAMPLES, SampleFile
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
@@ -213,9 +214,13 @@ class Run:
         collector = CompletionCollector(
             {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
         )
-        reward_function = make_reward_function(
-            prepared.rows, self._reward_config(), lambda scored: collector.observe(scored, config.num_generations)
-        )
+        samples = SampleFile(folder.path / SAMPLES, prepared.rows.rows, prepared.buckets.of_row, config.max_steps)
+
+        def observe(scored: list[Any]) -> None:
+            collector.observe(scored, config.num_generations)
+            samples.observe(scored)
+
+        reward_function = make_reward_function(prepared.rows, self._reward_config(), observe)
         sampler = CurriculumSampler.for_training(
             prepared.planner,
             num_generations=config.num_generations,
@@ -242,7 +247,7 @@ class Run:
             collector,
             timer,
             progress,
-            [MetricsFile(folder.metrics), tracker],
+            [MetricsFile(folder.metrics), samples, tracker],
             weights_at=lambda step: prepared.weights[step],
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,
