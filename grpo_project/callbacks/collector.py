@@ -48,11 +48,11 @@ class CompletionCollector:
         self._start()
 
     def _start(self) -> None:
+        self._batches: list[Counter[tuple[str, str]]] = []  # prompts by domain and difficulty
         self._count: Counter[tuple[str, str]] = Counter()
         self._success: Counter[tuple[str, str]] = Counter()
         self._reward: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._prompts: Counter[tuple[str, str]] = Counter()
-        self._batches: list[Counter[str]] = []
+        self._prompts: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._mixed_groups = 0
         self._groups = 0
@@ -64,16 +64,17 @@ class CompletionCollector:
         """
         if len(scored) % num_generations:
             raise ValueError(f"{len(scored)} completions do not form groups of {num_generations}")
+        self._batches.append(
+            Counter((self._row_domain[item.row_index], self._row_bucket[item.row_index]) for item in scored[::num_generations])
+        )
         for item in scored:
             key = (self._row_domain[item.row_index], self._row_bucket[item.row_index])
             self._count[key] += 1
             self._success[key] += item.parts.success > 0
             self._reward[key] += item.parts.total
             self._verdicts[item.verdict.verdict_class] += 1
-        self._batches.append(Counter(self._row_domain[item.row_index] for item in scored[::num_generations]))
         for start in range(0, len(scored), num_generations):
-            index = scored[start].row_index
-            self._prompts[self._row_domain[index], self._row_bucket[index]] += 1
+            self._prompts[self._row_bucket[scored[start].row_index]] += 1
             rewards = [item.parts.total for item in scored[start : start + num_generations]]
             self._groups += 1
             self._mixed_groups += max(rewards) > min(rewards)
@@ -88,14 +89,11 @@ class CompletionCollector:
         """The figures since the last flush, {} when nothing came in.
 
         Rates lie in [0, 1]; `bucket_shares` are shares of prompts; `mixed_groups` is the share of groups that differ in
-        reward and so teach something. `prompts_per_batch` has the fewest and the most prompts of each domain in one call of
-        `observe`; `cells` the prompts, completions and successes of each domain and difficulty. Both are for the report.
+        reward and so teach something.
         """
         if not self._groups:
             return {}
         total = sum(self._count.values())
-        prompts = self._sums(self._prompts, 1)
-        domains = sorted({domain for domain, _ in self._count})
         record: dict[str, Any] = {
             "completions": total,
             "reward": sum(self._reward.values()) / total,
@@ -107,23 +105,11 @@ class CompletionCollector:
             "reward_by_difficulty": self._means(1),
             "completions_by_domain": self._sums(self._count, 0),
             "completions_by_difficulty": self._sums(self._count, 1),
-            "bucket_shares": {name: prompts.get(name, 0) / self._groups for name in DIFFICULTIES},
+            "bucket_shares": {name: self._prompts[name] / self._groups for name in DIFFICULTIES},
             "mixed_groups": self._mixed_groups / self._groups,
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
-            "prompts_per_batch": {
-                name: [min(batch[name] for batch in self._batches), max(batch[name] for batch in self._batches)]
-                for name in domains
-            },
-            "cells": {
-                name: {
-                    bucket: [self._prompts[name, bucket], self._count[name, bucket], self._success[name, bucket]]
-                    for bucket in DIFFICULTIES
-                    if self._count[name, bucket]
-                }
-                for name in domains
-            },
         }
-        return record
+        return record | self._by_batch_and_cell()
 
     @staticmethod
     def _sums(counter: Mapping[tuple[str, str], float], part: int) -> dict[str, Any]:
@@ -140,3 +126,20 @@ class CompletionCollector:
     def _means(self, part: int) -> dict[str, float]:
         counts, sums = self._sums(self._count, part), self._sums(self._reward, part)
         return {name: sums[name] / count for name, count in counts.items()}
+
+    def _by_batch_and_cell(self) -> dict[str, Any]:
+        """What the report draws.
+
+        prompts_per_batch: {domain: [fewest, most]} prompts in one call of `observe`. cells: {domain: {difficulty: [prompts,
+        completions, successes]}}.
+        """
+        prompts: Counter[tuple[str, str]] = sum(self._batches, Counter())
+        domains = sorted({domain for domain, _ in prompts})
+        of_domain = {name: [sum(n for key, n in batch.items() if key[0] == name) for batch in self._batches] for name in domains}
+        cells: dict[str, dict[str, list[int]]] = {name: {} for name in domains}
+        for key in sorted(prompts, key=lambda key: DIFFICULTIES.index(key[1])):
+            cells[key[0]][key[1]] = [prompts[key], self._count[key], self._success[key]]
+        return {
+            "prompts_per_batch": {name: [min(counts), max(counts)] for name, counts in of_domain.items()},
+            "cells": cells,
+        }

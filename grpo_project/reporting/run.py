@@ -13,7 +13,7 @@ from typing import Any
 from grpo_project.core.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult
-from grpo_project.reporting.samples import SAMPLES
+from grpo_project.reporting.completions import COMPLETIONS
 
 _STEP_IN_NAME = re.compile(r"(?:step|checkpoint)[_-]?(\d+)")
 _LONGEST_LINE = 4 * 1024 * 1024
@@ -106,7 +106,7 @@ def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
         described=described,
         records=tuple(records),
         evaluations=tuple(evaluations),
-        samples=tuple(_samples(_lines(path / SAMPLES, faults), last_step)),
+        samples=tuple(_samples(_lines(path / COMPLETIONS, faults), last_step)),
         seconds_since_last_line=age,
         resumed_at=tuple(sorted(int(file.stem.rpartition("_")[2]) for file in path.glob("resumed_at_[0-9]*.json"))),
         faults=tuple(faults),

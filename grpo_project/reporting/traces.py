@@ -98,7 +98,7 @@ def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
             traces.append(made)
     traces += _held_out_traces(run, notes)
     if not run.samples:
-        notes.append("This run recorded no training samples (no samples.jsonl).")
+        notes.append("This run recorded no training samples (no completions.jsonl).")
     return traces, list(dict.fromkeys(notes))
 
 

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from grpo_project.configs.environment import read_environment
-from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import run_folder
 from grpo_project.core.files import write_text_atomically
@@ -118,6 +117,8 @@ class Run:
             backend=config.backend,
         )
         weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
+        for weakness in config.reward_config().weaknesses():
+            say(f"warning: with these --reward_bands {weakness}")
         say(f"Backend: {policy.name}, because {policy.reason}")
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
@@ -169,7 +170,7 @@ class Run:
             "environment": environment,
             "fingerprints": self.prepared.fingerprints,
             "schedule_source": self.prepared.schedule_source,
-            "reward": vars(self._reward_config()),
+            "reward": self.config.reward_config().as_dict(),
             "held_out": self.prepared.held_out_name,
             "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
         }
@@ -179,8 +180,26 @@ class Run:
             step = self.prepared.checkpoint.name.rpartition("-")[2]
             folder.write_json(f"resumed_at_{step}.json", described)
 
-    def _reward_config(self) -> RewardConfig:
-        return RewardConfig(mode=self.config.reward)
+    def _judge(self, folder: RunFolder) -> Any:
+        """Who decides rewards (--validator). Raises BackendMissing where VAL is asked for and not there."""
+        from grpo_project.pddl import Task, Verdict, validate_text
+
+        if self.config.validator == "builtin":
+            return validate_text
+        from grpo_project.pddl.val import ValValidator, cross_check, validate_by_val
+
+        val = ValValidator()
+        if self.config.validator == "val":
+            return lambda task, text: validate_by_val(task, text, val)
+
+        def judge(task: Task, text: str) -> Verdict:
+            verdict = validate_text(task, text)
+            disagreement = cross_check(task, text, verdict, val)
+            if disagreement is not None:
+                say(f"warning: {disagreement.describe()}; see {disagreement.write(folder.path / 'disagreements')}")
+            return verdict
+
+        return judge
 
     def _make_trainer(
         self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
@@ -198,7 +217,7 @@ class Run:
         from grpo_project.callbacks.timing import StepTimer
         from grpo_project.callbacks.tracking import WandbTracker
         from grpo_project.prompting import to_messages
-        from grpo_project.reporting.samples import SAMPLES, SampleFile
+        from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
@@ -214,13 +233,13 @@ class Run:
         collector = CompletionCollector(
             {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
         )
-        samples = SampleFile(folder.path / SAMPLES, prepared.rows.rows, prepared.buckets.of_row, config.max_steps)
-
-        def observe(scored: list[Any]) -> None:
-            collector.observe(scored, config.num_generations)
-            samples.observe(scored)
-
-        reward_function = make_reward_function(prepared.rows, self._reward_config(), observe)
+        completions = CompletionFile(folder.path / COMPLETIONS, prepared.rows.rows, prepared.buckets.of_row, config.max_steps)
+        reward_function = make_reward_function(
+            prepared.rows,
+            self.config.reward_config(),
+            completions.beside(lambda scored: collector.observe(scored, config.num_generations)),
+            self._judge(folder),
+        )
         sampler = CurriculumSampler.for_training(
             prepared.planner,
             num_generations=config.num_generations,
@@ -247,7 +266,7 @@ class Run:
             collector,
             timer,
             progress,
-            [MetricsFile(folder.metrics), samples, tracker],
+            [MetricsFile(folder.metrics), completions, tracker],
             weights_at=lambda step: prepared.weights[step],
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,

@@ -1,8 +1,8 @@
-"""samples.jsonl: one completion per domain and logging step, with its problem, so that a plan can be replayed later."""
+"""completions.jsonl: one completion per domain and logging step, with its problem, so that a plan can be replayed later."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from grpo_project.core.files import append_json_line
 from grpo_project.core.rows import Row
 from grpo_project.domains import all_domains
 
-SAMPLES = "samples.jsonl"
+COMPLETIONS = "completions.jsonl"
 # The file stays small whatever the run: this many logging steps, spread evenly, and so much of each text.
 RECORDED_STEPS = 200
 LONGEST_COMPLETION = 8_000  # characters
@@ -42,7 +42,7 @@ class Scored(Protocol):
     def verdict(self) -> _Judged: ...
 
 
-class SampleFile:
+class CompletionFile:
     """A sink beside metrics.jsonl. `buckets` names the difficulty of each row.
 
     Of each domain the first completion after the last log line is kept: chosen before it is judged, so that the samples show
@@ -61,6 +61,15 @@ class SampleFile:
         """One batch of completions as the reward function scored them."""
         for item in scored:
             self._kept.setdefault(self._rows[item.row_index].scenario, item)
+
+    def beside(self, observer: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
+        """An observer for the reward function that shows each batch to both."""
+
+        def both(scored: list[Any]) -> None:
+            observer(scored)
+            self.observe(scored)
+
+        return both
 
     def record(self, record: Mapping[str, Any]) -> None:
         """A log line is due: the samples since the last one go to the file, if it is their turn."""
