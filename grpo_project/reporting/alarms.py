@@ -32,7 +32,7 @@ class Alarm:
 
 def alarms(run: RecordedRun) -> list[Alarm]:
     """Errors first."""
-    found = [*_of_the_folder(run), *_recorded(run.records), *_of_the_numbers(run)]
+    found = [*_of_the_folder(run), *_recorded(run.records), *_collapses(run.outcomes), *_of_the_numbers(run)]
     order = ("error", "warning", "note")
     return sorted(found, key=lambda alarm: order.index(alarm.level))
 
@@ -47,6 +47,12 @@ def _of_the_folder(run: RecordedRun) -> Iterator[Alarm]:
             f"The run stopped at step {run.step} of {run.max_steps}",
             f"No line was written for {_duration(seconds)}. --resume_from_checkpoint auto goes on from its last checkpoint.",
             run.step,
+        )
+    if run.disagreements:
+        yield Alarm(
+            "error",
+            "The validators disagree",
+            f"VAL judged {run.disagreements} completions otherwise. The folder disagreements/ holds each with both answers.",
         )
     for step in run.resumed_at:
         yield Alarm("note", f"Continued at step {step}", "The run was interrupted and went on from its checkpoint.", step)
@@ -76,7 +82,7 @@ def _of_the_numbers(run: RecordedRun) -> Iterator[Alarm]:
         if broken:
             text = f"{name} was NaN or infinite in {len(broken)} of {len(records)} log lines, first at step {broken[0]}."
             yield Alarm("error", f"{name} is not a number", f"{text} Lower the learning rate, or look at that step.", broken[0])
-    yield from _unequal_batches(records)
+    yield from _unequal_batches(run)
     recent = records[-RECENT:]
     if not recent:
         return
@@ -111,16 +117,41 @@ def _of_the_numbers(run: RecordedRun) -> Iterator[Alarm]:
     yield from _shares(records)
 
 
-def _unequal_batches(records: Sequence[Record]) -> Iterator[Alarm]:
-    """Every batch owes every domain the same number of prompts; this is a promise of the suite, so a breach is an error."""
-    for record in records:
+def _collapses(outcomes: Sequence[Record]) -> Iterator[Alarm]:
+    """What the collapse guard found: a domain whose held-out success fell far below its best, and when it came back."""
+    before: set[str] = set()
+    for outcome in outcomes:
+        now = set(outcome.get("eval_collapsed") or ())
+        step = int(outcome.get("eval_step", outcome["step"]))
+        for domain in sorted(now - before):
+            text = "Its held-out success fell significantly below its best. --on_collapse says what training does then."
+            yield Alarm("error", f"{domain} has collapsed", text, step)
+        for domain in sorted(before - now):
+            yield Alarm("note", f"{domain} has come back", "Its held-out success is near its best again.", step)
+        before = now
+
+
+def _unequal_batches(run: RecordedRun) -> Iterator[Alarm]:
+    """Every batch owes every domain its quota; this is a promise of the suite, so a breach is an error.
+
+    Quotas are equal unless the user weighted the domains, and constant unless the collapse guard shifts them. Groups that
+    were drawn anew are seen twice, so nothing can be said of lines with them.
+    """
+    settings = run.settings
+    weighted, moving = bool(settings.get("domain_weights")), settings.get("on_collapse") in ("reweight", "rollback")
+    for record in run.records:
         counts = record.get("prompts_per_batch")
-        if not isinstance(counts, Mapping) or not counts:
+        if not isinstance(counts, Mapping) or not counts or record.get("resampled_groups") or moving:
             continue
-        seen = {number for fewest_and_most in counts.values() for number in fewest_and_most}
-        if len(seen) > 1:
-            shown = ", ".join(f"{name} {low}-{high}" for name, (low, high) in counts.items())
-            yield Alarm("error", "A batch did not hold the domains equally", f"Prompts per batch: {shown}.", record["step"])
+        uneven = any(fewest != most for fewest, most in counts.values())
+        unequal = len({tuple(pair) for pair in counts.values()}) > 1
+        if uneven or (unequal and not weighted):
+            shown = ", ".join(
+                f"{name} {low}" if low == high else f"{name} {low} to {high}" for name, (low, high) in counts.items()
+            )
+            yield Alarm(
+                "error", "A batch did not hold the domains in their quotas", f"Prompts per batch: {shown}.", record["step"]
+            )
             return
 
 

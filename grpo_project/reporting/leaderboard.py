@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from grpo_project.core.statistics import wilson_interval
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation import EvaluationResult, render_table
+from grpo_project.reporting.run import read_evaluation
+
+
+def read_entries(paths: Sequence[str | Path]) -> list[tuple[str, EvaluationResult]]:
+    """(name, result) of each evaluation file. Where names meet, the file is told too. Raises DataError."""
+    found = [(Path(path), read_evaluation(path)) for path in paths]
+    names = [result.name or path.stem for path, result in found]
+    return [
+        (name if names.count(name) == 1 else f"{name} ({path})", result)
+        for name, (path, result) in zip(names, found, strict=True)
+    ]
 
 
 def leaderboard(entries: Sequence[tuple[str, EvaluationResult]]) -> str:

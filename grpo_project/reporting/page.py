@@ -1,26 +1,33 @@
-"""The page: one template with the data inside. A model's text is data throughout; it never becomes markup."""
+"""The page: one frame with style, data and script inside. A model's text is data throughout; it never becomes markup."""
 
 from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-TEMPLATE = Path(__file__).with_name("template.html")
-_TITLE = "@@TITLE@@"
-_DATA = "@@DATA@@"
+ASSETS = Path(__file__).with_name("assets")
+SCRIPTS = ("charts.js", "sections.js", "viewer.js", "main.js")  # one script in the page, in this order
 
 
 def render_page(data: Mapping[str, Any]) -> str:
     """The whole HTML file. ASCII only, so that no decoder can read it in another way."""
-    before, title, rest = TEMPLATE.read_text(encoding="utf-8").partition(_TITLE)
-    middle, place, after = rest.partition(_DATA)
-    if not title or not place:
-        raise ValueError(f"{TEMPLATE} lacks {_TITLE} or {_DATA}")
-    page = before + html.escape(str(data["title"])) + middle + embedded_json(data) + after
+    parts = {
+        "TITLE": html.escape(str(data["title"])),
+        "STYLE": _asset("page.css"),
+        "DATA": embedded_json(data),
+        "SCRIPT": '"use strict";\n' + "".join(map(_asset, SCRIPTS)),
+    }
+    # One pass over the frame: what is put in is not searched for names again.
+    page = re.sub("@@([A-Z]+)@@", lambda found: parts[found[1]], _asset("page.html"))
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 def embedded_json(data: Mapping[str, Any]) -> str:

@@ -22,9 +22,9 @@ MOST_POINTS = 600  # log lines per run on the page; longer runs are pooled
 # Figures of metrics.jsonl that are means over a log line's completions or steps.
 PLAIN_COLUMNS = (
     "loss grad_norm learning_rate reward reward_std kl entropy clip_ratio completion_length_mean completion_length_min "
-    "completion_length_max completions_cut_off mixed_groups tokens_seen"
+    "completion_length_max completions_cut_off mixed_groups zero_variance_groups resampled_groups tokens_seen"
 ).split()
-TIMINGS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "other")
+TIMINGS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation", "other")
 
 
 def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: datetime.datetime | None = None) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: dateti
         "written": written.strftime("%Y-%m-%d %H:%M UTC"),
         "buckets": list(BUCKETS),
         "verdict_classes": list(VERDICT_CLASSES),
-        "timings": list(TIMINGS),
+        "timings": [name for name in [*TIMINGS, *sorted(_timings(described) - set(TIMINGS))] if name != "total"],
         "domains": sorted({domain for run in described for domain in run["domains"]}),
         "runs": described,
     }
@@ -48,6 +48,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
     traces, notes = run_traces(run)
     evaluations = [_evaluation(stored) for stored in run.evaluations]
     domains = {domain for own in (points["by_domain"], points["cells"]) for domain in own}
+    domains |= {domain for outcome in run.outcomes for domain in outcome["eval_counts"]}
     domains |= {row["domain"] for found in evaluations for row in found["rows"]} | {made["domain"] for made in traces}
     return {
         "name": run.name,
@@ -61,6 +62,8 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "domains": sorted(domains),
         "points": points,
         "evaluations": evaluations,
+        "outcomes": _outcomes(run),
+        "feedback": str(run.described.get("feedback") or ""),
         "held_out": run.described.get("held_out") or "",
         "alarms": [vars(alarm) for alarm in alarms(run)],
         "traces": traces,
@@ -118,8 +121,21 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
             _mean, lambda record, key: _get(record, "seconds_per_step", key), "seconds_per_step", (*TIMINGS, "total")
         ),
     }
+    points["zero_variance_by_domain"] = nested(
+        _mean, lambda record, key: _get(record, "zero_variance_by_domain", key), "zero_variance_by_domain"
+    )
+    points["expected_spread"] = {
+        domain: {bucket: column(_mean, _expected_spread, domain, bucket) for bucket in BUCKETS}
+        for domain in _keys(records, "curriculum/expected_spread")
+    }
+    points["stages"] = _stages(records)
+    points["curriculum"] = {
+        name.removeprefix("curriculum/"): column(_mean, _plain, name)
+        for name in sorted({key for record in records for key in record if key.startswith("curriculum/")})
+        if any(_is_number(record.get(name)) for record in records)
+    }
     for name in PLAIN_COLUMNS:
-        if any(isinstance(record.get(name), (int, float)) for record in records):
+        if any(_is_number(record.get(name)) for record in records):
             points[name] = column(max if name == "tokens_seen" else _mean, _plain, name)
     if not points["prompts_by_domain"]:
         # Runs from before the cells were recorded: every prompt has the same number of completions.
@@ -128,11 +144,15 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
 
 
 def _pooled(values: Sequence[Any], pool: Pool) -> Any:
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    numbers = [value for value in values if _is_number(value)]
     if not numbers:
         return None
     value = pool(numbers)
     return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _mean(numbers: Iterable[float]) -> float:
@@ -194,6 +214,21 @@ def _verdicts(record: Record, name: str) -> Any:
     return round(float(shares.get(name) or 0.0) * total)
 
 
+def _expected_spread(record: Record, domain: str, bucket: str) -> Any:
+    own = _get(record, "curriculum/expected_spread", domain)
+    return own.get(bucket) if isinstance(own, Mapping) else None
+
+
+def _stages(records: Sequence[Record]) -> list[list[Any]]:
+    """[first step, stage] for every stretch of log lines in one named stage of the curriculum."""
+    found: list[list[Any]] = []
+    for record in records:
+        stage = record.get("curriculum/stage")
+        if isinstance(stage, str) and (not found or found[-1][1] != stage):
+            found.append([record["step"], stage])
+    return found
+
+
 # -- evaluations ------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +263,32 @@ def _domain_row(result: EvaluationResult, domain: str) -> dict[str, Any]:
         "constrained": rate_row(*constrained) if constrained[1] else None,
         "verdicts": {name: verdicts[name] for name in VERDICT_CLASSES},
     }
+
+
+def _outcomes(run: RecordedRun) -> list[dict[str, Any]]:
+    """The evaluations made during training: step, counts by domain, counts by difficulty, domains then held for collapsed."""
+    found = []
+    for record in run.outcomes:
+        cells = {domain: own for domain, own in record["eval_counts"].items() if isinstance(own, Mapping)}
+        by_domain = {domain: [sum(cell[place] for cell in own.values()) for place in (0, 1)] for domain, own in cells.items()}
+        by_bucket = {
+            bucket: [sum(own[bucket][place] for own in cells.values() if bucket in own) for place in (0, 1)] for bucket in BUCKETS
+        }
+        found.append(
+            {
+                "step": int(record.get("eval_step", record["step"])),
+                "average": record.get("eval_avg_test_pass_rate"),
+                "interval": record.get("eval_avg_test_pass_rate_interval") or {},
+                "by_domain": by_domain,
+                "by_bucket": {bucket: counts for bucket, counts in by_bucket.items() if counts[1]},
+                "collapsed": list(record.get("eval_collapsed") or ()),
+            }
+        )
+    return found
+
+
+def _timings(described: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {name for run in described for name in run["points"]["seconds"]}
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from grpo_project.evaluation import EvaluationResult
 from grpo_project.reporting.completions import COMPLETIONS
 
 _STEP_IN_NAME = re.compile(r"(?:step|checkpoint)[_-]?(\d+)")
+_OF_TRAINING = {"completions", "loss", "seconds_per_step"}  # what only a line about steps has
 _LONGEST_LINE = 4 * 1024 * 1024
 
 
@@ -30,7 +31,8 @@ class StoredEvaluation:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What a run folder holds. `records` are the lines of metrics.jsonl by step, each step once.
+    """What a run folder holds. `records` are the lines of metrics.jsonl by step, each step once; those that only tell of an
+    evaluation, made before the first step, are left out. `outcomes` are the lines with an evaluation made during training.
 
     state: finished, in progress (a line within ten times the usual gap), stopped (older), or starting (no line yet).
     seconds_since_last_line: None where there is no line. faults: what could not be read, one sentence each.
@@ -43,6 +45,8 @@ class RecordedRun:
     records: tuple[Mapping[str, Any], ...]
     evaluations: tuple[StoredEvaluation, ...]
     samples: tuple[Mapping[str, Any], ...]
+    outcomes: tuple[Mapping[str, Any], ...] = ()
+    disagreements: int = 0
     seconds_since_last_line: float | None = None
     resumed_at: tuple[int, ...] = ()
     faults: tuple[str, ...] = field(default=())
@@ -91,7 +95,8 @@ def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
         raise DataError(f"{path} holds no run: neither {RESOLVED_CONFIG} nor {METRICS}. Name the --output_dir of a training run")
     faults: list[str] = []
     described = _object(path / RESOLVED_CONFIG, faults)
-    records = _by_step(_lines(path / METRICS, faults))
+    lines = _by_step(_lines(path / METRICS, faults))
+    records = [line for line in lines if line.keys() & _OF_TRAINING]
     last_step = int(records[-1]["step"]) if records else 0
     settings = described.get("settings")
     max_steps = int(settings.get("max_steps") or last_step) if isinstance(settings, Mapping) else last_step
@@ -107,6 +112,8 @@ def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
         records=tuple(records),
         evaluations=tuple(evaluations),
         samples=tuple(_samples(_lines(path / COMPLETIONS, faults), last_step)),
+        outcomes=tuple(line for line in lines if isinstance(line.get("eval_counts"), Mapping)),
+        disagreements=sum(1 for _ in (path / "disagreements").glob("disagreement_*")),
         seconds_since_last_line=age,
         resumed_at=tuple(sorted(int(file.stem.rpartition("_")[2]) for file in path.glob("resumed_at_[0-9]*.json"))),
         faults=tuple(faults),
@@ -133,7 +140,7 @@ def _seconds_between_lines(records: Sequence[Mapping[str, Any]]) -> float:
 
 def _object(path: Path, faults: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         faults.append(f"{path.name} is missing: the settings of this run are not known")
         return {}
@@ -159,7 +166,7 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line) if len(line) <= _LONGEST_LINE else None
+            value = json.loads(line, parse_constant=_no_number) if len(line) <= _LONGEST_LINE else None
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict) and isinstance(value.get("step"), int) and not isinstance(value["step"], bool):
@@ -169,6 +176,10 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
     if bad:
         faults.append(f"{path.name}: {bad} {'line' if bad == 1 else 'lines'} could not be read and left out")
     return found
+
+
+def _no_number(name: str) -> None:
+    """NaN and Infinity, which Python's JSON reads and no other: None, as metrics_file.py writes them."""
 
 
 def _by_step(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

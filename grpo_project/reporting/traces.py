@@ -13,6 +13,7 @@ from grpo_project.errors import GrpoProjectError
 from grpo_project.pddl import (
     Atom,
     GroundAction,
+    Step,
     Task,
     compile_task,
     extract_plan,
@@ -43,15 +44,14 @@ def trace(task: Task, text: str) -> dict[str, Any]:
     steps = extract_plan(text).steps or ()
     ran = min(verdict.steps_executed, LONGEST_TRACE)
     changing = {e[0] for a in task.domain.actions.values() for f in a.effects for e in (f.add, f.delete) if e}
-    state = task.initial
+    # Every step is read before the first runs, as the validator does it: reading can intern comparisons of numbers.
+    actions = [_action(task, step) for step in steps[:ran]]
+    state, numbers = task.start()
     start = task.atoms_of(state)
     changes = []
     goals = [_goals_met(task, state)]
-    for step in steps[:ran]:
-        action = task.ground(step)
-        if not isinstance(action, GroundAction):
-            raise ValueError(f"the validator ran {step}, which cannot be read")
-        after = action.apply(state)
+    for action in actions:
+        after, numbers = task.advance(action, state, numbers)
         changes.append(
             [[atom_text(a) for a in task.atoms_of(after & ~state)], [atom_text(a) for a in task.atoms_of(state & ~after)]]
         )
@@ -77,6 +77,13 @@ def trace(task: Task, text: str) -> dict[str, Any]:
             "steps_total": verdict.steps_total,
         },
     }
+
+
+def _action(task: Task, step: Step) -> GroundAction:
+    action = task.ground(step)
+    if not isinstance(action, GroundAction):
+        raise ValueError(f"the validator ran {step}, which cannot be read")
+    return action
 
 
 def _goals_met(task: Task, state: int) -> str:
