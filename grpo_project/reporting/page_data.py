@@ -324,7 +324,7 @@ def _command_line(words: object) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -103,9 +103,9 @@ function drawHead() {
       "Alarms",
       serious ? String(serious) : "none",
       serious
-        ? `${count("error")} errors, ${count("warning")} warnings`
+        ? `${counted(count("error"), "error")}, ${counted(count("warning"), "warning")}`
         : count("note")
-          ? `${count("note")} notes`
+          ? counted(count("note"), "note")
           : "nothing out of the ordinary"
     )
   );
@@ -113,9 +113,12 @@ function drawHead() {
 }
 
 /* ---- sections ---- */
+const direction = (change) => (change > 0 ? "up" : change < 0 ? "down" : null);
+const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 const SECTIONS = [];
+const SHORT = {batches: "Batches", course: "Lengths and entropy", timing: "Time"}; // in the bar
 function section(id, title, about, ...body) {
-  SECTIONS.push([id, title]);
+  SECTIONS.push([id, SHORT[id] || title]);
   document
     .getElementById("page")
     .append(
@@ -171,11 +174,7 @@ function overview() {
       h("td", {}, before ? percent(before.average) : "\u2013"),
       h("td", {}, after ? percent(after.average) : "\u2013"),
       before && after
-        ? h(
-            "td",
-            {class: after.average >= before.average ? "up" : "down"},
-            signed(100 * (after.average - before.average))
-          )
+        ? h("td", {class: direction(after.average - before.average)}, signed(100 * (after.average - before.average)))
         : h("td", {}, "\u2013"),
       after ? rateCell(after.all.successes, after.all.count) : h("td", {}, "\u2013"),
       now ? rateCell(now.won, now.all) : h("td", {}, "\u2013"),
@@ -257,6 +256,66 @@ function alarmSection() {
   section("alarms", "Alarms", null, body);
 }
 
+/* Held-out success measured during training: what steers the curriculum, on problems of its own. */
+function duringTraining() {
+  const runs = shown().filter((run) => run.outcomes.length);
+  if (!runs.length) return null;
+  const end = xEnd(RUNS);
+  const names = DATA.domains.filter((name) => runs.some((run) => run.outcomes.some((one) => one.by_domain[name])));
+  const points = (run, counts) =>
+    run.outcomes
+      .filter((one) => counts(one) && counts(one)[1])
+      .map((one) => {
+        const [won, all] = counts(one),
+          [low, high] = wilson(won, all);
+        return [one.step, won / all, low, high, `${percent(won / all)} ${interval(low, high)} ${won}/${all}`];
+      });
+  const averages = (run) =>
+    run.outcomes
+      .filter((one) => known(one.average))
+      .map(({step, average, interval: span}) => [
+        step,
+        average,
+        span.low,
+        span.high,
+        percent(average) + (known(span.low) ? ` ${interval(span.low, span.high)}` : ""),
+      ]);
+  const one = (title, pointsOf) =>
+    panel(
+      title,
+      "",
+      chart({
+        label: `Held-out success during training, ${title}`,
+        height: 150,
+        xMax: end,
+        yRange: [0, 1],
+        format: (value) => percent(value, 0),
+        series: runs.map((run) => ({
+          name: several ? run.name : "held-out success",
+          color: run.color,
+          dash: run.dash,
+          points: pointsOf(run),
+        })),
+      })
+    );
+  const sources = [...new Set(runs.map((run) => run.feedback).filter(Boolean))];
+  return [
+    h("h3", {}, "While training"),
+    h(
+      "p",
+      {class: "soft small"},
+      "Fewer problems, solved greedily every so many steps" + (sources.length ? ` (${sources.join("; ")})` : "") + "."
+    ),
+    runLegend(),
+    h(
+      "div",
+      {class: "panels"},
+      one("mean of domains", averages),
+      names.map((name) => one(name, (run) => points(run, (outcome) => outcome.by_domain[name])))
+    ),
+  ];
+}
+
 function heldOut() {
   const host = live(h("div", {}), () => {
     const runs = shown().filter((run) => run.evaluations.length);
@@ -270,7 +329,8 @@ function heldOut() {
               : "This run has no held-out evaluation yet."
         )
       : null;
-    if (!runs.length) return said;
+    const during = duringTraining();
+    if (!runs.length) return [said, during].flat();
     const domains = DATA.domains.filter((domain) =>
       runs.some((run) => run.evaluations.some((e) => e.rows.some((row) => row.domain === domain)))
     );
@@ -400,7 +460,7 @@ function heldOut() {
               several ? h("td", {class: "left"}, run.name) : null,
               rows.map((row) => (row ? rateCell(row.successes, row.count) : h("td", {}, "\u2013"))),
               rows.length > 1 && a && b && a !== b
-                ? h("td", {class: b.rate >= a.rate ? "up" : "down"}, signed(100 * (b.rate - a.rate)))
+                ? h("td", {class: direction(b.rate - a.rate)}, signed(100 * (b.rate - a.rate)))
                 : h("td", {}, "\u2013")
             );
           })
@@ -458,7 +518,8 @@ function heldOut() {
       h("div", {class: "split"}, h("div", {}, key, h("figure", {class: "panel"}, body)), table),
       ...detail.flat(),
       said,
-    ];
+      during,
+    ].flat();
   });
   const sources = [...new Set(RUNS.map((run) => run.held_out).filter(Boolean))];
   section(
@@ -690,7 +751,7 @@ function learning() {
                   ),
                   h(
                     "td",
-                    {class: both ? (change >= 0 ? "up" : "down") : null},
+                    {class: direction(change)},
                     both
                       ? reward
                         ? (change >= 0 ? "+" : "\u2212") + Math.abs(change).toFixed(2)
@@ -725,6 +786,71 @@ function learning() {
     "Sampled completions during training, judged by the validator.",
     controls,
     host
+  );
+}
+
+/* What a curriculum that learns from the run says of itself. */
+const CURRICULUM_FIGURES = {
+  latest_performance: ["Latest held-out success", (value) => percent(value, 0)],
+  evaluation_count: ["Evaluations so far", figure],
+  stage_number: ["Stage", figure],
+  collapsed_domains: ["Collapsed domains", figure],
+  rollbacks: ["Rollbacks", figure],
+};
+function curriculumFigures(run) {
+  const p = run.points;
+  const line = (values, name, color) => ({
+    name,
+    color,
+    step: true,
+    points: p.step.map((step, i) => [step, values[i]]).filter(([, y]) => known(y)),
+  });
+  const single = Object.entries(p.curriculum)
+    .filter(([, values]) => values.some(known))
+    .map(([key, values]) => {
+      const [title, format] = CURRICULUM_FIGURES[key] || [word(key), figure];
+      const yRange = format === figure ? [0, Math.max(1, maximum(values))] : [0, 1];
+      return panel(
+        title,
+        "",
+        chart({
+          label: title,
+          height: 130,
+          xMax: xEnd([run]),
+          yRange,
+          format,
+          series: [line(values, title, "var(--c0)")],
+        })
+      );
+    });
+  const spread = Object.entries(p.expected_spread).map(([domain, buckets]) =>
+    panel(
+      `Expected reward spread, ${domain}`,
+      "",
+      chart({
+        label: `Expected reward spread, ${domain}`,
+        height: 130,
+        xMax: xEnd([run]),
+        series: Object.entries(buckets).map(([bucket, values]) => line(values, bucket, `var(--${bucket})`)),
+      })
+    )
+  );
+  const stages = p.stages.length
+    ? h("p", {}, "Stages: " + p.stages.map(([step, name]) => `${name} (from step ${step})`).join(", ") + ".")
+    : null;
+  if (!single.length && !spread.length && !stages) return null;
+  return h(
+    "div",
+    {style: "margin-top:1rem"},
+    stages,
+    single.length ? h("div", {class: "panels three"}, single) : null,
+    spread.length
+      ? [
+          h("h3", {}, "Where the curriculum expects something to learn"),
+          legend(DATA.buckets.map((bucket) => [`var(--${bucket})`, bucket, ""])),
+          h("div", {class: "panels three"}, spread),
+        ]
+      : null
   );
 }
 
@@ -844,7 +970,8 @@ function curriculum() {
           ["var(--c0)", "weight the curriculum asks for", ""],
           ["var(--c1)", "realised share of prompts, 95% interval", ""],
         ]),
-        panels
+        panels,
+        curriculumFigures(run)
       ),
       h("div", {}, table, pools)
     );
@@ -880,14 +1007,19 @@ function batches() {
     }));
     const fewest = (name) => (p.fewest_per_batch[name] ? minimum(p.fewest_per_batch[name], Infinity) : null),
       most = (name) => (p.most_per_batch[name] ? maximum(p.most_per_batch[name]) : null);
-    const exact =
-      names.every((name) => known(fewest(name))) &&
-      new Set(names.flatMap((name) => [fewest(name), most(name)])).size === 1;
-    const said = exact
-      ? `Every batch held exactly ${fewest(names[0])} prompts of each of the ${names.length} domains.`
-      : names.some((name) => known(fewest(name)))
-        ? "The batches did not all hold the domains equally: see the table."
-        : "Shares of the completions; this run did not record the prompts of single batches.";
+    const counted = names.every((name) => known(fewest(name)));
+    const constant = counted && names.every((name) => fewest(name) === most(name));
+    const equal = constant && new Set(names.map(fewest)).size === 1;
+    const one = names.length === 1;
+    const said = equal
+      ? `Every batch held exactly ${fewest(names[0])} prompts of ${one ? "its domain" : `each of the ${names.length} domains`}.`
+      : constant
+        ? "Every batch held exactly the same number of prompts of a domain: " +
+          names.map((name) => `${name} ${fewest(name)}`).join(", ") +
+          "."
+        : counted
+          ? "The numbers moved during the run: by a domain that was given more, or by groups that were drawn anew."
+          : "Shares of the completions; this run did not record the prompts of single batches.";
     const table = h(
       "div",
       {class: "scroll"},
@@ -911,7 +1043,12 @@ function batches() {
               "tr",
               {},
               h("td", {}, swatch(color(name)), " ", name),
-              rateCell(sum(p.prompts_by_domain[name]), sum(totals)),
+              h(
+                "td",
+                {},
+                percent(sum(p.prompts_by_domain[name]) / (sum(totals) || 1)),
+                h("span", {class: "of"}, `${sum(p.prompts_by_domain[name])}/${sum(totals)}`)
+              ),
               h("td", {}, figure(fewest(name))),
               h("td", {}, figure(most(name)))
             )
@@ -944,7 +1081,12 @@ function batches() {
       table
     );
   });
-  section("batches", "Domains in each batch", "Every batch owes every domain the same number of prompts.", body);
+  section(
+    "batches",
+    "Domains in each batch",
+    "Every batch owes every domain its quota of prompts: the same number, unless the run weighted its domains.",
+    body
+  );
 }
 
 function verdicts() {
@@ -1047,13 +1189,14 @@ function course() {
     ["completions_cut_off", "Cut off at the limit", "share", false],
     ["entropy", "Entropy", "nats per token", false],
     ["mixed_groups", "Groups that differ in reward", "share", false],
+    ["resampled_groups", "Groups drawn anew", "share", false],
     ["reward", "Reward", "mean", false],
     ["kl", "KL to the starting model", "nats", false],
     ["loss", "Loss", "", false],
     ["grad_norm", "Gradient norm", "", false],
     ["learning_rate", "Learning rate", "", false],
   ];
-  const shares = new Set(["completions_cut_off", "mixed_groups"]);
+  const shares = new Set(["completions_cut_off", "mixed_groups", "resampled_groups"]);
   const host = live(h("div", {}), () => {
     const runs = shown().filter(recorded);
     const found = figures.filter(([name]) => runs.some((run) => run.points[name] && run.points[name].some(known)));
@@ -1260,7 +1403,7 @@ function configuration() {
     );
     return;
   }
-  let only = several ? "differences" : "all",
+  let only = several ? "differences" : "set",
     sought = "";
   const isSet = (run, name) => !/^built-in default/.test(run.configuration.sources[name] || "built-in default");
   const host = h("div", {class: "scroll"});
@@ -1277,7 +1420,7 @@ function configuration() {
       rows.length
         ? h(
             "table",
-            {class: "words"},
+            {class: several ? "words" : "words settings"},
             h(
               "thead",
               {},
@@ -1318,8 +1461,8 @@ function configuration() {
         ["all", "all"],
       ]
     : [
-        ["all", "all"],
         ["set", "not left to the built-in default"],
+        ["all", "all"],
       ];
   const controls = h(
     "div",

@@ -38,6 +38,10 @@ class Scene {
     const found = this.trace.goal.map(atomOf).find((atom) => atom[0] === predicate && atom[1] === object);
     return found && found[2];
   }
+  /* The mark of a thing that an atom without arguments speaks of: (arm-empty), (empty-ferry). */
+  markFor(atom) {
+    return this.missing && this.missing.includes(atom) ? " wrong" : "";
+  }
   mark(name) {
     return this.wrong.has(name) ? " wrong" : this.active.has(name) ? " active" : "";
   }
@@ -183,10 +187,12 @@ function drawBlocks(scene, width) {
       block(name, slot * across, floor - (level + 1) * tall, "piece" + scene.mark(name))
     );
   });
-  const armSlot = held ? Math.min(most - 1, Math.max(0, slots.length - 1)) : 0;
   const armX = (most * across) / 2;
   svg.append(
-    s("path", {class: "carrier arm", d: `M${armX},0V14M${armX - across / 2},24V14H${armX + across / 2}V24`}),
+    s("path", {
+      class: "carrier arm" + scene.markFor("(arm-empty)"),
+      d: `M${armX},0V14M${armX - across / 2},24V14H${armX + across / 2}V24`,
+    }),
     write(armX + across / 2 + 8, 14, held ? "" : "arm empty", "label", "start")
   );
   if (held) block(held[0], armX - across / 2, 20, "piece" + scene.mark(held[0]));
@@ -262,7 +268,7 @@ function drawFerry(scene, width) {
           ? [
               {
                 name: at.has("empty-ferry") ? "ferry, empty" : "ferry",
-                mark: "",
+                mark: at.markFor("(empty-ferry)"),
                 chips: at.all("on").map(([car]) => cargo(at, car, null, at.goal("at", car))),
               },
             ]
@@ -356,6 +362,8 @@ function drawCorridor(scene, width) {
   );
 }
 
+/* What is on a truck carries the truck's sign. */
+const loaded = (chip) => ({...chip, text: `\u25a3 ${chip.text}`});
 function drawGrid(scene, width) {
   const cells = cellPlaces(scene);
   if (!cells) return null;
@@ -388,11 +396,11 @@ function drawGrid(scene, width) {
       ...here
         .filter(([name]) => trucks.includes(name))
         .flatMap(([truck]) => [
-          {text: `\u25a3 ${truck}`, kind: "carrier" + scene.mark(truck)},
+          {text: `\u25a3 ${truck}${scene.has("empty", truck) ? ", empty" : ""}`, kind: "carrier" + scene.mark(truck)},
           ...scene
             .all("carrying")
             .filter(([own]) => own === truck)
-            .map(([, name]) => ({...cargo(scene, name, null, scene.goal("at", name)), order: 1})),
+            .map(([, name]) => ({...loaded(cargo(scene, name, null, scene.goal("at", name)))})),
         ]),
     ];
     const [placed, lines] = flow(chips, inner);
@@ -532,6 +540,7 @@ function sceneOf(trace, states, position) {
   const scene = new Scene(trace, states[Math.min(position, ran)], argumentsOf(step ? [step] : []), argumentsOf(wrong));
   scene.states = states;
   scene.index = Math.min(position, ran);
+  scene.missing = wrong;
   return scene;
 }
 
