@@ -15,10 +15,18 @@ from grpo_project.errors import BackendMissing
 Run = Mapping[str, Any]
 
 # Okabe and Ito's colours for the colour-blind, without their yellow, which a white page swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6C00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6C00", "#56B4E9", "#E69F00", "#666666")
 MOST_WINDOWS = 30  # points of a curve; neighbouring log lines are pooled until there are no more
 DOTS_PER_INCH = 200
 PANEL = (2.6, 2.0)  # inches
+WIDEST, NARROWEST = 3, 5.0  # panels in a row; inches of a figure, so that its legend has room
+OF_VERDICT = {
+    "success_plans": COLOURS[2],
+    "goal_not_satisfied": COLOURS[5],
+    "safety_constraints_violation": COLOURS[3],
+    "precondition_violation": COLOURS[1],
+    "plan_format_error": COLOURS[7],
+}
 
 
 def write_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -26,6 +34,7 @@ def write_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     try:
         import matplotlib.style
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise BackendMissing(
             "--png needs matplotlib: pip install -r requirements-cpu.txt. The page was written without it"
@@ -35,14 +44,16 @@ def write_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     for name, panels in _figures(data):
         if not panels:
             continue
-        columns = min(len(panels), 3)
+        columns = min(len(panels), WIDEST)
         rows = math.ceil(len(panels) / columns)
         with matplotlib.style.context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-            figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.35), layout="constrained")
+            size = (max(NARROWEST, PANEL[0] * columns), PANEL[1] * rows + 0.35)
+            figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(rows, columns, squeeze=False).ravel()
             for axis, (title, draw) in zip(axes, panels, strict=False):
                 axis.set_title(title, fontsize=8, loc="left")
                 axis.grid(alpha=0.25, linewidth=0.5)
+                axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
                 draw(axis)
             for axis in axes[len(panels) :]:
                 axis.set_axis_off()
@@ -85,11 +96,24 @@ def _success_panels(runs: Sequence[Run], key: str, names: Sequence[str]) -> Pane
                 colour = COLOURS[number % len(COLOURS)]
                 axis.plot(x, rate, color=colour, linewidth=1.3, label=run["name"])
                 axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+                _evaluations(axis, run, key, name, colour)
             _share_axis(axis, "success rate")
 
         return name, draw
 
     return [panel(name) for name in names if any(name in run["points"][key] for run in runs)]
+
+
+def _evaluations(axis: Any, run: Run, key: str, name: str, colour: str) -> None:
+    """Diamonds: greedy success on the held-out problems, with the interval."""
+    for evaluation in run["evaluations"]:
+        if key == "by_domain":
+            row = next((row for row in evaluation["rows"] if row["domain"] == name), None)
+        else:
+            row = evaluation["buckets"].get(name)
+        if row is not None and row["count"]:
+            spread = [[row["rate"] - row["low"]], [row["high"] - row["rate"]]]
+            axis.errorbar([evaluation["step"]], [row["rate"]], spread, fmt="D", markersize=3.5, color=colour, linewidth=0.9)
 
 
 def _curriculum_panels(run: Run, buckets: Sequence[str], several: bool) -> Panels:
@@ -211,7 +235,8 @@ def _stack(
     base = [0.0] * len(windows)
     for number, (name, own) in enumerate(zip(names, values, strict=True)):
         widths = [end - start for start, end in zip(starts, ends, strict=True)]
-        axis.bar(starts, own, widths, base, align="edge", color=COLOURS[number % len(COLOURS)], label=name.replace("_", " "))
+        colour = OF_VERDICT.get(name, COLOURS[number % len(COLOURS)])
+        axis.bar(starts, own, widths, base, align="edge", color=colour, label=name.replace("_", " "))
         base = [low + (0.0 if math.isnan(value) else value) for low, value in zip(base, own, strict=True)]
 
 
@@ -225,4 +250,4 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
     """One legend below all panels, where there is more than one thing to tell apart."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if len(entries) > 1:
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(len(entries), 4), frameon=False)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False)

@@ -66,4 +66,4 @@ def _rate(successes: int, count: int) -> str:
 
 def _cell(text: str) -> str:
     """A name in a Markdown table: bars and line ends would break the row."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

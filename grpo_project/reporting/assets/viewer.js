@@ -400,7 +400,7 @@ function drawGrid(scene, width) {
           ...scene
             .all("carrying")
             .filter(([own]) => own === truck)
-            .map(([, name]) => ({...loaded(cargo(scene, name, null, scene.goal("at", name)))})),
+            .map(([, name]) => loaded(cargo(scene, name, null, scene.goal("at", name)))),
         ]),
     ];
     const [placed, lines] = flow(chips, inner);
@@ -589,6 +589,7 @@ function viewer() {
     buttons.play.replaceChildren("Play");
   }
   function play() {
+    if (!positionsOf(state.trace).last) return;
     if (state.position >= positionsOf(state.trace).last) show(0);
     buttons.play.replaceChildren("Pause");
     state.timer = setInterval(() => {
@@ -617,20 +618,20 @@ function viewer() {
     slider.value = state.position;
     slider.setAttribute("aria-valuetext", `step ${state.position} of ${trace.steps.length}`);
     counter.replaceChildren(`${state.position} / ${trace.steps.length}`);
-    buttons.first.disabled = buttons.back.disabled = state.position === 0;
-    buttons.next.disabled = buttons.end.disabled = state.position === last;
-    buttons.play.disabled = last === 0;
+    // Not `disabled`: the button that has the focus would lose it at the end of a plan, and the keys with it.
+    const off = (names, idle) => names.forEach((name) => buttons[name].setAttribute("aria-disabled", String(idle)));
+    off(["first", "back"], state.position === 0);
+    off(["next", "end"], state.position === last);
+    off(["play"], last === 0);
     buttons.end.replaceChildren(failure(trace) && last ? "To the failure" : "To the end");
     const style = getComputedStyle(stage);
     stage.draw(stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
-    [...steps.children].forEach((item, i) => {
-      const here = i + 1 === state.position;
-      item.firstChild.toggleAttribute("aria-current", here);
-      if (here) {
-        item.firstChild.setAttribute("aria-current", "step");
-        if (steps.scrollHeight > steps.clientHeight)
-          steps.scrollTop = item.offsetTop - steps.offsetTop - steps.clientHeight / 2 + item.offsetHeight / 2;
-      }
+    steps.querySelectorAll("button").forEach((line, i) => {
+      if (i + 1 !== state.position) return line.removeAttribute("aria-current");
+      line.setAttribute("aria-current", "step");
+      const place = line.parentElement.offsetTop - steps.offsetTop;
+      if (steps.scrollHeight > steps.clientHeight)
+        steps.scrollTop = place - (steps.clientHeight - line.offsetHeight) / 2;
     });
     const met = trace.goals_met[Math.min(state.position, trace.changes.length)];
     side.querySelectorAll(".goals li").forEach((item, i) => (item.className = met[i] === "1" ? "met" : "unmet"));
