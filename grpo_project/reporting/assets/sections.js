@@ -1297,9 +1297,37 @@ function course() {
         ? null
         : h("p", {class: "soft small"}, "The band of the completion length reaches from the shortest to the longest."),
       table,
-    ];
+      ...runs.map(idleGroups),
+    ].flat();
   });
   section("course", "Lengths, entropy and the update", "Pooled like the learning curves.", host);
+}
+
+/* The share of groups that taught nothing, by domain: of one run, where it was recorded. */
+function idleGroups(run) {
+  const found = run.points.zero_variance_by_domain;
+  const names = Object.keys(found);
+  if (!names.length) return null;
+  const color = (name) => `var(--c${DATA.domains.indexOf(name) % 6})`;
+  return [
+    h("h3", {}, several ? `${run.name}: groups with equal rewards` : "Groups with equal rewards, by domain"),
+    legend(names.map((name) => [color(name), name, ""])),
+    h(
+      "div",
+      {class: "panels"},
+      panel(
+        "Share of groups that teach nothing",
+        "",
+        chart({
+          label: "Share of groups with equal rewards, by domain",
+          xMax: xEnd([run]),
+          yRange: [0, 1],
+          format: (value) => percent(value, 0),
+          series: names.map((name) => ({name, color: color(name), points: meanPoints(run, found[name])})),
+        })
+      )
+    ),
+  ];
 }
 
 function timing() {
@@ -1311,8 +1339,10 @@ function timing() {
     checkpoint: "var(--c4)",
     sampling: "var(--easy)",
     logging: "var(--hard)",
+    evaluation: "var(--v-goal_not_satisfied)",
     other: "var(--c5)",
   };
+  const color = (name) => colors[name] || "var(--c3)";
   const body = perRun((run) => {
     const p = run.points,
       names = DATA.timings.filter((name) => p.seconds[name]);
@@ -1326,7 +1356,7 @@ function timing() {
     const parts = windows(run, poolSize(run));
     const series = names.map((name) => ({
       name: word(name),
-      color: colors[name],
+      color: color(name),
       points: parts.map(([a, b]) => {
         const value = Math.max(
           0,
@@ -1358,7 +1388,7 @@ function timing() {
             h(
               "tr",
               {},
-              h("td", {}, swatch(colors[name]), " ", word(name)),
+              h("td", {}, swatch(color(name)), " ", word(name)),
               h("td", {}, average(name).toFixed(average(name) < 0.1 ? 4 : 2)),
               h("td", {}, percent(average(name) / total))
             )
@@ -1373,7 +1403,7 @@ function timing() {
       h(
         "div",
         {},
-        legend(names.map((name) => [colors[name], word(name)])),
+        legend(names.map((name) => [color(name), word(name)])),
         panel(
           "Seconds per step",
           "",

@@ -88,3 +88,27 @@ def test_the_script_loads_nothing_heavy(run):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_every_command_of_the_guide_is_understood():
+    spec = importlib.util.spec_from_file_location("report_script", ROOT / "script" / "report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    lines = [line.split("#")[0].split() for line in (ROOT / "docs" / "report.md").read_text().splitlines()]
+    commands = [words[2:] for words in lines if words[:2] == ["python", "script/report.py"]]
+    assert len(commands) >= 4
+    for words in commands:
+        module.build_parser().parse_args(words)
+
+
+def test_the_guide_tells_the_thresholds_of_the_alarms():
+    from grpo_project.reporting import alarms, completions
+
+    guide = (ROOT / "docs" / "report.md").read_text()
+    assert f"over {alarms.CUT_OFF:.0%} of the latest ten log lines" in guide and alarms.RECENT == 10
+    assert f"over {alarms.FORMAT_ERRORS:.0%} format errors" in guide
+    assert f"under {alarms.MIXED_GROUPS:.0%} of the groups" in guide
+    assert f"over {alarms.GRADIENT_SPIKE:.0f} times the median" in guide
+    assert alarms.ENTROPY_LEFT == 0.1 and "under a tenth" in guide
+    assert f"at most {completions.RECORDED_STEPS} log lines" in guide
+    assert f"{completions.LONGEST_COMPLETION} characters each" in guide
