@@ -12,6 +12,7 @@ from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
 from grpo_project.reporting.run import RecordedRun, StoredEvaluation
+from grpo_project.reporting.shapes import is_number
 from grpo_project.reporting.traces import run_traces
 
 Record = Mapping[str, Any]
@@ -132,10 +133,10 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
     points["curriculum"] = {
         name.removeprefix("curriculum/"): column(_mean, _plain, name)
         for name in sorted({key for record in records for key in record if key.startswith("curriculum/")})
-        if any(_is_number(record.get(name)) for record in records)
+        if any(is_number(record.get(name)) for record in records)
     }
     for name in PLAIN_COLUMNS:
-        if any(_is_number(record.get(name)) for record in records):
+        if any(is_number(record.get(name)) for record in records):
             points[name] = column(max if name == "tokens_seen" else _mean, _plain, name)
     if not points["prompts_by_domain"]:
         # Runs from before the cells were recorded: every prompt has the same number of completions.
@@ -144,15 +145,11 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
 
 
 def _pooled(values: Sequence[Any], pool: Pool) -> Any:
-    numbers = [value for value in values if _is_number(value)]
+    numbers = [value for value in values if is_number(value)]
     if not numbers:
         return None
     value = pool(numbers)
     return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _mean(numbers: Iterable[float]) -> float:
@@ -296,25 +293,31 @@ def _timings(described: Sequence[Mapping[str, Any]]) -> set[str]:
 
 def _configuration(run: RecordedRun) -> dict[str, Any]:
     described = run.described
-    sources = described.get("sources")
-    environment = described.get("environment")
-    environment = dict(environment) if isinstance(environment, Mapping) else {}
-    packages = environment.pop("packages", {})
+    environment = dict(_mapping(described.get("environment")))
+    packages = _mapping(environment.pop("packages", {}))
     schedule = described.get("schedule_source")
     return {
-        "settings": {name: _shown(value) for name, value in run.settings.items()},
-        "sources": {name: str(value) for name, value in sources.items()} if isinstance(sources, Mapping) else {},
+        "settings": _texts(run.settings),
+        "sources": _texts(described.get("sources")),
         "command_line": _command_line(described.get("command_line")),
-        "environment": {name: _shown(value) for name, value in {**environment, **packages}.items()},
-        "reward": {name: _shown(value) for name, value in (described.get("reward") or {}).items()},
-        "fingerprints": {name: _shown(value) for name, value in (described.get("fingerprints") or {}).items()},
+        "environment": _texts({**environment, **packages}),
+        "reward": _texts(described.get("reward")),
+        "fingerprints": _texts(described.get("fingerprints")),
         "schedule": schedule if isinstance(schedule, str) else "",
         "buckets": {
-            domain: {"p40": found.get("p40"), "p80": found.get("p80"), "counts": found.get("counts") or {}}
-            for domain, found in (described.get("buckets") or {}).items()
+            domain: {"p40": found.get("p40"), "p80": found.get("p80"), "counts": dict(_mapping(found.get("counts")))}
+            for domain, found in _mapping(described.get("buckets")).items()
             if isinstance(found, Mapping)
         },
     }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {name: _shown(inner) for name, inner in _mapping(value).items()}
 
 
 def _command_line(words: object) -> str:
@@ -329,5 +332,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "not set"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={inner}" for name, inner in value.items()) or "not set"
     return str(value)

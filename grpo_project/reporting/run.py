@@ -14,6 +14,7 @@ from grpo_project.core.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult
 from grpo_project.reporting.completions import COMPLETIONS
+from grpo_project.reporting.shapes import is_count, well_formed
 
 _STEP_IN_NAME = re.compile(r"(?:step|checkpoint)[_-]?(\d+)")
 _OF_TRAINING = {"completions", "loss", "seconds_per_step"}  # what only a line about steps has
@@ -64,7 +65,14 @@ class RecordedRun:
     @property
     def max_steps(self) -> int:
         """The steps the run was to take; those taken where its settings are not known."""
-        return int(self.settings.get("max_steps") or self.step)
+        return _max_steps(self.described) or self.step
+
+
+def _max_steps(described: Mapping[str, Any]) -> int:
+    """0 where it is not known."""
+    settings = described.get("settings")
+    found = settings.get("max_steps") if isinstance(settings, Mapping) else None
+    return found if isinstance(found, int) and is_count(found) else 0
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[RecordedRun]:
@@ -95,12 +103,10 @@ def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
         raise DataError(f"{path} holds no run: neither {RESOLVED_CONFIG} nor {METRICS}. Name the --output_dir of a training run")
     faults: list[str] = []
     described = _object(path / RESOLVED_CONFIG, faults)
-    lines = _by_step(_lines(path / METRICS, faults))
+    lines = _by_step(_figures(_lines(path / METRICS, faults), faults))
     records = [line for line in lines if line.keys() & _OF_TRAINING]
     last_step = int(records[-1]["step"]) if records else 0
-    settings = described.get("settings")
-    max_steps = int(settings.get("max_steps") or last_step) if isinstance(settings, Mapping) else last_step
-    evaluations = _evaluations(path, last_step or max_steps, faults)
+    evaluations = _evaluations(path, last_step or _max_steps(described), faults)
     age = None
     if records:
         age = max(0.0, (time.time() if now is None else now) - (path / METRICS).stat().st_mtime)
@@ -169,7 +175,7 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
             value = json.loads(line, parse_constant=_no_number) if len(line) <= _LONGEST_LINE else None
         except (ValueError, RecursionError):
             value = None
-        if isinstance(value, dict) and isinstance(value.get("step"), int) and not isinstance(value["step"], bool):
+        if isinstance(value, dict) and is_count(value.get("step")):
             found.append(value)
         elif number < len(lines):
             bad += 1
@@ -180,6 +186,15 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
 
 def _no_number(name: str) -> None:
     """NaN and Infinity, which Python's JSON reads and no other: None, as metrics_file.py writes them."""
+
+
+def _figures(lines: list[dict[str, Any]], faults: list[str]) -> list[dict[str, Any]]:
+    """The lines without figures that have not their form."""
+    checked = [well_formed(line) for line in lines]
+    odd = sorted({name for _, names in checked for name in names})
+    if odd:
+        faults.append(f"{METRICS}: figures of an unknown form were left out: {', '.join(odd[:8])}")
+    return [line for line, _ in checked]
 
 
 def _by_step(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 
 import pytest
 
 from grpo_project.errors import DataError
-from grpo_project.reporting import page_data, read_run, read_runs
+from grpo_project.reporting import page_data, read_run, read_runs, render_page
 from grpo_project.reporting.alarms import alarms
 
 
@@ -109,3 +110,37 @@ def test_a_damaged_evaluation_is_an_alarm_and_no_crash(make_run):
     run = read_run(path)
     assert [found.label for found in run.evaluations] == ["before"]
     assert "evaluation_after.json is no evaluation" in run.faults[0]
+
+
+ODD = (None, "x", -1, True, [], [1], {"a": 1}, {"ferry": {"easy": [1, 2]}}, {"ferry": [9, 1]}, 10**30, "</script>", [[["deep"]]])
+
+
+def damaged(value, rng):
+    """A copy with one place, at any depth, put to something odd."""
+    value = json.loads(json.dumps(value))
+    place = value
+    while True:
+        key = rng.choice(list(place)) if isinstance(place, dict) else rng.randrange(len(place))
+        if isinstance(place[key], (dict, list)) and place[key] and rng.random() < 0.6:
+            place = place[key]
+            continue
+        place[key] = json.loads(json.dumps(rng.choice(ODD)))
+        return value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_log_by_another_hand_never_stops_the_page(finished_run, tmp_path, seed):
+    rng = random.Random(seed)
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        lines = (finished_run.path / name).read_bytes().split(b"\n")[:20]
+        (tmp_path / name).write_text("".join(json.dumps(damaged(json.loads(line), rng)) + "\n" for line in lines if line))
+    settings = json.loads((finished_run.path / "resolved_config.json").read_text())
+    (tmp_path / "resolved_config.json").write_text(json.dumps(damaged(settings, rng)))
+    assert len(render_page(page_data([read_run(tmp_path)]))) > 10_000
+
+
+def test_a_figure_of_the_wrong_form_is_left_out_and_named_and_unknown_ones_are_let_pass(bare_run):
+    lines = [{"step": 1, "loss": 0.1, "cells": {"ferry": [1, 2]}, "something_new": ["of", {"any": "form"}]}]
+    run = read_run(bare_run(lines))
+    assert "cells" not in run.records[0] and run.records[0]["loss"] == 0.1
+    assert run.faults == ("metrics.jsonl: figures of an unknown form were left out: cells",)
