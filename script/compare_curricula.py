@@ -125,7 +125,10 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
 def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> bool:
     """Runs until done or the deadline (time.monotonic()); says which. Raises DataError where the run fails by itself."""
     with open(options.out / f"{part.name}.log", "a", encoding="utf-8") as log:
-        process = subprocess.Popen(command_of(part, options), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+        # A session of its own: Ctrl-C at the terminal would reach it as well, and two of them end it without a checkpoint.
+        process = subprocess.Popen(
+            command_of(part, options), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
+        )
         try:
             process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
@@ -211,4 +214,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no run is left behind
     sys.exit(main())

@@ -83,14 +83,19 @@ def test_a_comparison_in_parts_ends_in_evidence(
     shown = capsys.readouterr().out
     assert "adaptive-seed1: begins" in shown and "1 of 2 runs are done; left: uniform-seed1" in shown
     assert not evidence.exists()
-    # The other one was stopped after its first checkpoint.
     options = script.parse([str(word) for word in [*command, *tail]])
     (part,) = [part for part in script.parts_of(options) if part.curriculum == "uniform"]
     assert script.run_part(part, options, None)
+    evaluation = part.folder / "evaluation_after.json"
+    problems = json.loads(evaluation.read_text())["problems"]
+    evaluation.unlink()  # as when it was stopped in the last evaluation
+    assert script.run_part(part, options, None)
+    assert json.loads(evaluation.read_text())["problems"] == problems
+    evaluation.unlink()  # as when it was stopped after its first checkpoint
     for name in ("checkpoint-4", "model"):
         (part.folder / name).rename(tmp_path / name)
-    (part.folder / "evaluation_after.json").unlink()
     assert call() == 0
+    assert json.loads(evaluation.read_text())["problems"] == problems
     shown = capsys.readouterr().out
     assert "uniform-seed1: goes on" in shown and "2 of 2 runs are done" in shown
     written = json.loads(evidence.read_text())
