@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grpo_project import __version__
 from grpo_project.core.files import write_json_atomically, write_text_atomically
-from grpo_project.domains import all_domains, get_domain
+from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan
 from grpo_project.errors import ConfigError, DataError
@@ -37,7 +37,8 @@ PATIENCE = 20_000
 class CorpusConfig:
     """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
 
-    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text.
+    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
+    with_prompt: and the prompt made of it, which readers otherwise make themselves.
     """
 
     out: str
@@ -55,6 +56,7 @@ class CorpusConfig:
     prompt_style: str = "full"
     allow_duplicates: bool = False
     inline: bool = True
+    with_prompt: bool = True
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -67,6 +69,8 @@ class CorpusConfig:
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
         if len(set(self.domains)) != len(self.domains):
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
+        if not (self.inline or self.with_prompt):
+            raise ConfigError("--no_inline and --no_prompt together leave nothing of the problem in a row")
         if self.node_budget < 1:
             raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
 
@@ -100,13 +104,15 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
 
     A killed run leaves OUT/<domain>.jsonl.partial with whole rows and goes on after them.
     """
-    names = config.domains or tuple(all_domains())
+    names = config.domains or tuple(training_domains())
     domains = [get_domain(name) for name in names]
     ranges = parse_ranges(config.sizes, domains)
     out = Path(config.out)
     manifest_path = out / "manifest.json"
     wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
     del wanted["out"]
+    if config.with_prompt:  # the usual case leaves no trace, so that folders made before there was a choice can be gone on with
+        del wanted["with_prompt"]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
     if manifest_path.exists():
         try:
@@ -115,7 +121,8 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         except (ValueError, KeyError, TypeError):
             message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."
             raise DataError(message) from None
-        for key, value in wanted.items():
+        for key in {**wanted, **manifest["arguments"]}:
+            value = wanted.get(key)
             if manifest["arguments"].get(key) != value:
                 raise DataError(
                     f"{out} holds data made with {key}={manifest['arguments'].get(key)!r}, now asked for {value!r}. "
@@ -254,8 +261,13 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         "index": index,
     }
     if config.inline:
-        meta["problem_pddl"] = render_problem(problem)
+        text = render_problem(problem)
+        # Without the prompt a row is meant to be small, and half of PDDL is indentation.
+        meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
     if config.prompt_style != "full":
         meta["prompt_style"] = config.prompt_style
-    prompt = render_prompt(domain.name, domain.domain_pddl, problem, config.prompt_style, domain.implied_atoms(problem))
-    return {"prompt": prompt, "response": render_plan(result.steps), "meta": meta}
+    row = {"response": render_plan(result.steps), "meta": meta}
+    if config.with_prompt:
+        prompt = render_prompt(domain.name, domain.domain_pddl, problem, config.prompt_style, domain.implied_atoms(problem))
+        row = {"prompt": prompt, **row}
+    return row
