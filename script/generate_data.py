@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="policy: plans of each domain's simple rule, where it works",
     )
     add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
+    add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument(
         "--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)"

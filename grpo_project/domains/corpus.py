@@ -26,7 +26,7 @@ from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
-from grpo_project.prompting import render_plan, render_prompt
+from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
@@ -57,6 +57,7 @@ class CorpusConfig:
     allow_duplicates: bool = False
     inline: bool = True
     with_prompt: bool = True
+    prompt_format: str = "pddl"
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -71,6 +72,10 @@ class CorpusConfig:
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
         if not (self.inline or self.with_prompt):
             raise ConfigError("--no_inline and --no_prompt together leave nothing of the problem in a row")
+        if self.prompt_format not in PROMPT_FORMATS:
+            raise ConfigError(f"--prompt_format must be one of {', '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}")
+        if self.prompt_format != "pddl" and (self.prompt_style != "full" or not self.with_prompt):
+            raise ConfigError(f"--prompt_format {self.prompt_format} is for rows with a prompt of the full style")
         if self.node_budget < 1:
             raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
 
@@ -111,8 +116,10 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     manifest_path = out / "manifest.json"
     wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
     del wanted["out"]
-    if config.with_prompt:  # the usual case leaves no trace, so that folders made before there was a choice can be gone on with
-        del wanted["with_prompt"]
+    # The usual case leaves no trace: folders made before there was a choice can be gone on with.
+    for name, usual in (("with_prompt", True), ("prompt_format", "pddl")):
+        if wanted[name] == usual:
+            del wanted[name]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
     if manifest_path.exists():
         try:
@@ -266,8 +273,11 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
     if config.prompt_style != "full":
         meta["prompt_style"] = config.prompt_style
+    if config.prompt_format != "pddl":
+        meta["prompt_format"] = config.prompt_format
     row = {"response": render_plan(result.steps), "meta": meta}
     if config.with_prompt:
-        prompt = render_prompt(domain.name, domain.domain_pddl, problem, config.prompt_style, domain.implied_atoms(problem))
+        how = config.prompt_style, domain.implied_atoms(problem), config.prompt_format, domain.phrases
+        prompt = render_prompt(domain.name, domain.domain_pddl, problem, *how)
         row = {"prompt": prompt, **row}
     return row

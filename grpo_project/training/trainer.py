@@ -23,6 +23,7 @@ from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
+from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training.preparation import Preparation, Weights, leave_out, prepare
 
 logger = logging.getLogger(__name__)
@@ -356,17 +357,6 @@ class Run:
         )
         write_text_atomically(folder.path / "results.md", text)
         return text
-
-
-def row_prompt(row: Row, style: str) -> str:
-    """The user turn of a row: its own text for `full`, the compact form of the same problem for `compact`."""
-    from grpo_project.domains import all_domains
-    from grpo_project.prompting import render_prompt
-
-    if style == "full":
-        return str(row.prompt)
-    implied = all_domains()[row.scenario].implied_atoms(row.problem)
-    return render_prompt(row.scenario, row.domain_text, row.problem, style, implied)
 
 
 def silence_libraries() -> None:
