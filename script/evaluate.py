@@ -231,7 +231,14 @@ def endpoint(arguments: argparse.Namespace) -> Any:
     key = os.environ.get(arguments.api_key_env) or None
     if key and config.sends_keys_in_the_open:
         print("warning: --base_url is plain http: the key travels unencrypted", file=sys.stderr)
-    return Endpoint(config, key, lambda reason, wait: print(f"again in {wait:.1f} s: {reason}", file=sys.stderr))
+
+    def on_retry(reason: str, seconds: float) -> None:
+        print(f"again in {seconds:.1f} s: {reason}", file=sys.stderr)
+
+    def on_stop(under_way: int) -> None:
+        print(f"stopping when {under_way} answers under way are there; Ctrl-C again: at once", file=sys.stderr)
+
+    return Endpoint(config, key, on_retry, on_stop)
 
 
 def describe_settings(arguments: argparse.Namespace, data_fingerprint: str, style: str) -> dict[str, Any]:

@@ -124,17 +124,21 @@ class _Pace:
 class Endpoint:
     """Answers questions through one endpoint. `key` is None where the server wants none; it is never shown.
 
-    `on_retry` hears why and after how many seconds a request is made again.
+    `on_retry` hears why and after how many seconds a request is made again; `on_stop` hears after Ctrl-C how many are under way.
     """
 
     def __init__(
-        self, config: EndpointConfig, key: str | None = None, on_retry: Callable[[str, float], None] | None = None
+        self,
+        config: EndpointConfig,
+        key: str | None = None,
+        on_retry: Callable[[str, float], None] = lambda reason, seconds: None,
+        on_stop: Callable[[int], None] = lambda under_way: None,
     ) -> None:
         if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key and key):
             raise ConfigError("the key in the environment holds spaces, line ends or other characters that no key has")
         self.config = config
         self._key = key
-        self._on_retry = on_retry or (lambda reason, seconds: None)
+        self._on_retry, self._on_stop = on_retry, on_stop
         # A server on this machine is not behind the proxy that the environment may name.
         local = urllib.parse.urlsplit(config.base_url).hostname in LOOPBACK
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
@@ -150,34 +154,37 @@ class Endpoint:
     def __call__(self, questions: Sequence[Question], record: Record) -> None:
         """Asks all questions, `concurrency` at a time, and records each answer in this thread as it comes.
 
-        Raises EndpointError or ConfigError at the first question that gets no answer; what was answered by then is recorded.
+        Raises EndpointError or ConfigError at the first question that gets no answer. What was answered by then is recorded, and
+        so is what is under way: it has been paid for. The same after Ctrl-C; a second one does not wait.
         """
         left = iter(questions)
+        running: dict[Future[Answer], Question] = {}
+        failure: BaseException | None = None
+        self._stop.clear()
         with ThreadPoolExecutor(self.config.concurrency) as pool:
-            running: dict[Future[Answer], Question] = {}
-            failure: BaseException | None = None
             try:
                 while True:
-                    while failure is None and len(running) < self.config.concurrency:
-                        question = next(left, None)
-                        if question is None:
+                    try:
+                        while failure is None and len(running) < self.config.concurrency:
+                            question = next(left, None)
+                            if question is None:
+                                break
+                            running[pool.submit(self.answer, question)] = question
+                        if not running:
                             break
-                        running[pool.submit(self.answer, question)] = question
-                    if not running:
-                        break
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        question = running.pop(future)
-                        try:
-                            answer = future.result()
-                        except GrpoProjectError as error:
+                        done, _ = wait(running, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            error = _keep(future, running.pop(future), record)
                             failure = failure or error
-                            self._stop.set()  # the others finish what they are at, and try nothing again
-                        else:
-                            record(question, answer)
-            except BaseException:
+                    except KeyboardInterrupt as stop:
+                        if isinstance(failure, KeyboardInterrupt):
+                            raise
+                        failure = stop
+                        self._on_stop(len(running))
+                    if failure is not None:
+                        self._stop.set()  # who waits for another try gives up
+            finally:
                 self._stop.set()
-                raise
         if failure is not None:
             raise failure
 
@@ -285,6 +292,16 @@ class Endpoint:
     def _clean(self, text: str) -> str:
         """A server's words for one line of ours."""
         return " ".join(self._strike_key(text).split())[:300]
+
+
+def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoProjectError | None:
+    """Records an answer, or returns why there is none."""
+    try:
+        answer = future.result()
+    except GrpoProjectError as error:
+        return error
+    record(question, answer)
+    return None
 
 
 def _message(said: str) -> str:

@@ -215,3 +215,27 @@ def test_plain_http_to_another_machine_is_noticed() -> None:
     assert EndpointConfig("http://example.com/v1", "m", 9).sends_keys_in_the_open
     assert not EndpointConfig("https://example.com/v1", "m", 9).sends_keys_in_the_open
     assert not EndpointConfig("http://localhost:8000/v1", "m", 9).sends_keys_in_the_open
+
+
+def test_after_an_interruption_what_is_under_way_is_kept_and_nothing_more_is_asked(stand_in: Any) -> None:
+    server = stand_in(echo)
+    kept: list[Question] = []
+    told: list[int] = []
+
+    def record(question: Question, answer: Answer) -> None:
+        kept.append(question)
+        if len(kept) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Endpoint(config(server, concurrency=3), on_stop=told.append)(QUESTIONS, record)
+    assert len(kept) == len(server.requests) <= 4 and len(told) == 1
+    assert len(answers_of(Endpoint(config(server)))) == 8
+
+
+def test_an_endpoint_that_failed_once_can_be_asked_again(stand_in: Any) -> None:
+    server = stand_in(lambda n, body, h: (500, {}, b"") if n == 1 else echo(n, body, h))
+    endpoint = Endpoint(config(server, max_retries=0, concurrency=1))
+    with pytest.raises(EndpointError):
+        answers_of(endpoint)
+    assert len(answers_of(endpoint)) == 8
