@@ -134,8 +134,8 @@ class Journal:
         for number, line in enumerate(lines[1:], 2):
             try:
                 entry = json.loads(line)
-                key = entry.pop("row_index"), entry.pop("sample")
-                self.answers[key] = Answer(**entry)
+                answered = entry.pop("row_index"), entry.pop("sample")
+                self.answers[answered] = Answer(**entry)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{self.path}:{number}: no answer of an evaluation; delete the file to begin anew") from error
 

@@ -17,7 +17,9 @@ def model_fingerprint(*models: str | None) -> str | None:
     found = False
     for model in models:
         folder = Path(locate_model(model)) if model else None
-        for path in sorted(folder.rglob("*")) if folder and folder.is_dir() else ():
+        if folder is None or not folder.is_dir():
+            continue
+        for path in sorted(folder.rglob("*")):
             if path.is_file():
                 found = True
                 status = path.stat()

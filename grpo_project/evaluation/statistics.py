@@ -54,4 +54,4 @@ def mcnemar(only_first: int, only_second: int) -> float:
         raise ValueError(f"counts must be at least 0, got {only_first} and {only_second}")
     count = only_first + only_second
     tail = sum(math.comb(count, i) for i in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**count)
+    return float(min(1.0, 2 * tail / 2**count))

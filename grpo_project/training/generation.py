@@ -80,9 +80,17 @@ def complete_sampled(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}; use complete_greedy for the most likely plan")
-    numbers = range(1, num_samples + 1)
-    how = {"temperature": temperature, "samples": numbers, "seed": seed}
-    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, **how)
+    chosen = complete(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens,
+        batch_size,
+        progress,
+        temperature=temperature,
+        samples=range(1, num_samples + 1),
+        seed=seed,
+    )
     return [[completion.text for completion in completions] for completions in chosen]
 
 
@@ -137,12 +145,13 @@ def complete(
                 draws = draws.to(device)
             began = time.perf_counter()
             rows = decode(model, ids, mask, max_new_tokens, pad_id, stop_ids, len(samples), temperature, draws)
-            texts = tokenizer.batch_decode([tokens for tokens, _ in rows], skip_special_tokens=True)
+            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             seconds = (time.perf_counter() - began) / len(rows)
             for position, index in enumerate(chosen):
                 own_rows = range(position * len(samples), (position + 1) * len(samples))
                 completions[index] = [
-                    Completion(texts[row], len(encoded[index]), len(rows[row][0]), not rows[row][1], seconds) for row in own_rows
+                    Completion(texts[row], len(encoded[index]), len(rows[row]), len(rows[row]) == max_new_tokens, seconds)
+                    for row in own_rows
                 ]
             if on_batch is not None:
                 on_batch(chosen, [completions[index] for index in chosen])
@@ -200,8 +209,8 @@ def _decode_with_generate(
     samples: int,
     temperature: float | None,
     draws: torch.Tensor | None,
-) -> list[tuple[list[int], bool]]:
-    """(new tokens up to and without the stop token, whether there was one) of each; samples of a prompt stand together.
+) -> list[list[int]]:
+    """New tokens of each completion, up to and without the stop token; samples of a prompt stand together.
 
     draws: (completions, max_new_tokens) numbers in [0, 1), or None for greedy.
     """
@@ -236,20 +245,23 @@ def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: 
     return choose
 
 
-def _pick(logits: torch.Tensor, temperature: float | None, draw: torch.Tensor | None) -> torch.Tensor:
-    """(rows,) tokens: the most likely ones, or by inverting the cumulative distribution at (rows,) draws in [0, 1)."""
+def _pick(logits: torch.Tensor, temperature: float | None, draw: torch.Tensor | torch.Generator | None) -> torch.Tensor:
+    """(rows,) tokens: the most likely ones; or drawn from a generator; or, by (rows,) draws in [0, 1), from the cumulative
+    distribution."""
     if draw is None or temperature is None:
         return logits.argmax(-1)
+    if isinstance(draw, torch.Generator):
+        return torch.multinomial(torch.softmax(logits.float() / temperature, dim=-1), 1, generator=draw)[:, 0]
     # Double precision: over a large vocabulary the sum in single precision misses 1 by more than rare tokens weigh.
     cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
     return torch.searchsorted(cumulative, (draw * cumulative[:, -1])[:, None], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
-def _until_stop(row: list[int], stop_ids: list[int]) -> tuple[list[int], bool]:
+def _until_stop(row: list[int], stop_ids: list[int]) -> list[int]:
     for position, token in enumerate(row):
         if token in stop_ids:
-            return row[:position], True
-    return row, False
+            return row[:position]
+    return row
 
 
 def _decode_in_a_loop(
@@ -261,9 +273,12 @@ def _decode_in_a_loop(
     stop_ids: list[int],
     samples: int,
     temperature: float | None,
-    draws: torch.Tensor | None,
-) -> list[tuple[list[int], bool]]:
-    """As `_decode_with_generate`, with one prefill per prompt, and without the rows that have ended."""
+    draws: torch.Tensor | torch.Generator | None,
+) -> list[list[int]]:
+    """As `_decode_with_generate`, with one prefill per prompt, and without the rows that have ended.
+
+    `draws` may be a generator, too: training draws from the stream that its checkpoints keep.
+    """
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.config)
@@ -286,7 +301,7 @@ def _decode_in_a_loop(
     ended = torch.zeros(last.shape[0], dtype=torch.bool, device=ids.device)
     stops = torch.tensor(stop_ids, dtype=torch.long, device=ids.device)
     for index in range(max_new_tokens):
-        token = _pick(last, temperature, None if draws is None else draws[rows, index])
+        token = _pick(last, temperature, draws[rows, index] if isinstance(draws, torch.Tensor) else draws)
         written[rows, index] = token
         ending = torch.isin(token, stops) & ~ended
         lengths[rows[ending]] = index
@@ -307,5 +322,4 @@ def _decode_in_a_loop(
             use_cache=True,
         ).logits[:, -1]
         next_position = next_position + 1
-    stopped = (lengths < max_new_tokens).tolist()
-    return [(row[:length], done) for row, length, done in zip(written.tolist(), lengths.tolist(), stopped, strict=True)]
+    return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
