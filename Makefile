@@ -19,6 +19,9 @@ data: setup  ## the shipped problems once more
 	.venv/bin/python script/generate_data.py --domains blocksworld ferry grippers spanner --count 500 --seed 11 --split train --out data/four_domain
 	.venv/bin/python script/generate_data.py --count 200 --seed 12 --split test --out data/test
 	.venv/bin/python script/generate_data.py --count 200 --seed 13 --split test --sizes harder --out data/test_harder
+	.venv/bin/python script/generate_data.py --count 200 --seed 14 --split test --no-constraints --sizes l=3-7 --no_prompt --out data/test_unconstrained
+	.venv/bin/python script/generate_data.py --domains elevator --count 400 --seed 15 --split test --constraints_share 0.5 --no_prompt --out data/test_held_out_domain
+	.venv/bin/python script/obfuscate_data.py --data_root data/test --seed 16 --out data/test_obfuscated
 
 bench: setup  ## where a training step's time goes, and how fast the validator is
 	.venv/bin/python script/bench.py

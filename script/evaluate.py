@@ -1,14 +1,22 @@
-"""Greedy success of a model on held-out problems, with counts and 95% Wilson intervals; or of exact search, as the ceiling.
+"""Success of a model on held-out problems, with counts and intervals; of an endpoint; or of exact search, as the ceiling.
 
-python script/evaluate.py --model data/models/tiny-planner --data_root data/test
-python script/evaluate.py --planner --data_root data/test --domains ferry
+    python script/evaluate.py --model data/models/tiny-planner --data_root data/test
+    python script/evaluate.py --planner --data_root data/test --domains ferry
+    python script/evaluate.py --base_url https://api.example.com/v1 --model some-model --output outputs/some-model.json
+    python script/evaluate.py --compare outputs/before.json outputs/after.json
+
+With --output an evaluation can be killed at any time; the same command goes on where it was. docs/evaluation.md is the guide.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -17,70 +25,265 @@ from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", metavar="DIR", help="model folder (also the model/ of a run) or Hugging Face name")
-    what.add_argument("--planner", action="store_true", help="A* with the domains' heuristics instead of a model")
-    parser.add_argument("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
-    parser.add_argument("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
-    parser.add_argument("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
-    parser.add_argument("--max_completion_length", type=int, default=512, metavar="TOKENS", help="default 512")
+    what = parser.add_argument_group("what is evaluated")
+    add = what.add_argument
+    add("--model", metavar="NAME", help="model folder (also the model/ of a run), Hugging Face name, or the endpoint's model")
+    add("--adapter", metavar="DIR", help="a LoRA adapter to put on --model (an adapter folder alone may be --model, too)")
+    add("--base_url", metavar="URL", help="an OpenAI-compatible endpoint, up to /v1: ask it for --model")
+    add("--planner", action="store_true", help="A* with the domains' heuristics instead of a model")
+    add("--compare", nargs=2, metavar=("A", "B"), help="two results on the same problems: a paired test; evaluates nothing")
+    problems = parser.add_argument_group("problems")
+    add = problems.add_argument
+    add("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
+    add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
+    add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
+    add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
+    answers = parser.add_argument_group("answers")
+    add = answers.add_argument
+    add("--max_completion_length", type=int, default=512, metavar="TOKENS", help="default 512")
+    add("--num_samples", type=int, default=0, metavar="N", help="drawn answers a problem, beside the greedy one (default 0)")
+    add("--k", type=int, nargs="+", metavar="K", help="report pass@K from the drawn answers (default 1 and --num_samples)")
+    add("--temperature", type=float, default=1.0, help="of drawn answers (default 1.0)")
+    add("--seed", type=int, default=0, help="names the random streams of drawn answers (default 0)")
+    local = parser.add_argument_group("a model loaded here")
+    add = local.add_argument
+    add("--batch_size", type=int, default=64, help="completions at a time; does not show in the answers (default 64)")
+    add("--backend", choices=("auto", "unsloth", "transformers"), default="auto")
+    add("--no_4bit", dest="load_in_4bit", action="store_false", help="keep a large model's weights as they are")
+    add("--trust_remote_code", action="store_true", help="run code that comes with the model")
+    remote = parser.add_argument_group("an endpoint")
+    add = remote.add_argument
+    add("--api_key_env", default="OPENAI_API_KEY", metavar="VARIABLE", help="where the key stands (default OPENAI_API_KEY)")
+    add("--concurrency", type=int, default=4, metavar="N", help="requests at a time (default 4)")
+    add("--requests_per_minute", type=float, default=0.0, metavar="N", help="default 0: no limit of ours")
+    add("--max_retries", type=int, default=6, metavar="N", help="further tries of a failed request (default 6)")
+    add("--timeout", type=float, default=300.0, metavar="SECONDS", help="for one request (default 300)")
+    add("--price_per_million", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million prompt, completion tokens")
+    add("--request_fields", metavar="JSON", help="fields of each request, such as '{\"top_p\": 0.9}'; null takes one out")
+    planner = parser.add_argument_group("the planner")
+    planner.add_argument("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, every completion included")
-    parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        return run(arguments)
+        check(arguments)
+        return compare_results(*arguments.compare) if arguments.compare else evaluate_model(arguments)
     except GrpoProjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; nothing was written.", file=sys.stderr)
+        again = "Run the same command again to go on." if arguments.output else "Nothing was written."
+        print(f"stopped. {again}", file=sys.stderr)
         return 130
 
 
-def run(arguments: argparse.Namespace) -> int:
-    from grpo_project.core.files import write_json_atomically
-    from grpo_project.core.rows import Row, read_rows
-    from grpo_project.evaluation import evaluate, planner_completions, table
-
-    for name in ("samples", "max_completion_length"):
+def check(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for what cannot work, before anything is loaded."""
+    chosen = [bool(arguments.compare), arguments.planner, bool(arguments.model)]
+    if sum(chosen) != 1:
+        raise ConfigError("name one of --model (with --base_url for an endpoint), --planner and --compare")
+    if arguments.base_url and not arguments.model:
+        raise ConfigError("--base_url needs --model, the name by which the endpoint knows the model")
+    if arguments.adapter and (arguments.base_url or not arguments.model):
+        raise ConfigError("--adapter goes with a --model that is loaded here")
+    if arguments.base_url and not arguments.output:
+        raise ConfigError("--base_url needs --output: answers that were paid for must not be lost")
+    for name, least in (
+        ("samples", 1),
+        ("max_completion_length", 1),
+        ("batch_size", 1),
+        ("node_budget", 1),
+        ("num_samples", 0),
+    ):
         value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {value}")
-    rows = read_rows(Path(arguments.data_root), arguments.domains)
-    for message in rows.bad_rows:
+        if value is not None and value < least:
+            raise ConfigError(f"--{name} must be at least {least}, got {value}")
+    if arguments.num_samples and not 0 < arguments.temperature < float("inf"):
+        raise ConfigError(f"--temperature must be above 0, got {arguments.temperature}")
+    if any(not 1 <= k <= arguments.num_samples for k in arguments.k or ()):
+        raise ConfigError(f"--k must lie in 1..{arguments.num_samples} (--num_samples), got {arguments.k}")
+    if arguments.output and Path(arguments.output).is_dir():
+        raise ConfigError(f"--output {arguments.output} is a folder; name a file in it")
+
+
+def evaluate_model(arguments: argparse.Namespace) -> int:
+    """Asks, judges, prints and writes. Returns the exit status."""
+    from contextlib import ExitStack
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from grpo_project.core.files import write_json_atomically
+    from grpo_project.core.rows import read_rows
+    from grpo_project.core.run_folder import describe_environment
+    from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
+    from grpo_project.evaluation.evaluate import judge
+    from grpo_project.evaluation.prompts import row_prompt
+    from grpo_project.evaluation.report import answer_table, group_table, make_console, success_table, usage_line
+
+    table = read_rows(Path(arguments.data_root), arguments.domains)
+    for message in table.bad_rows:
         print(f"skipped {message}", file=sys.stderr)
-    indices = [index for domain in rows.domains for index in rows.indices_of(domain)[: arguments.samples]]
+    indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
+    answerer, style = load_answerer(arguments, table)
+    name = arguments.model or "A* search"
+    if arguments.adapter:
+        name = f"{name} + {arguments.adapter}"
+    settings = describe_settings(arguments, table.fingerprint, style)
+    questions = [
+        Question(index, sample, row_prompt(table.rows[index], style, arguments.prompt_format))
+        for sample in range(arguments.num_samples + 1)
+        for index in indices
+    ]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    output = Path(arguments.output) if arguments.output else None
+    with ExitStack() as stack:
+        journal = None
+        if output:
+            journal = stack.enter_context(Journal(output.with_name(f"{output.name}.journal.jsonl"), settings))
+        progress = stack.enter_context(Progress(*columns, transient=True))
+        known = len(journal.answers) if journal else 0
+        bar = progress.add_task(f"asking {name}", total=len(questions), completed=known)
 
-    def complete(chosen: list[Row]) -> list[str]:
-        if arguments.planner:
-            return planner_completions(rows, indices)
-        from rich.progress import Progress
+        def answer(left: Any, record: Record) -> None:
+            def shown(question: Question, found: Answer) -> None:
+                record(question, found)
+                progress.advance(bar)
 
-        from grpo_project.training.backend import load_policy
-        from grpo_project.training.generation import complete_greedy
-        from grpo_project.training.trainer import row_prompt
+            answerer(left, shown)
 
-        policy = load_policy(arguments.model, training=False, trust_remote_code=arguments.trust_remote_code)
-        prompts = [row_prompt(row, policy.prompt_style) for row in chosen]
-        with Progress(transient=True) as progress:
-            bar = progress.add_task("solving", total=len(prompts))
-            return complete_greedy(
-                policy.model,
-                policy.tokenizer,
-                prompts,
-                arguments.max_completion_length,
-                progress=lambda done, _: progress.update(bar, completed=done),
-            )
+        began = time.perf_counter()
+        answers = ask(questions, answer, journal)
+        result = judge(
+            table,
+            indices,
+            answers,
+            arguments.num_samples,
+            seconds=time.perf_counter() - began,
+            name=name,
+            settings=settings,
+            price_per_million=tuple(arguments.price_per_million) if arguments.price_per_million else None,
+        )
+        if output and journal:
+            environment = describe_environment(Path(__file__).resolve().parent.parent)
+            write_json_atomically(output, {**result.to_json(), "environment": environment})
+            journal.remove()
+    console = make_console()
+    went_on = f", {known} answers of them from before" if known else ""
+    console.print(f"{name} on {arguments.data_root}: {len(indices)} problems in {result.seconds:.0f} s{went_on}")
+    for shown in (success_table, answer_table, group_table):
+        console.print(shown(result))
+    console.print(usage_line(result))
+    if output:
+        console.print(f"Result: {output}")
+    return 0
 
-    result = evaluate(rows, indices, complete, arguments.model or "A* search")
-    print(f"{result.name} on {arguments.data_root}: {len(result.problems)} problems in {result.seconds:.0f} s")
-    print(table(result))
-    if arguments.output:
-        write_json_atomically(Path(arguments.output), result.to_json())
+
+def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str]:
+    """(who answers, the prompt style it reads)."""
+    if arguments.planner:
+        from grpo_project.evaluation.evaluate import planner_answerer
+
+        return planner_answerer(table, arguments.node_budget), "full"
+    if arguments.base_url:
+        return endpoint(arguments), "full"
+    from grpo_project.training.answers import local_answerer
+    from grpo_project.training.backend import load_policy, with_adapter
+
+    policy = load_policy(
+        arguments.model,
+        training=False,
+        load_in_4bit=arguments.load_in_4bit,
+        trust_remote_code=arguments.trust_remote_code,
+        # An adapter is put on by peft, which wants the model as transformers knows it.
+        backend="transformers" if arguments.adapter and arguments.backend == "auto" else arguments.backend,
+    )
+    if arguments.adapter:
+        policy = with_adapter(policy, arguments.adapter)
+    how = (arguments.max_completion_length, arguments.batch_size, arguments.temperature, arguments.seed)
+    return local_answerer(policy, *how), policy.prompt_style
+
+
+def endpoint(arguments: argparse.Namespace) -> Any:
+    """The client, with the key that the environment names."""
+    from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig
+
+    try:
+        fields = json.loads(arguments.request_fields or "{}")
+    except ValueError as error:
+        raise ConfigError(f"--request_fields is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ConfigError("--request_fields must be a JSON object, such as '{\"top_p\": 0.9}'")
+    config = EndpointConfig(
+        arguments.base_url,
+        arguments.model,
+        arguments.max_completion_length,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        concurrency=arguments.concurrency,
+        requests_per_minute=arguments.requests_per_minute,
+        max_retries=arguments.max_retries,
+        timeout_seconds=arguments.timeout,
+        request_fields=fields,
+    )
+    key = os.environ.get(arguments.api_key_env) or None
+    if key and config.sends_keys_in_the_open:
+        print("warning: --base_url is plain http: the key travels unencrypted", file=sys.stderr)
+
+    def on_retry(reason: str, seconds: float) -> None:
+        print(f"again in {seconds:.1f} s: {reason}", file=sys.stderr)
+
+    def on_stop(under_way: int) -> None:
+        print(f"stopping when {under_way} answers under way are there; Ctrl-C again: at once", file=sys.stderr)
+
+    return Endpoint(config, key, on_retry, on_stop)
+
+
+def describe_settings(arguments: argparse.Namespace, data_fingerprint: str, style: str) -> dict[str, Any]:
+    """What decides the answers: a journal or result with other settings is another evaluation. No key is among them."""
+    from grpo_project.evaluation.fingerprint import model_fingerprint
+
+    settings: dict[str, Any] = {
+        "model": arguments.model,
+        "adapter": arguments.adapter,
+        "data_root": arguments.data_root,
+        "data_fingerprint": data_fingerprint,
+        "domains": arguments.domains,
+        "samples": arguments.samples,
+        "prompt_style": style,
+        "prompt_format": arguments.prompt_format,
+        "max_completion_length": arguments.max_completion_length,
+        "num_samples": arguments.num_samples,
+    }
+    if arguments.num_samples:
+        settings |= {"temperature": arguments.temperature, "seed": arguments.seed, "k": arguments.k}
+    if arguments.planner:
+        settings["node_budget"] = arguments.node_budget
+    elif arguments.base_url:
+        settings |= {"base_url": arguments.base_url, "request_fields": json.loads(arguments.request_fields or "{}")}
+    else:
+        settings["model_fingerprint"] = model_fingerprint(arguments.model, arguments.adapter)
+        settings["load_in_4bit"] = arguments.load_in_4bit
+    return settings
+
+
+def compare_results(first_file: str, second_file: str) -> int:
+    """Prints the paired comparison of two results. Returns the exit status."""
+    from grpo_project.evaluation.comparison import compare
+    from grpo_project.evaluation.report import comparison_table, make_console
+    from grpo_project.evaluation.results import read_result
+
+    first, second = read_result(first_file), read_result(second_file)
+    comparison = compare(first, second)
+    for warning in comparison.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if comparison.unpaired:
+        print(f"warning: {comparison.unpaired} problems are in one result only and are left out", file=sys.stderr)
+    console = make_console()
+    console.print(comparison_table(comparison, f"{first.name} ({first_file})", f"{second.name} ({second_file})"))
+    console.print("p: how often two equally good models would differ by as much; not corrected for looking at several domains")
     return 0
 
 

@@ -21,7 +21,7 @@ from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--domains", nargs="+", metavar="NAME", help="default: all domains")
+    add("--domains", nargs="+", metavar="NAME", help="default: every domain that is not held out")
     add("--count", type=int, default=100, help="rows per domain, over all shards (default 100)")
     add("--seed", type=int, default=1, help="names the stream of problems (default 1)")
     add("--sizes", default="train", metavar="NAME|RANGES", help="train, harder, or ranges such as n=3-5,l=4 (default train)")
@@ -51,12 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="share of the plans that are made as a classical planner makes them: as if the problem had no constraints",
     )
     add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
+    add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument(
         "--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)"
     )
     duplicates.add_argument("--allow_duplicates", action="store_true", help="keep them (needed for large warm starts)")
     add("--no_inline", dest="inline", action="store_false", help="leave the problem's PDDL out of the rows: for warm starts only")
+    add("--no_prompt", dest="with_prompt", action="store_false", help="leave the prompt out: readers make it of the PDDL")
     parser.set_defaults(constraints_share=1.0, allow_duplicates=False)
     return parser
 

@@ -94,13 +94,13 @@ def _generated_problems(count: int, domains: Sequence[str] | None, max_new_token
 
     def evaluate(model: Any, tokenizer: Any) -> EvaluationResult:
         nonlocal table
-        from grpo_project.domains import all_domains
+        from grpo_project.domains import training_domains
         from grpo_project.evaluation import evaluate as judge
         from grpo_project.training.generation import complete_greedy
         from grpo_project.training.held_out import generate_problems
 
         if table is None:
-            table = generate_problems(tuple(domains or all_domains()), count)
+            table = generate_problems(tuple(domains or training_domains()), count)
 
         def complete(rows: list[Any]) -> list[str]:
             return complete_greedy(model, tokenizer, [row.prompt for row in rows], max_new_tokens)

@@ -2,7 +2,7 @@
 
 A row is a JSON object on one line:
 
-    prompt        text, the user turn
+    prompt        text, the user turn; where it is missing, the full prompt is made of the row's PDDL
     meta          {scenario, problem_file, and optionally domain_file, problem_pddl, domain_pddl (inline text), constraints
                   (bool), split, reference_cost}
     response      optional text, a reference plan
@@ -19,7 +19,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError, PddlError
 from grpo_project.pddl import Domain, Problem, Task, compile_task, parse_domain, parse_problem
+from grpo_project.prompting import render_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -268,7 +269,7 @@ def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate
     if not isinstance(meta, dict):
         raise _Fault(f"meta must be an object, found {_kind(meta)}")
     row = Row(
-        prompt=_text(value, "prompt"),
+        prompt=_text(value, "prompt") if "prompt" in value else "",
         scenario=_text(meta, "scenario", "meta."),
         problem_file=_text(meta, "problem_file", "meta."),
         response=_optional_text(value, "response"),
@@ -287,13 +288,15 @@ def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate
     if row.scenario != domain:
         known = "another domain's" if row.scenario in all_domains() else "no known domain's"
         raise _Fault(f"meta.scenario is {_shown(row.scenario)}, {known} name, in the file of {domain}")
-    if validate_pddl:
+    if validate_pddl or not row.prompt:
         try:
             _ = row.problem
         except (PddlError, DataError) as error:
             raise _Fault(str(error).removeprefix(f"{source}:").lstrip()) from error
         except RecursionError as error:
             raise _Fault("the PDDL is nested too deeply") from error
+    if not row.prompt:
+        row = replace(row, prompt=render_prompt(row.scenario, row.domain_text, row.problem, "full"))
     return row
 
 

@@ -21,6 +21,11 @@ def all_domains() -> dict[str, PlanningDomain]:
     return dict(sorted(found.items()))
 
 
+def training_domains() -> dict[str, PlanningDomain]:
+    """`all_domains` without those held out: what data, vocabularies and models are made for unless domains are named."""
+    return {name: domain for name, domain in all_domains().items() if not domain.held_out}
+
+
 def get_domain(name: str) -> PlanningDomain:
     """Raises DataError, naming the known domains, where there is none of that name."""
     try:
@@ -29,4 +34,4 @@ def get_domain(name: str) -> PlanningDomain:
         raise DataError(f"unknown domain '{name}'; known are {', '.join(all_domains())}") from None
 
 
-__all__ = ["PlanningDomain", "all_domains", "get_domain"]
+__all__ = ["PlanningDomain", "all_domains", "get_domain", "training_domains"]

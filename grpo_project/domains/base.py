@@ -67,6 +67,8 @@ class PlanningDomain:
         must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
         Rules make better first lessons for a small model than optimal plans, whose choices look arbitrary to it.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
+    held_out: a domain that models are judged on and not trained on: left out wherever domains are not named one by one.
+    phrases: predicate to an English template of its arguments, such as "{0} is on {1}", for prompts in natural language.
     """
 
     name: str
@@ -80,6 +82,8 @@ class PlanningDomain:
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
     policy: Callable[[Problem, random.Random | None], tuple[Step, ...] | None] = field(default=_no_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
+    held_out: bool = False
+    phrases: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def domain(self) -> Domain:

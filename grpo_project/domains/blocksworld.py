@@ -321,4 +321,11 @@ DOMAIN = PlanningDomain(
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: parameters["ops"] in (3, 4) and parameters["n"] >= 2,
+    phrases={
+        "arm-empty": "the arm is empty",
+        "holding": "the arm holds {0}",
+        "clear": "{0} is clear",
+        "on-table": "{0} is on the table",
+        "on": "{0} is on {1}",
+    },
 )

@@ -21,12 +21,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grpo_project import __version__
 from grpo_project.core.files import write_json_atomically, write_text_atomically
-from grpo_project.domains import all_domains, get_domain
+from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan, without_constraints
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
-from grpo_project.prompting import render_plan, render_prompt
+from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
@@ -37,7 +37,8 @@ PATIENCE = 20_000
 class CorpusConfig:
     """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
 
-    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text.
+    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
+    with_prompt: and the prompt made of it, which readers otherwise make themselves.
     """
 
     out: str
@@ -56,6 +57,8 @@ class CorpusConfig:
     prompt_style: str = "full"
     allow_duplicates: bool = False
     inline: bool = True
+    with_prompt: bool = True
+    prompt_format: str = "pddl"
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -70,6 +73,12 @@ class CorpusConfig:
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
         if len(set(self.domains)) != len(self.domains):
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
+        if not (self.inline or self.with_prompt):
+            raise ConfigError("--no_inline and --no_prompt together leave nothing of the problem in a row")
+        if self.prompt_format not in PROMPT_FORMATS:
+            raise ConfigError(f"--prompt_format must be one of {', '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}")
+        if self.prompt_format != "pddl" and (self.prompt_style != "full" or not self.with_prompt):
+            raise ConfigError(f"--prompt_format {self.prompt_format} is for rows with a prompt of the full style")
         if self.node_budget < 1:
             raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
 
@@ -103,15 +112,17 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
 
     A killed run leaves OUT/<domain>.jsonl.partial with whole rows and goes on after them.
     """
-    names = config.domains or tuple(all_domains())
+    names = config.domains or tuple(training_domains())
     domains = [get_domain(name) for name in names]
     ranges = parse_ranges(config.sizes, domains)
     out = Path(config.out)
     manifest_path = out / "manifest.json"
     wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
     del wanted["out"]
-    if not config.ignore_constraints_share:  # the usual case leaves no trace: folders made before there was a choice go on
-        del wanted["ignore_constraints_share"]
+    # The usual case leaves no trace: folders made before there was a choice can be gone on with.
+    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
+        if wanted[name] == usual:
+            del wanted[name]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
     if manifest_path.exists():
         try:
@@ -120,7 +131,8 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         except (ValueError, KeyError, TypeError):
             message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."
             raise DataError(message) from None
-        for key, value in wanted.items():
+        for key in {**wanted, **manifest["arguments"]}:
+            value = wanted.get(key)
             if manifest["arguments"].get(key) != value:
                 raise DataError(
                     f"{out} holds data made with {key}={manifest['arguments'].get(key)!r}, now asked for {value!r}. "
@@ -260,10 +272,18 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         "index": index,
     }
     if config.inline:
-        meta["problem_pddl"] = render_problem(problem)
+        text = render_problem(problem)
+        # Without the prompt a row is meant to be small, and half of PDDL is indentation.
+        meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
     if posed is not instance:
         meta["plan_ignores_constraints"] = True
     if config.prompt_style != "full":
         meta["prompt_style"] = config.prompt_style
-    prompt = render_prompt(domain.name, domain.domain_pddl, problem, config.prompt_style, domain.implied_atoms(problem))
-    return {"prompt": prompt, "response": render_plan(result.steps), "meta": meta}
+    if config.prompt_format != "pddl":
+        meta["prompt_format"] = config.prompt_format
+    row = {"response": render_plan(result.steps), "meta": meta}
+    if config.with_prompt:
+        how = config.prompt_style, domain.implied_atoms(problem), config.prompt_format, domain.phrases
+        prompt = render_prompt(domain.name, domain.domain_pddl, problem, *how)
+        row = {"prompt": prompt, **row}
+    return row

@@ -199,4 +199,11 @@ DOMAIN = PlanningDomain(
     implied_atoms=implied_atoms,
     heuristic=heuristic,
     valid_parameters=lambda parameters: parameters["s"] >= 2 and parameters["p"] >= 1,
+    phrases={
+        "at": "{0} is at {1}",
+        "carrying": "{0} carries {1}",
+        "empty": "{0} is empty",
+        "adjacent": "{0} is next to {1}",
+        "last": "{0} has been at {1} and left it",
+    },
 )

@@ -223,4 +223,13 @@ DOMAIN = PlanningDomain(
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: parameters["l"] >= 2 and parameters["c"] >= 1,
+    phrases={
+        "location": "{0} is a location",
+        "car": "{0} is a car",
+        "not-eq": "{0} and {1} are different places",
+        "at": "{0} is at {1}",
+        "on": "{0} is on the ferry",
+        "at-ferry": "the ferry is at {0}",
+        "empty-ferry": "the ferry is empty",
+    },
 )

@@ -232,4 +232,10 @@ DOMAIN = PlanningDomain(
     policy=policy,
     # In one room every goal holds at the start.
     valid_parameters=lambda parameters: parameters["n"] >= 1 and parameters["r"] >= 2 and parameters["o"] >= 1,
+    phrases={
+        "at-robby": "{0} stands in {1}",
+        "at": "{0} lies in {1}",
+        "free": "gripper {1} of {0} is free",
+        "carry": "{0} carries {1} in {2}",
+    },
 )

@@ -206,4 +206,12 @@ DOMAIN = PlanningDomain(
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: 1 <= parameters["n"] <= parameters["s"] and parameters["l"] >= 1,
+    phrases={
+        "at": "{0} is at {1}",
+        "link": "a way leads from {0} to {1}",
+        "carrying": "{0} carries {1}",
+        "useable": "{0} is useable",
+        "loose": "{0} is loose",
+        "tightened": "{0} is tightened",
+    },
 )

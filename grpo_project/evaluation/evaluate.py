@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from grpo_project.core.rows import Row, RowTable
 from grpo_project.curriculum.difficulty import fill_buckets
-from grpo_project.evaluation.results import EvaluationResult, ProblemResult
+from grpo_project.domains import all_domains
+from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Record
+from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import find_plan, validate_text
+from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
 from grpo_project.prompting import render_plan
 
 Complete = Callable[[list[Row]], list[str]]
@@ -20,15 +24,44 @@ def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: 
     Difficulty buckets are those of the whole table. Raises ValueError where the number of answers differs.
     """
     rows = [table.rows[index] for index in indices]
-    buckets = fill_buckets(table.rows, table.domains).of_row
     began = time.perf_counter()
-    answers = complete(rows)
+    texts = complete(rows)
     seconds = time.perf_counter() - began
-    if len(answers) != len(rows):
-        raise ValueError(f"{len(rows)} problems got {len(answers)} answers")
+    if len(texts) != len(rows):
+        raise ValueError(f"{len(rows)} problems got {len(texts)} answers")
+    answers = {(index, GREEDY): Answer(text) for index, text in zip(indices, texts, strict=True)}
+    return judge(table, indices, answers, seconds=seconds, name=name)
+
+
+def judge(
+    table: RowTable,
+    indices: Sequence[int],
+    answers: Mapping[Key, Answer],
+    num_samples: int = 0,
+    *,
+    seconds: float,
+    name: str = "",
+    settings: Mapping[str, Any] | None = None,
+    price_per_million: tuple[float, float] | None = None,
+) -> EvaluationResult:
+    """The verdicts on answers to the rows `indices`: for each, (index, 0) is greedy and (index, 1..num_samples) were drawn.
+
+    Difficulty buckets are those of the whole table. price_per_million: of prompt and of completion tokens.
+    """
+    buckets = fill_buckets(table.rows, table.domains).of_row
     problems = []
-    for index, row, answer in zip(indices, rows, answers, strict=True):
-        verdict = validate_text(table.task(index), answer)
+    for index in indices:
+        row, task, answer = table.rows[index], table.task(index), answers[index, GREEDY]
+        verdict = validate_text(task, answer.text)
+        samples = []
+        for number in range(1, num_samples + 1):
+            drawn = answers[index, number]
+            found = validate_text(task, drawn.text)
+            samples.append(
+                SampleResult(
+                    found.verdict_class, found.plan_cost, drawn.text, drawn.completion_tokens, drawn.seconds, drawn.cut_off
+                )
+            )
         problems.append(
             ProblemResult(
                 domain=row.scenario,
@@ -38,20 +71,75 @@ def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: 
                 verdict_class=verdict.verdict_class,
                 plan_cost=verdict.plan_cost,
                 reference_cost=row.meta.get("reference_cost"),
-                completion=answer,
+                completion=answer.text,
+                constraint_kind=constraint_kind(row.problem.constraints),
+                prompt_tokens=answer.prompt_tokens,
+                completion_tokens=answer.completion_tokens,
+                seconds=answer.seconds,
+                cut_off=answer.cut_off,
+                samples=tuple(samples),
             )
         )
-    return EvaluationResult(tuple(problems), seconds, name)
+    usage = count_usage(answers, price_per_million)
+    return EvaluationResult(tuple(problems), seconds, name, settings or {}, usage)
+
+
+def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Tokens over all answers, None where some were not counted, and what they cost where a price is given."""
+    prompt, completion = (
+        [tokens for answer in answers.values() if (tokens := getattr(answer, name)) is not None]
+        for name in ("prompt_tokens", "completion_tokens")
+    )
+    counted = len(prompt) == len(completion) == len(answers) > 0
+    usage: dict[str, Any] = {
+        "answers": len(answers),
+        "prompt_tokens": sum(prompt) if counted else None,
+        "completion_tokens": sum(completion) if counted else None,
+        "cut_off": sum(bool(answer.cut_off) for answer in answers.values()),
+    }
+    if price_per_million is not None:
+        priced = (sum(prompt) * price_per_million[0] + sum(completion) * price_per_million[1]) / 1e6
+        usage["cost"] = priced if counted else None
+    return usage
+
+
+def constraint_kind(constraint: Constraint | None) -> str:
+    """The PDDL3 operators in a problem's constraints, sorted and joined by +: `always+at-most-once`; `none` without any."""
+    return "+".join(sorted(_operators(constraint))) or NO_CONSTRAINT
+
+
+def _operators(constraint: Constraint | None) -> set[str]:
+    match constraint:
+        case None:
+            return set()
+        case ConstraintAnd(parts):
+            return set().union(*map(_operators, parts))
+        case ConstraintForall(_, part):
+            return _operators(part)
+    return {constraint.operator}
 
 
 def planner_completions(table: RowTable, indices: Sequence[int], node_budget: int = 200_000) -> list[str]:
     """What exact search answers to the same problems: the ceiling. An empty answer where the budget did not suffice."""
-    from grpo_project.domains import all_domains
+    return [planner_answer(table, index, node_budget).text for index in indices]
 
-    answers = []
-    for index in indices:
-        task = table.task(index)
-        domain = all_domains().get(table.rows[index].scenario)
-        heuristic = domain.heuristic(task) if domain else None
-        answers.append(render_plan(find_plan(task, node_budget, heuristic).steps or ()))
-    return answers
+
+def planner_answer(table: RowTable, index: int, node_budget: int = 200_000) -> Answer:
+    """The plan of A* for a row, with the seconds it took; an empty text where the node budget did not suffice."""
+    row, task = table.rows[index], table.task(index)
+    began = time.perf_counter()
+    known = all_domains().get(row.scenario)
+    # A heuristic speaks of its own domain's predicates and would be wrong, or lost, in any other of the same name.
+    heuristic = known.heuristic(task) if known and row.domain == known.domain else None
+    steps = find_plan(task, node_budget, heuristic).steps
+    return Answer(render_plan(steps or ()), seconds=time.perf_counter() - began)
+
+
+def planner_answerer(table: RowTable, node_budget: int) -> Callable[[Sequence[Question], Record], None]:
+    """Answers every question by search; a sample is no different from the greedy answer."""
+
+    def answer(questions: Sequence[Question], record: Record) -> None:
+        for question in questions:
+            record(question, planner_answer(table, question.row_index, node_budget))
+
+    return answer

@@ -1,19 +1,46 @@
-"""What an evaluation found: counts per domain, difficulty and constraints, with Wilson intervals, and its tables."""
+"""What an evaluation found: counts per domain, difficulty and constraints, with intervals, and its tables."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from grpo_project.core.statistics import wilson_interval
+from grpo_project.errors import DataError
+from grpo_project.evaluation.statistics import bootstrap_interval, pass_at_k
 from grpo_project.pddl import VERDICT_CLASSES
+
+SUCCESS = VERDICT_CLASSES[0]
+NO_CONSTRAINT = "none"
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """One sampled completion and its verdict; cost and tokens as in ProblemResult."""
+
+    verdict_class: str
+    plan_cost: float
+    completion: str
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    cut_off: bool | None = None
+
+    @property
+    def success(self) -> bool:
+        return self.verdict_class == SUCCESS
 
 
 @dataclass(frozen=True)
 class ProblemResult:
-    """One problem: who it is, what the verdict was, and what the plan cost against the reference (None where unknown)."""
+    """One problem: who it is, the verdict on the greedy answer, and what the plan cost against the reference (None: unknown).
+
+    constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
+    answer ended at the limit on tokens) are those of the greedy answer, None where nobody counted. samples: drawn answers.
+    """
 
     domain: str
     problem_file: str
@@ -23,27 +50,57 @@ class ProblemResult:
     plan_cost: float
     reference_cost: float | None
     completion: str
+    constraint_kind: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    cut_off: bool | None = None
+    samples: tuple[SampleResult, ...] = ()
 
     @property
     def success(self) -> bool:
-        return self.verdict_class == "success_plans"
+        return self.verdict_class == SUCCESS
+
+    @property
+    def cost_ratio(self) -> float | None:
+        """Cost of a valid plan over that of the reference; None for a failed one, or without a reference cost above 0."""
+        return self.plan_cost / self.reference_cost if self.success and self.reference_cost else None
+
+    def pass_at(self, k: int) -> float:
+        """pass@k from this problem's samples. Raises ValueError where there are fewer than k."""
+        return pass_at_k(len(self.samples), sum(sample.success for sample in self.samples), k)
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """All problems in the order in which they were asked, and how long the completions took."""
+    """All problems in the order in which they were asked, and how long the completions took.
+
+    settings: what decides the numbers (model, data and their fingerprints, prompts, sampling); tokens: the sums over all answers,
+    and `cost` in the currency of the price given, or None.
+    """
 
     problems: tuple[ProblemResult, ...]
     seconds: float
     name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def domains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(problem.domain for problem in self.problems))
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that every problem has."""
+        return min((len(problem.samples) for problem in self.problems), default=0)
+
+    def where(self, **values: Any) -> list[ProblemResult]:
+        """The problems whose attributes equal `values`, in order."""
+        return [p for p in self.problems if all(getattr(p, key) == value for key, value in values.items())]
+
     def counts(self, **where: Any) -> tuple[int, int]:
         """(successes, problems) among those whose attributes equal `where`."""
-        chosen = [p for p in self.problems if all(getattr(p, key) == value for key, value in where.items())]
+        chosen = self.where(**where)
         return sum(p.success for p in chosen), len(chosen)
 
     def rate(self, domain: str) -> float:
@@ -57,29 +114,81 @@ class EvaluationResult:
     def verdicts(self, domain: str) -> Counter[str]:
         return Counter(problem.verdict_class for problem in self.problems if problem.domain == domain)
 
+    def ks(self) -> tuple[int, ...]:
+        """The k of pass@k that are reported: those asked for, or 1 and the number of samples."""
+        asked = self.settings.get("k") or sorted({1, self.num_samples})
+        return tuple(k for k in asked if 1 <= k <= self.num_samples)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data: a summary for people, and every problem, from which from_json makes an equal result."""
-        summary = {}
-        for domain in self.domains:
-            successes, count = self.counts(domain=domain)
-            low, high = wilson_interval(successes, count)
-            summary[domain] = {
-                "successes": successes,
-                "count": count,
-                "interval_95": [low, high],
-                "verdicts": dict(self.verdicts(domain)),
-            }
         return {
             "name": self.name,
             "seconds": self.seconds,
+            "settings": dict(self.settings),
+            "usage": dict(self.usage),
             "average": self.average(),
-            "domains": summary,
-            "problems": [vars(problem) for problem in self.problems],
+            "domains": {domain: self._summary(self.where(domain=domain)) for domain in self.domains},
+            "groups": [
+                {"domain": domain, "bucket": bucket, "constraint_kind": kind, **self._summary(members)}
+                for (domain, bucket, kind), members in self.groups().items()
+            ],
+            "problems": [asdict(problem) for problem in self.problems],
         }
+
+    def groups(self) -> dict[tuple[str, str, str], list[ProblemResult]]:
+        """The problems of each (domain, bucket, constraint kind) that has any: domains in order, easy to hard, kinds sorted."""
+        order = {"easy": 0, "medium": 1, "hard": 2}
+        keys = {(p.domain, p.bucket, p.constraint_kind) for p in self.problems}
+        place = {domain: i for i, domain in enumerate(self.domains)}
+        ordered = sorted(keys, key=lambda key: (place[key[0]], order.get(key[1], 3), key[2]))
+        return {key: self.where(domain=key[0], bucket=key[1], constraint_kind=key[2]) for key in ordered}
+
+    def _summary(self, problems: Sequence[ProblemResult]) -> dict[str, Any]:
+        successes, count = sum(p.success for p in problems), len(problems)
+        low, high = wilson_interval(successes, count)
+        summary: dict[str, Any] = {
+            "successes": successes,
+            "count": count,
+            "interval_95": [low, high],
+            "verdicts": dict(Counter(p.verdict_class for p in problems)),
+        }
+        for k in self.ks():
+            values = [problem.pass_at(k) for problem in problems]
+            low, high = bootstrap_interval(values)
+            summary[f"pass@{k}"] = {"value": sum(values) / len(values), "interval_95": [low, high]}
+        ratios = [ratio for p in problems if (ratio := p.cost_ratio) is not None]
+        summary["cost_ratio"] = sum(ratios) / len(ratios) if ratios else None
+        summary["at_reference_cost"] = sum(ratio <= 1 for ratio in ratios) if ratios else None
+        summary["completion_tokens"] = _mean(p.completion_tokens for p in problems)
+        summary["seconds_per_problem"] = _mean(p.seconds for p in problems)
+        return summary
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EvaluationResult:
-        return cls(tuple(ProblemResult(**problem) for problem in data["problems"]), data["seconds"], data["name"])
+        """Reads what to_json wrote, now or before it knew samples and settings. Raises KeyError or TypeError for other data."""
+        problems = []
+        for problem in data["problems"]:
+            samples = tuple(SampleResult(**sample) for sample in problem.get("samples", ()))
+            problems.append(ProblemResult(**{**problem, "samples": samples}))
+        return cls(tuple(problems), data["seconds"], data["name"], data.get("settings", {}), data.get("usage", {}))
+
+
+def read_result(path: str | Path) -> EvaluationResult:
+    """The result in a file that evaluate.py or a training wrote. Raises DataError where there is none."""
+    try:
+        return EvaluationResult.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. It must be a file written by evaluate.py --output") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} holds no evaluation result; it must be a file written by evaluate.py --output") from error
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None where any is missing: a mean over some of the problems would be no figure of all."""
+    known = list(values)
+    if not known or any(value is None for value in known):
+        return None
+    return sum(value for value in known if value is not None) / len(known)
 
 
 def _percent(successes: int, count: int) -> str:

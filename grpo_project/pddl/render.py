@@ -91,7 +91,7 @@ def render_domain(domain: Domain) -> str:
     if domain.requirements:
         lines.append(f"  (:requirements {' '.join(domain.requirements)})")
     if domain.types:
-        lines.append(f"  (:types {_names(domain.types, named)})")
+        lines.append(f"  (:types {_names(domain.types, True)})")
     if domain.constants:
         lines.append(f"  (:constants {_names(domain.constants, named)})")
     if domain.predicates:

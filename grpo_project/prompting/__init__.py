@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import Atom, Problem, Step, render_problem
+from grpo_project.pddl import Atom, Problem, Step, parse_domain, render_problem
 from grpo_project.prompting.compact import render_compact
+from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
+from grpo_project.prompting.language import domain_in_words, problem_in_words
 
 PROMPT_STYLES = ("full", "compact")
+PROMPT_FORMATS = ("pddl", "json", "nl")
 
 INSTRUCTIONS = """\
 You are given a planning domain and a problem in PDDL. Write a plan that leads from the initial state to the goal.
@@ -19,13 +22,52 @@ must respect it.
 """
 
 
-def render_prompt(scenario: str, domain_pddl: str, problem: Problem, style: str, implied: frozenset[Atom] = frozenset()) -> str:
-    """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for the tiny planner)."""
+JSON_INSTRUCTIONS = """\
+You are given a planning domain and a problem as JSON, where an array such as ["on", "b1", "b2"] is a fact or an operator with its
+arguments, and names that begin with ? are variables. Write a plan that leads from the initial state to the goal.
+Write one step per line, each as (action argument ...), in the order in which they run, and nothing else: no JSON.
+Every precondition must hold when its step runs. Where the problem has constraints (PDDL3 operators), the whole sequence of states
+must respect them.
+"""
+
+LANGUAGE_INSTRUCTIONS = """\
+You are given the actions of a planning domain and a problem. Write a plan that leads from the start to the goal.
+Write one step per line, each as (action argument ...), in the order in which they run, and nothing else.
+Each action is shown as it is written, with names that begin with ? in the places of its arguments. It must be able to run
+when its step comes. What a step does not change stays as it is.
+"""
+
+
+def render_prompt(
+    scenario: str,
+    domain_pddl: str,
+    problem: Problem,
+    style: str,
+    implied: frozenset[Atom] = frozenset(),
+    prompt_format: str = "pddl",
+    phrases: Mapping[str, str] | None = None,
+) -> str:
+    """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for the tiny planner).
+
+    prompt_format, for the full style: `pddl`, `json`, or `nl` (English, by the domain's `phrases`). Plans are written the same
+    way for all. Raises ConfigError for a style or format that there is not.
+    """
+    if prompt_format not in PROMPT_FORMATS:
+        raise ConfigError(f"prompt format must be one of {', '.join(PROMPT_FORMATS)}, got {prompt_format!r}")
     if style == "compact":
+        if prompt_format != "pddl":
+            raise ConfigError(f"the compact style has one form; prompt format {prompt_format} is for the full style")
         return render_compact(scenario, problem, implied)
-    if style == "full":
+    if style != "full":
+        raise ConfigError(f"prompt style must be one of {', '.join(PROMPT_STYLES)}, got {style!r}")
+    if prompt_format == "pddl":
         return f"{INSTRUCTIONS}\nDomain:\n{domain_pddl.strip()}\n\nProblem:\n{render_problem(problem).strip()}\n"
-    raise ConfigError(f"prompt style must be one of {', '.join(PROMPT_STYLES)}, got {style!r}")
+    domain = parse_domain(domain_pddl, f"domain of {scenario}")
+    if prompt_format == "json":
+        parts = render_json(domain_to_json(domain)), render_json(problem_to_json(problem, domain))
+        return f"{JSON_INSTRUCTIONS}\nDomain:\n{parts[0]}\nProblem:\n{parts[1]}"
+    words = domain_in_words(domain, phrases or {}), problem_in_words(problem, phrases or {})
+    return f"{LANGUAGE_INSTRUCTIONS}\nActions:\n{words[0]}\n{words[1]}"
 
 
 def to_messages(prompt: str, response: str | None = None) -> list[dict[str, str]]:
@@ -49,4 +91,13 @@ def render_chat(tokenizer: Any, prompt: str, response: str | None = None) -> str
     return text
 
 
-__all__ = ["INSTRUCTIONS", "PROMPT_STYLES", "render_chat", "render_compact", "render_plan", "render_prompt", "to_messages"]
+__all__ = [
+    "INSTRUCTIONS",
+    "PROMPT_FORMATS",
+    "PROMPT_STYLES",
+    "render_chat",
+    "render_compact",
+    "render_plan",
+    "render_prompt",
+    "to_messages",
+]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,19 @@ def load_policy(
         grpo_defaults=dict(card.get("grpo_defaults", {})),
         card=card,
     )
+
+
+def with_adapter(policy: Policy, folder: str) -> Policy:
+    """The policy with the LoRA adapter of a folder or hub name on top. Raises ModelError (one line) where it does not fit."""
+    from peft import PeftModel
+
+    path = locate_model(folder)
+    try:
+        model = PeftModel.from_pretrained(policy.model, path).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line[:300]}") from error
+    return replace(policy, model=model)
 
 
 def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any]) -> None:

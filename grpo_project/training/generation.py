@@ -1,7 +1,8 @@
 """Completions of prompts by a loaded model: greedy or sampled, left-padded, batched by length.
 
-Training randomness is never touched: greedy decoding draws nothing, sampling draws from its own generator seeded by the
-caller. The model's train/eval mode is put back as it was found.
+Training randomness is never touched: greedy decoding draws nothing, and every sample has a random stream of its own, named by
+seed, prompt and sample number, so that batches do not show in what is drawn (beyond the rounding of a device whose sums depend on
+the batch). The model's train/eval mode is put back as it was found.
 
 Two ways lead to the same tokens (a test holds them equal). On a CPU, with plain attention, a loop of our own drops
 finished rows from the batch as it goes and runs one prefill for all samples of a prompt: for the shipped planner that is
@@ -12,13 +13,32 @@ Measured on 2 cores, 0.9 M parameters, 800 prompts of 60-200 tokens, up to 128 n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from grpo_project.core.random_streams import stream
+
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """`text` without special tokens; tokens of prompt and answer (its end not counted); `cut_off`: it ended at the limit.
+
+    `seconds`: this completion's share of the time that its batch took.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cut_off: bool
+    seconds: float
+
 
 # Rows leave the cache when this share of the batch or less is still writing: each departure copies the cache once.
 COMPACT_BELOW = 0.75
@@ -38,8 +58,8 @@ def complete_greedy(
     A completion ends before the end-of-sequence token or after `max_new_tokens` (>= 1) tokens; special tokens are left out.
     Raises ValueError when a number is out of range.
     """
-    chosen = _complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, samples=1, temperature=None, seed=0)
-    return [texts[0] for texts in chosen]
+    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress)
+    return [completions[0].text for completions in chosen]
 
 
 def complete_sampled(
@@ -61,7 +81,18 @@ def complete_sampled(
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}; use complete_greedy for the most likely plan")
-    return _complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, num_samples, temperature, seed)
+    chosen = complete(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens,
+        batch_size,
+        progress,
+        temperature=temperature,
+        samples=range(1, num_samples + 1),
+        seed=seed,
+    )
+    return [[completion.text for completion in completions] for completions in chosen]
 
 
 def render_user_turns(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
@@ -71,18 +102,25 @@ def render_user_turns(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     return [tokenizer.apply_chat_template(to_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts]
 
 
-def _complete(
+def complete(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[str],
     max_new_tokens: int,
-    batch_size: int,
-    progress: Progress | None,
-    samples: int,
-    temperature: float | None,
-    seed: int,
-) -> list[list[str]]:
-    for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", samples)):
+    batch_size: int = 64,
+    progress: Progress | None = None,
+    *,
+    temperature: float | None = None,
+    samples: Sequence[int] = (1,),
+    seed: int = 0,
+    on_batch: Callable[[list[int], list[list[Completion]]], None] | None = None,
+) -> list[list[Completion]]:
+    """One completion per prompt and sample number, in the order of `prompts`; temperature None: the most likely tokens.
+
+    `on_batch` gets the prompts' positions and their completions as soon as a batch is done. Raises ValueError when a number is
+    out of range.
+    """
+    for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", len(samples))):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
     if not prompts:
@@ -94,21 +132,32 @@ def _complete(
     device = next(model.parameters()).device
     pad_id, stop_ids = _pad_and_stop_ids(model, tokenizer)
     decode = _decode_in_a_loop if device.type == "cpu" and _plain_attention(model) else _decode_with_generate
-    generator = torch.Generator(device=device)
-    generator.manual_seed(seed)
-    completions: list[list[str]] = [[] for _ in prompts]
-    prompts_per_batch = max(1, batch_size // samples)
-    total = len(prompts) * samples
+    completions: list[list[Completion]] = [[] for _ in prompts]
+    prompts_per_batch = max(1, batch_size // len(samples))
+    total = len(prompts) * len(samples)
     with _evaluating(model), torch.inference_mode():
         for start in range(0, len(order), prompts_per_batch):
             chosen = order[start : start + prompts_per_batch]
             ids, mask = _left_padded([encoded[index] for index in chosen], pad_id, device)
-            rows = decode(model, ids, mask, max_new_tokens, pad_id, stop_ids, samples, temperature, generator)
+            draws = None
+            if temperature is not None:
+                streams = [stream(seed, "sampling", prompts[index], number) for index in chosen for number in samples]
+                draws = torch.tensor([[own.random() for _ in range(max_new_tokens)] for own in streams], dtype=torch.float64)
+                draws = draws.to(device)
+            began = time.perf_counter()
+            rows = decode(model, ids, mask, max_new_tokens, pad_id, stop_ids, len(samples), temperature, draws)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+            seconds = (time.perf_counter() - began) / len(rows)
             for position, index in enumerate(chosen):
-                completions[index] = texts[position * samples : (position + 1) * samples]
+                own_rows = range(position * len(samples), (position + 1) * len(samples))
+                completions[index] = [
+                    Completion(texts[row], len(encoded[index]), len(rows[row]), len(rows[row]) == max_new_tokens, seconds)
+                    for row in own_rows
+                ]
+            if on_batch is not None:
+                on_batch(chosen, [completions[index] for index in chosen])
             if progress is not None:
-                progress(min(total, (start + len(chosen)) * samples), total)
+                progress(min(total, (start + len(chosen)) * len(samples)), total)
     return completions
 
 
@@ -160,28 +209,53 @@ def _decode_with_generate(
     stop_ids: list[int],
     samples: int,
     temperature: float | None,
-    generator: torch.Generator,
+    draws: torch.Tensor | None,
 ) -> list[list[int]]:
-    """New tokens of each completion, up to and without the stop token; samples of a prompt stand together."""
-    how: dict[str, Any] = {"do_sample": False}
-    if temperature is not None:
-        # generate() takes no generator: it draws from the global state, borrowed here and given back.
-        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0, "num_return_sequences": samples}
-    devices = [ids.device] if ids.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        if temperature is not None:
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=ids.device)))
-        written = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=pad_id,
-            eos_token_id=stop_ids or None,
-            repetition_penalty=1.0,  # some hub models ship another value, and greedy must mean the most likely token
-            **how,
-        )
+    """New tokens of each completion, up to and without the stop token; samples of a prompt stand together.
+
+    draws: (completions, max_new_tokens) numbers in [0, 1), or None for greedy.
+    """
+    how: dict[str, Any] = {}
+    if draws is not None:
+        from transformers import LogitsProcessorList
+
+        how["logits_processor"] = LogitsProcessorList([_drawn_token(temperature, draws, ids.shape[1])])
+    if samples > 1:
+        ids, mask = (part.repeat_interleave(samples, dim=0) for part in (ids, mask))
+    written = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=max_new_tokens,
+        pad_token_id=pad_id,
+        eos_token_id=stop_ids or None,
+        repetition_penalty=1.0,  # some hub models ship another value, and greedy must mean the most likely token
+        do_sample=False,  # what is drawn is drawn by the processor, which leaves one token possible
+        **how,
+    )
     # Cut at the padded prompt length: every row of a batch begins its answer there.
     return [_until_stop(row, stop_ids) for row in written[:, ids.shape[1] :].tolist()]
+
+
+def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: int) -> Callable[..., torch.Tensor]:
+    """A logits processor that leaves one token a row: the one that the row's draw for this place points at."""
+
+    def choose(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        token = _pick(scores, temperature, draws[:, input_ids.shape[1] - prompt_length])
+        return torch.full_like(scores, float("-inf")).scatter_(1, token[:, None], 0.0)
+
+    return choose
+
+
+def _pick(logits: torch.Tensor, temperature: float | None, draw: torch.Tensor | torch.Generator | None) -> torch.Tensor:
+    """(rows,) tokens: the most likely ones; or drawn from a generator; or, by (rows,) draws in [0, 1), from the cumulative
+    distribution."""
+    if draw is None or temperature is None:
+        return logits.argmax(-1)
+    if isinstance(draw, torch.Generator):
+        return torch.multinomial(torch.softmax(logits.float() / temperature, dim=-1), 1, generator=draw)[:, 0]
+    # Double precision: over a large vocabulary the sum in single precision misses 1 by more than rare tokens weigh.
+    cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
+    return torch.searchsorted(cumulative, (draw * cumulative[:, -1])[:, None], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
 def _until_stop(row: list[int], stop_ids: list[int]) -> list[int]:
@@ -241,9 +315,12 @@ def _decode_in_a_loop(
     stop_ids: list[int],
     samples: int,
     temperature: float | None,
-    generator: torch.Generator,
+    draws: torch.Tensor | torch.Generator | None,
 ) -> list[list[int]]:
-    """As `_decode_with_generate`, with one prefill per prompt, and without the rows that have ended."""
+    """As `_decode_with_generate`, with one prefill per prompt, and without the rows that have ended.
+
+    `draws` may be a generator, too: training draws from the stream that its checkpoints keep.
+    """
     cache = _growing_cache(model.config)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     last = model(
@@ -264,11 +341,7 @@ def _decode_in_a_loop(
     ended = torch.zeros(last.shape[0], dtype=torch.bool, device=ids.device)
     stops = torch.tensor(stop_ids, dtype=torch.long, device=ids.device)
     for index in range(max_new_tokens):
-        if temperature is None:
-            token = last.argmax(-1)
-        else:
-            chances = torch.softmax(last.float() / temperature, dim=-1)
-            token = torch.multinomial(chances, 1, generator=generator)[:, 0]
+        token = _pick(last, temperature, draws[rows, index] if isinstance(draws, torch.Tensor) else draws)
         written[rows, index] = token
         ending = torch.isin(token, stops) & ~ended
         lengths[rows[ending]] = index

@@ -205,7 +205,7 @@ def _prompt_and_response(row: Any, source: str, style: str) -> tuple[str, str]:
         raise DataError(f"{source}: prompt and response must be text, and the response not empty")
     if meta.get("prompt_style", "full") == style:
         return prompt, response
-    from grpo_project.training.trainer import row_prompt
+    from grpo_project.evaluation.prompts import row_prompt
 
     whole = Row(prompt, scenario, problem_file, response, None, meta, source, Path(source).parent)
     return row_prompt(whole, style), response
@@ -309,8 +309,8 @@ class _HeldOutSuccess(TrainerCallback):
             return
         began = time.perf_counter()
         from grpo_project.evaluation import evaluate
+        from grpo_project.evaluation.prompts import row_prompt
         from grpo_project.training.generation import complete_greedy
-        from grpo_project.training.trainer import row_prompt
 
         def complete(rows: list[Row]) -> list[str]:
             return complete_greedy(model, self.tokenizer, [row_prompt(row, self.style) for row in rows], self.max_new_tokens)

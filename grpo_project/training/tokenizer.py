@@ -1,7 +1,7 @@
 """The tiny planner's tokenizer: one token per name, "(action" one token, a whole problem in some fifty tokens.
 
-Every word that the domains of the registry and the naming families of their objects can produce is in the vocabulary; any
-other word becomes <unk>. Tokens carry their own leading space or bracket, so that decoding is plain concatenation.
+Every word that the training domains of the registry and the naming families of their objects can produce is in the
+vocabulary; any other word becomes <unk>. Tokens carry their own leading space or bracket, so decoding is plain concatenation.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from grpo_project.domains import all_domains
+from grpo_project.domains import training_domains
 from grpo_project.pddl.model import TRAJECTORY_OPERATORS
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<eos>", "<|user|>", "<|assistant|>")
@@ -36,7 +36,7 @@ def _object_names() -> list[str]:
 def vocabulary() -> list[str]:
     """Every token, specials first; the same list on every machine with the same domains."""
     tokens: list[str] = list(SPECIAL_TOKENS)
-    domains = all_domains().values()
+    domains = training_domains().values()
     tokens += [")\n", ")", "(", "\n", " ", " (", " )", " -"]
     for domain in domains:
         tokens.append(domain.name)

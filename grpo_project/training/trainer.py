@@ -28,6 +28,7 @@ from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.manager import STATE_FILE
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
+from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training import ranks
 from grpo_project.training.preparation import Preparation, Weights, leave_out, load_curriculum_state, prepare
 
@@ -451,17 +452,6 @@ class Run:
         )
         write_text_atomically(folder.path / "results.md", text)
         return text
-
-
-def row_prompt(row: Row, style: str) -> str:
-    """The user turn of a row: its own text for `full`, the compact form of the same problem for `compact`."""
-    from grpo_project.domains import all_domains
-    from grpo_project.prompting import render_prompt
-
-    if style == "full":
-        return str(row.prompt)
-    implied = all_domains()[row.scenario].implied_atoms(row.problem)
-    return render_prompt(row.scenario, row.domain_text, row.problem, style, implied)
 
 
 def silence_libraries() -> None:

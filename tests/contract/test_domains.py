@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from grpo_project.configs.reward import RewardConfig
-from grpo_project.domains import all_domains, get_domain
+from grpo_project.domains import all_domains, get_domain, training_domains
 from grpo_project.domains.base import DEAD_END, PlanningDomain
 from grpo_project.domains.instances import Instance, generate_instance, policy_plan, reference_plan
 from grpo_project.pddl import (
@@ -49,8 +49,19 @@ def reward(task: Task, text: str) -> float:
     return score(validate_text(task, text), RewardConfig()).total
 
 
-def test_the_registry_holds_the_five_domains() -> None:
-    assert {"blocksworld", "delivery", "ferry", "grippers", "spanner"} <= set(NAMES)
+def test_the_registry_holds_the_five_domains_and_one_held_out() -> None:
+    assert {"blocksworld", "delivery", "ferry", "grippers", "spanner"} == set(training_domains())
+    assert {name for name in NAMES if get_domain(name).held_out} == {"elevator"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_predicate_has_a_phrase_that_uses_all_its_arguments_once(name: str) -> None:
+    domain = get_domain(name)
+    assert set(domain.phrases) == set(domain.domain.predicates)
+    for predicate, variables in domain.domain.predicates.items():
+        for place in range(len(variables)):
+            assert domain.phrases[predicate].count(f"{{{place}}}") == 1
+        assert domain.phrases[predicate].count("{") == len(variables)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,6 +123,7 @@ def test_the_parameters_are_those_of_the_problem(name: str) -> None:
         "grippers": {"n": "robot", "r": "room", "o": "ball"},
         "spanner": {"s": "spanner", "n": "nut", "l": "location"},
         "delivery": {"p": "p"},
+        "elevator": {"f": "f", "p": "p"},
     }
     if name not in families:
         pytest.skip("a domain that this test does not know")
@@ -243,6 +255,11 @@ TEMPLATES = {
     "delivery": {
         "edge": r"\(always \(and \(not \(and \(last t1 (\S+)\) \(at t1 (\S+)\)\)\) "
         r"\(not \(and \(last t1 \2\) \(at t1 \1\)\)\)\)\)",
+    },
+    "elevator": {
+        "order": r"\(sometime-before \(served p\d\) \(served p\d\)\)",
+        "apart": r"\(always \(not \(and \(riding p\d\) \(riding p\d\)\)\)\)",
+        "visit": r"\(sometime-before \(served p\d\) \(lift-at f\d\)\)",
     },
 }
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +91,65 @@ def tiny_planner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_data_root(tmp_path: Path) -> Callable[..., Path]:
     """write_data_root into this test's own folder."""
     return lambda name="data", **how: write_data_root(tmp_path / name, **how)
+
+
+class StandIn:
+    """An OpenAI-compatible endpoint on this machine.
+
+    `behave(number of the request from 1, its body, its headers)` gives (status, headers, body or raw bytes).
+    """
+
+    def __init__(self, behave: Callable[[int, dict[str, Any], Any], tuple[int, dict[str, str], Any]]) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.at_once = self.most_at_once = 0
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    outer.requests.append({"path": self.path, "key": self.headers.get("Authorization"), **body})
+                    outer.times.append(time.monotonic())
+                    number = len(outer.requests)
+                    outer.at_once += 1
+                    outer.most_at_once = max(outer.most_at_once, outer.at_once)
+                status, headers, answer = behave(number, body, self.headers)
+                with lock:
+                    outer.at_once -= 1
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # the client did not wait
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[Callable[..., StandIn]]:
+    started: list[StandIn] = []
+
+    def start(behave: Callable[..., Any]) -> StandIn:
+        started.append(StandIn(behave))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()

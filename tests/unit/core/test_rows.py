@@ -134,7 +134,7 @@ BAD_ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     "null": (lambda: "null", "found null"),
     "nested too deeply": (lambda: nested(100_000), "nested too deeply"),
     "endless number": (lambda: '{"prompt": ' + "9" * 5000 + "}", "too many digits"),
-    "no prompt": (lambda: a_row(prompt=None), "field prompt is missing"),
+    "no prompt and no problem": (lambda: a_row(prompt=None, meta__problem_pddl=None), "problem file"),
     "empty prompt": (lambda: a_row(prompt=" \n"), "prompt is empty"),
     "prompt a number": (lambda: a_row(prompt=3), "prompt must be text, found a number"),
     "prompt half a surrogate pair": (lambda: a_row(prompt="a\ud800"), "half of a surrogate pair at character 2"),

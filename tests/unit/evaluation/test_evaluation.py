@@ -5,7 +5,12 @@ import json
 import pytest
 
 from grpo_project.core.rows import read_rows
+from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions, table
+from grpo_project.evaluation.answers import Answer
+from grpo_project.evaluation.comparison import compare
+from grpo_project.evaluation.evaluate import count_usage, judge
+from grpo_project.evaluation.results import read_result
 
 
 @pytest.fixture
@@ -39,3 +44,106 @@ def test_the_average_counts_every_domain_once(rows):
     answers = planner_completions(rows, [0, 6, 7])
     result = evaluate(rows, [0, 6, 7], lambda _: [answers[0], "", ""])
     assert result.average() == 0.5
+
+
+def answers_with_samples(rows, indices, solved):
+    """The planner's plan where (index, sample) is in `solved`, silence elsewhere; samples 0..4."""
+    plans = dict(zip(indices, planner_completions(rows, indices), strict=True))
+    return {
+        (index, sample): Answer(plans[index] if (index, sample) in solved else "", 10, 2, 0.25, False)
+        for index in indices
+        for sample in range(5)
+    }
+
+
+def test_samples_count_for_pass_at_k_and_the_greedy_answer_for_success(rows):
+    answers = answers_with_samples(rows, [0, 1], {(0, 0), (0, 1), (1, 2), (1, 3)})
+    result = judge(rows, [0, 1], answers, 4, seconds=1.0, settings={"k": [1, 2, 4]})
+    assert result.counts() == (1, 2)
+    assert [problem.pass_at(2) for problem in result.problems] == [pytest.approx(1 / 2), pytest.approx(5 / 6)]
+    summary = result.to_json()["domains"]["ferry"]
+    assert summary["pass@1"]["value"] == pytest.approx((1 / 4 + 2 / 4) / 2)
+    assert summary["pass@4"]["value"] == 1.0 and "pass@8" not in summary
+    assert summary["completion_tokens"] == 2 and summary["seconds_per_problem"] == 0.25
+    assert EvaluationResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_tokens_and_costs_are_summed_over_all_answers_or_not_stated(rows):
+    answers = answers_with_samples(rows, [0, 1], set())
+    usage = count_usage(answers, (1.0, 10.0))
+    assert (usage["answers"], usage["prompt_tokens"], usage["completion_tokens"]) == (10, 100, 20)
+    assert usage["cost"] == pytest.approx((100 * 1 + 20 * 10) / 1e6)
+    answers[0, 0] = Answer("")
+    usage = count_usage(answers, (1.0, 10.0))
+    assert usage["prompt_tokens"] is None and usage["cost"] is None
+
+
+def test_a_longer_plan_costs_more_than_the_reference(repository):
+    table_ = read_rows(repository / "data" / "test_unconstrained", ["ferry"])
+    index = next(i for i, row in enumerate(table_.rows) if row.response.startswith("(sail"))
+    lines = table_.rows[index].response.splitlines()
+    _, here, there = lines[0].strip("()").split()
+    longer = "\n".join([f"(sail {here} {there})", f"(sail {there} {here})", *lines]) + "\n"
+    result = evaluate(table_, [index], lambda _: [longer])
+    (problem,) = result.problems
+    assert problem.success and problem.cost_ratio == pytest.approx((len(lines) + 2) / len(lines))
+    assert result.to_json()["domains"]["ferry"]["at_reference_cost"] == 0
+
+
+def test_groups_split_by_difficulty_and_constraint_operators(repository):
+    table_ = read_rows(repository / "data" / "test", ["spanner", "ferry"])
+    indices = table_.indices_of("spanner")[:60] + table_.indices_of("ferry")[:30]
+    result = evaluate(table_, indices, lambda chosen: [row.response for row in chosen])
+    kinds = {key[0]: {k for d, _, k in result.groups() if d == key[0]} for key in result.groups()}
+    assert kinds == {"spanner": {"at-most-once", "always+at-most-once"}, "ferry": {"sometime-before"}}
+    assert sum(len(members) for members in result.groups().values()) == 90
+    buckets = [key[1] for key in result.groups() if key[0] == "spanner" and key[2] == "at-most-once"]
+    assert buckets == sorted(buckets, key=["easy", "medium", "hard"].index)
+
+
+def test_the_planner_solves_obfuscated_problems_without_the_domains_heuristic(repository):
+    table_ = read_rows(repository / "data" / "test_obfuscated")
+    indices = [table_.indices_of(domain)[0] for domain in table_.domains]
+    result = evaluate(table_, indices, lambda _: planner_completions(table_, indices))
+    assert result.counts() == (5, 5)
+    assert all(problem.cost_ratio == 1 for problem in result.problems)
+
+
+def test_a_comparison_pairs_problems_and_not_positions(rows):
+    indices = list(range(12))
+    plans = planner_completions(rows, indices)
+    first = evaluate(rows, indices, lambda _: [plan if i % 2 else "" for i, plan in enumerate(plans)], "A")
+    second = evaluate(rows, indices[::-1], lambda _: [plans[i] if i > 2 else "" for i in indices[::-1]], "B")
+    found = compare(first, second)
+    # A solves 1 3 5 7 9 11, B solves 3..11.
+    pairs = found.counts["all"]
+    assert (pairs.both, pairs.only_first, pairs.only_second, pairs.neither) == (5, 1, 4, 2)
+    assert pairs.difference == pytest.approx(3 / 12) and pairs.p_value == pytest.approx(2 * 6 / 32)
+    assert sum(found.counts[domain].count for domain in ("ferry", "spanner")) == 12
+    assert found.unpaired == 0
+    part = evaluate(rows, [0, 1], lambda _: ["", ""], "C")
+    assert compare(first, part).unpaired == 10
+
+
+def test_results_without_a_common_problem_are_not_compared(rows):
+    one, two = (evaluate(rows, [index], lambda _: [""], str(index)) for index in (0, 1))
+    with pytest.raises(DataError, match="none is in both"):
+        compare(one, two)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"problems": 3}', '{"name": "x", "seconds": 1, "problems": [{"domain": "ferry"}]}']
+)
+def test_a_file_that_is_no_result_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "r.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"r\.json"):
+        read_result(path)
+
+
+def test_results_of_before_are_still_read():
+    problem = {"domain": "ferry", "problem_file": "a.pddl", "bucket": "easy", "constrained": True, "completion": "x"}
+    problem |= {"verdict_class": "success_plans", "plan_cost": 3.0, "reference_cost": None}
+    result = EvaluationResult.from_json({"name": "old", "seconds": 1.0, "problems": [problem]})
+    assert result.counts() == (1, 1) and result.num_samples == 0
+    assert result.to_json()["domains"]["ferry"]["cost_ratio"] is None

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from grpo_project.core.rows import read_rows
-from grpo_project.domains import all_domains, corpus, get_domain
+from grpo_project.domains import corpus, get_domain, training_domains
 from grpo_project.domains.instances import split_of
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.canonical import canonical_form
@@ -57,7 +57,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_rows_are_solved_and_say_what_they_are(tmp_path: Path) -> None:
     assert run(tmp_path, "--count", "6", "--constraints_share", "0.5") == 0
     kinds = set()
-    for name, domain in all_domains().items():
+    for name, domain in training_domains().items():
         rows = rows_of(tmp_path, name)
         assert len(rows) == 6
         for row in rows:
@@ -78,7 +78,7 @@ def test_rows_are_solved_and_say_what_they_are(tmp_path: Path) -> None:
             kinds.add(meta["constraints"])
         assert len({row["meta"]["canonical"] for row in rows}) == 6
     assert kinds == {True, False}
-    assert len(read_rows(tmp_path, None, "error")) == 6 * len(all_domains())
+    assert len(read_rows(tmp_path, None, "error")) == 6 * len(training_domains())
 
 
 def test_the_manifest_says_how_to_repeat_it(tmp_path: Path) -> None:
@@ -264,3 +264,23 @@ def test_help_needs_no_library() -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "--constraints_share" in result.stdout
+
+
+def test_a_held_out_domain_is_made_only_by_name(tmp_path: Path) -> None:
+    assert run(tmp_path / "all", "--count", "1") == 0
+    assert {path.stem for path in (tmp_path / "all").glob("*.jsonl")} == set(training_domains())
+    assert run(tmp_path / "one", "--count", "1", "--domains", "elevator", "--split", "test") == 0
+    assert get_domain("elevator").held_out and len(rows_of(tmp_path / "one", "elevator")) == 1
+
+
+def test_rows_without_a_prompt_are_smaller_and_read_the_same(tmp_path: Path) -> None:
+    arguments = ["--domains", "ferry", "--count", "5", "--seed", "4"]
+    assert run(tmp_path / "with", *arguments) == 0
+    assert run(tmp_path / "without", *arguments, "--no_prompt") == 0
+    sizes = [(tmp_path / name / "ferry.jsonl").stat().st_size for name in ("with", "without")]
+    assert sizes[1] < 0.5 * sizes[0]
+    with_prompt, without = (read_rows(tmp_path / name, None, "error").rows for name in ("with", "without"))
+    assert [row.prompt for row in with_prompt] == [row.prompt for row in without]
+    assert [row.problem for row in with_prompt] == [row.problem for row in without]
+    assert run(tmp_path / "with", *arguments, "--no_prompt") == 2  # a folder holds one kind of rows
+    assert run(tmp_path / "without", *arguments) == 2

@@ -112,3 +112,33 @@ def test_numbers_out_of_range_are_refused(tiny_model: Any, tiny_tokenizer: Any) 
     with pytest.raises(ValueError, match="temperature must be above 0"):
         complete_sampled(tiny_model, tiny_tokenizer, ["w1"], 1, temperature=0.0, num_samples=1, seed=0)
     assert complete_greedy(tiny_model, tiny_tokenizer, [], 5) == []
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_batches_and_neighbours_do_not_show_in_what_is_drawn(
+    tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    prompts = _prompts(9)
+
+    def draw(prompts: list[str], batch_size: int) -> list[list[str]]:
+        return complete_sampled(
+            tiny_model, tiny_tokenizer, prompts, 16, batch_size=batch_size, temperature=1.0, num_samples=3, seed=4
+        )
+
+    together = draw(prompts, 64)
+    assert len({text for texts in together for text in texts}) > 15
+    monkeypatch.setattr(generation, "_plain_attention", lambda model: plain)  # both ways draw the same tokens, too
+    assert draw(prompts, 3) == together
+    assert draw(prompts[::-1], 12) == together[::-1]
+    assert [draw([prompt], 1)[0] for prompt in prompts[:3]] == together[:3]
+
+
+def test_completions_say_how_long_they_are_and_whether_they_were_cut(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    prompts = _prompts(40)
+    found = [completion for (completion,) in generation.complete(tiny_model, tiny_tokenizer, prompts, 30)]
+    assert [completion.text for completion in found] == complete_greedy(tiny_model, tiny_tokenizer, prompts, 30)
+    turns = render_user_turns(tiny_tokenizer, prompts)
+    assert [c.prompt_tokens for c in found] == [len(turn.split()) for turn in turns]
+    assert {c.cut_off for c in found} == {True, False}
+    assert all((c.completion_tokens == 30) == c.cut_off for c in found)
+    assert all(c.seconds > 0 for c in found)

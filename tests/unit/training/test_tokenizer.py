@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from grpo_project.core.rows import read_rows  # noqa: E402
-from grpo_project.domains import all_domains, get_domain  # noqa: E402
+from grpo_project.domains import get_domain, training_domains  # noqa: E402
 from grpo_project.prompting import render_chat, render_prompt, to_messages  # noqa: E402
 from grpo_project.training.generation import render_user_turns  # noqa: E402
 from grpo_project.training.sft import tokenize_pairs  # noqa: E402
@@ -33,7 +33,7 @@ def pairs(request: pytest.FixtureRequest) -> dict[str, list[tuple[str, str]]]:
         domain = get_domain(row.scenario)
         prompt = render_prompt(row.scenario, domain.domain_pddl, row.problem, "compact", domain.implied_atoms(row.problem))
         found[row.scenario].append((prompt, row.response or ""))
-    assert set(found) == set(all_domains()) and all(len(some) >= 100 for some in found.values())
+    assert set(found) == set(training_domains()) and all(len(some) >= 100 for some in found.values())
     return found
 
 
@@ -73,7 +73,7 @@ def test_every_shipped_prompt_and_plan_survives_without_an_unknown_word(tokenize
 
 
 def test_every_name_of_a_domain_is_a_word(tokenizer: Any) -> None:
-    for domain in all_domains().values():
+    for domain in training_domains().values():
         for action in domain.domain.actions:
             assert len(ids_of(tokenizer, f"({action}")) == 1
         for predicate in domain.domain.predicates:

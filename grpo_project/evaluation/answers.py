@@ -1,0 +1,148 @@
+"""Questions and answers of an evaluation, and the journal from which a killed one goes on.
+
+A question is one completion to be had: sample 0 is the greedy one, 1..N are drawn at a temperature. Whoever answers (a local
+model, an endpoint, the planner) is a function `(questions, record) -> None` that calls `record(question, answer)` once for each.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from grpo_project.core.files import append_json_line
+from grpo_project.errors import DataError
+
+GREEDY = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """`row_index` in the table, `sample` number (GREEDY or 1..N), and the user turn."""
+
+    row_index: int
+    sample: int
+    prompt: str
+
+    @property
+    def greedy(self) -> bool:
+        return self.sample == GREEDY
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion. `seconds`: how long it took; in a batch, its share. `cut_off`: it ended at the limit on tokens.
+
+    Token counts and `cut_off` are None where nobody counted.
+    """
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    cut_off: bool | None = None
+
+
+Record = Callable[[Question, Answer], None]
+Answerer = Callable[[Sequence[Question], Record], None]
+Key = tuple[int, int]  # (row index, sample)
+
+
+def ask(questions: Sequence[Question], answerer: Answerer, journal: Journal | None = None) -> dict[Key, Answer]:
+    """Every answer by (row index, sample). Those in the journal are not asked for again; new ones go into it at once.
+
+    Raises ValueError where the answerer leaves one out.
+    """
+    answers: dict[Key, Answer] = dict(journal.answers) if journal else {}
+
+    def record(question: Question, answer: Answer) -> None:
+        answers[question.row_index, question.sample] = answer
+        if journal:
+            journal.add(question, answer)
+
+    left = [question for question in questions if (question.row_index, question.sample) not in answers]
+    if left:
+        answerer(left, record)
+    missing = sum((question.row_index, question.sample) not in answers for question in questions)
+    if missing:
+        raise ValueError(f"{missing} of {len(questions)} questions got no answer")
+    return {(question.row_index, question.sample): answers[question.row_index, question.sample] for question in questions}
+
+
+class Journal:
+    """Answers on disk as they come: a first line with the settings, then a line an answer. A context manager.
+
+    A journal belongs to one process at a time and to one evaluation. Raises DataError where it is in use, was begun with other
+    settings, or holds what is no answer; a torn last line is dropped.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.answers: dict[Key, Answer] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = open(path, "a+", encoding="utf-8")  # held as long as the journal
+        try:
+            self._take()
+            self._read(json.loads(json.dumps(settings)))  # as it would come back from disk
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.close()
+
+    def add(self, question: Question, answer: Answer) -> None:
+        """Writes one answer and hands it to the operating system."""
+        append_json_line(self.path, {"row_index": question.row_index, "sample": question.sample, **asdict(answer)})
+
+    def remove(self) -> None:
+        """Deletes the journal: its answers are in the result now."""
+        self.path.unlink(missing_ok=True)
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{self.path} is in use by another evaluation; wait for it, or choose another --output") from None
+
+    def _read(self, settings: Mapping[str, Any]) -> None:
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) != len(content):  # killed while it wrote its last line
+            self._lock.truncate(len(whole))
+        lines = whole.decode("utf-8", errors="replace").splitlines()
+        if not lines:
+            append_json_line(self.path, {"settings": settings})
+            return
+        found = _settings_of(lines[0])
+        if found is None:
+            raise DataError(f"{self.path} is no journal of an evaluation; choose another --output")
+        for key in sorted({*found, *settings}):
+            if found.get(key) != settings.get(key):
+                was, now = found.get(key), settings.get(key)
+                raise DataError(
+                    f"{self.path} holds answers of an evaluation with {key} = {was!r}, now it is {now!r}: repeat the old command "
+                    "line to go on, delete the file to begin anew, or choose another --output"
+                )
+        for number, line in enumerate(lines[1:], 2):
+            try:
+                entry = json.loads(line)
+                answered = entry.pop("row_index"), entry.pop("sample")
+                self.answers[answered] = Answer(**entry)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise DataError(f"{self.path}:{number}: no answer of an evaluation; delete the file to begin anew") from error
+
+
+def _settings_of(line: str) -> dict[str, Any] | None:
+    try:
+        settings = json.loads(line)["settings"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return settings if isinstance(settings, dict) else None

@@ -1,0 +1,80 @@
+"""Two results on the same problems: what only one of them solved, and whether that could be chance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grpo_project.errors import DataError
+from grpo_project.evaluation.results import EvaluationResult, ProblemResult
+from grpo_project.evaluation.statistics import mcnemar
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Problems that both solved, only the first, only the second, neither. `p_value`: exact McNemar, two-sided."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+
+    @property
+    def count(self) -> int:
+        return self.both + self.only_first + self.only_second + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Success rate of the second less that of the first, in [-1, 1]."""
+        return (self.only_second - self.only_first) / self.count
+
+    @property
+    def p_value(self) -> float:
+        return mcnemar(self.only_first, self.only_second)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`counts`: by domain, in the first result's order, and ALL together. `unpaired`: problems that only one result has."""
+
+    counts: dict[str, PairedCounts]
+    unpaired: int
+    warnings: tuple[str, ...]
+
+
+def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
+    """Pairs the greedy verdicts by domain and problem file (the n-th of a name with the n-th).
+
+    Raises DataError where the results share no problem.
+    """
+    problems = _by_key(first), _by_key(second)
+    shared = [key for key in problems[0] if key in problems[1]]
+    if not shared:
+        raise DataError(f"{first.name!r} and {second.name!r} were evaluated on different problems: none is in both")
+    outcomes: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for key in shared:
+        outcomes[key[0]].append((problems[0][key].success, problems[1][key].success))
+    counts = {domain: _count(pairs) for domain, pairs in outcomes.items()}
+    counts[ALL] = _count([pair for pairs in outcomes.values() for pair in pairs])
+    warnings = []
+    fingerprints = [result.settings.get("data_fingerprint") for result in (first, second)]
+    if None not in fingerprints and fingerprints[0] != fingerprints[1]:
+        warnings.append("the data differ in content (renamed, or made again): problems are paired by their files' names")
+    return Comparison(counts, len(problems[0]) + len(problems[1]) - 2 * len(shared), tuple(warnings))
+
+
+def _by_key(result: EvaluationResult) -> dict[tuple[str, str, int], ProblemResult]:
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    found = {}
+    for problem in result.problems:
+        name = (problem.domain, problem.problem_file)
+        found[(*name, seen[name])] = problem
+        seen[name] += 1
+    return found
+
+
+def _count(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
+    return PairedCounts(*(pairs.count(outcome) for outcome in ((True, True), (True, False), (False, True), (False, False))))

@@ -1,0 +1,338 @@
+"""Answers from an OpenAI-compatible chat endpoint: retries with backoff, a rate limit, several requests at a time.
+
+The key comes from the environment and goes into one header of requests to the named host and nowhere else: redirects are refused,
+and where a server repeats the key in an answer or an error, it is struck out before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import math
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from grpo_project.errors import ConfigError, GrpoProjectError
+from grpo_project.evaluation.answers import Answer, Question, Record
+from grpo_project.prompting import to_messages
+
+RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx
+LONGEST_WAIT_SECONDS = 60.0
+LARGEST_RESPONSE_BYTES = 32 * 2**20
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class EndpointError(GrpoProjectError):
+    """The endpoint refuses, or does not answer although it was asked several times."""
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """How to ask. base_url ends before /chat/completions. timeout_seconds: for one request. requests_per_minute 0: no limit.
+
+    request_fields go into every request's body; a null takes a field out. Raises ConfigError for what cannot be.
+    """
+
+    base_url: str
+    model: str
+    max_tokens: int
+    temperature: float = 1.0  # of samples; greedy answers are asked for at 0
+    seed: int = 0
+    concurrency: int = 4
+    requests_per_minute: float = 0.0
+    max_retries: int = 6
+    timeout_seconds: float = 300.0
+    first_wait_seconds: float = 1.0
+    request_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"--base_url must look like https://host/v1, got {_without_secrets(self.base_url)!r}")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ConfigError("--base_url must hold no user, password or query: keys come from the environment only")
+        for name, value, least in (
+            ("max_completion_length", self.max_tokens, 1),
+            ("concurrency", self.concurrency, 1),
+            ("max_retries", self.max_retries, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"--{name} must be at least {least}, got {value}")
+        if not (math.isfinite(self.requests_per_minute) and self.requests_per_minute >= 0):
+            raise ConfigError(f"--requests_per_minute must be at least 0, got {self.requests_per_minute}")
+        if not (math.isfinite(self.timeout_seconds) and self.timeout_seconds > 0):
+            raise ConfigError(f"--timeout must be above 0 seconds, got {self.timeout_seconds}")
+
+    @property
+    def url(self) -> str:
+        return self.base_url.rstrip("/") + "/chat/completions"
+
+    @property
+    def sends_keys_in_the_open(self) -> bool:
+        """Whether a key would travel unencrypted to another machine."""
+        parts = urllib.parse.urlsplit(self.base_url)
+        return parts.scheme == "http" and parts.hostname not in LOOPBACK
+
+
+class _Retry(Exception):
+    """Worth another try; `wait_seconds` is what the server asked for, or None."""
+
+    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """urllib would carry the Authorization header to wherever the server points."""
+
+    def redirect_request(self, *arguments: Any, **named: Any) -> None:
+        return None
+
+
+class _Pace:
+    """Lets requests begin at most so often, whoever makes them, and all of them wait when the server asks for it."""
+
+    def __init__(self, per_minute: float, clock: Callable[[], float], stop: threading.Event) -> None:
+        self._interval = 60.0 / per_minute if per_minute else 0.0
+        self._clock, self._stop = clock, stop
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Returns when it is this request's turn, or at once when everything stops."""
+        with self._lock:
+            turn = max(self._clock(), self._next)
+            self._next = turn + self._interval
+        self._stop.wait(max(0.0, turn - self._clock()))
+
+    def hold(self, seconds: float) -> None:
+        """No request begins for so long."""
+        with self._lock:
+            self._next = max(self._next, self._clock() + seconds)
+
+
+class Endpoint:
+    """Answers questions through one endpoint. `key` is None where the server wants none; it is never shown.
+
+    `on_retry` hears why and after how many seconds a request is made again; `on_stop` hears after Ctrl-C how many are under way.
+    """
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        key: str | None = None,
+        on_retry: Callable[[str, float], None] = lambda reason, seconds: None,
+        on_stop: Callable[[int], None] = lambda under_way: None,
+    ) -> None:
+        if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key and key):
+            raise ConfigError("the key in the environment holds spaces, line ends or other characters that no key has")
+        self.config = config
+        self._key = key
+        self._on_retry, self._on_stop = on_retry, on_stop
+        # A server on this machine is not behind the proxy that the environment may name.
+        local = urllib.parse.urlsplit(config.base_url).hostname in LOOPBACK
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+        if local:
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+        self._stop = threading.Event()
+        self._pace = _Pace(config.requests_per_minute, time.monotonic, self._stop)
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.config.url}, {self.config.model})"
+
+    def __call__(self, questions: Sequence[Question], record: Record) -> None:
+        """Asks all questions, `concurrency` at a time, and records each answer in this thread as it comes.
+
+        Raises EndpointError or ConfigError at the first question that gets no answer. What was answered by then is recorded, and
+        so is what is under way: it has been paid for. The same after Ctrl-C; a second one does not wait.
+        """
+        left = iter(questions)
+        running: dict[Future[Answer], Question] = {}
+        failure: BaseException | None = None
+        self._stop.clear()
+        with ThreadPoolExecutor(self.config.concurrency) as pool:
+            try:
+                while True:
+                    try:
+                        while failure is None and len(running) < self.config.concurrency:
+                            question = next(left, None)
+                            if question is None:
+                                break
+                            running[pool.submit(self.answer, question)] = question
+                        if not running:
+                            break
+                        done, _ = wait(running, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            error = _keep(future, running.pop(future), record)
+                            failure = failure or error
+                    except KeyboardInterrupt as stop:
+                        if isinstance(failure, KeyboardInterrupt):
+                            raise
+                        failure = stop
+                        self._on_stop(len(running))
+                    if failure is not None:
+                        self._stop.set()  # who waits for another try gives up
+            finally:
+                self._stop.set()
+        if failure is not None:
+            raise failure
+
+    def answer(self, question: Question) -> Answer:
+        """One answer, after up to `max_retries` tries more. Raises EndpointError, or ConfigError for a refused key."""
+        body = json.dumps(self._body(question)).encode()
+        for attempt in range(self.config.max_retries + 1):
+            self._pace.wait()
+            began = time.monotonic()
+            try:
+                return self._read(self._post(body), time.monotonic() - began)
+            except _Retry as retry:
+                reason = self._clean(str(retry))
+                if attempt == self.config.max_retries or self._stop.is_set():
+                    tries = f"{attempt + 1} tries" if attempt else "one try"
+                    raise EndpointError(
+                        f"{self.config.url} gave no answer after {tries}: {reason}. Run the same command again to go on"
+                    ) from None
+                seconds = self._wait_seconds(attempt, question, retry.wait_seconds)
+                if retry.wait_seconds is not None:
+                    self._pace.hold(seconds)
+                self._on_retry(reason, seconds)
+                self._stop.wait(seconds)
+        raise AssertionError("unreachable")
+
+    def _body(self, question: Question) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.config.model,
+            "messages": to_messages(question.prompt),
+            "max_tokens": self.config.max_tokens,
+            "temperature": 0.0 if question.greedy else self.config.temperature,
+            "seed": _seed(self.config.seed, question),
+            **self.config.request_fields,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    def _wait_seconds(self, attempt: int, question: Question, asked: float | None) -> float:
+        """What the server asks for, else doubling from the first wait, spread by up to a quarter so that requests part."""
+        if asked is not None:
+            return min(asked, LONGEST_WAIT_SECONDS)
+        spread = 0.75 + 0.5 * (_seed(attempt, question) / 2**31)
+        return min(self.config.first_wait_seconds * 2.0**attempt * spread, LONGEST_WAIT_SECONDS)
+
+    def _post(self, body: bytes) -> bytes:
+        request = urllib.request.Request(self.config.url, data=body, method="POST")
+        request.add_header("Content-Type", "application/json")
+        if self._key is not None:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        try:
+            with self._opener.open(request, timeout=self.config.timeout_seconds) as response:
+                content: bytes = response.read(LARGEST_RESPONSE_BYTES + 1)
+        except urllib.error.HTTPError as error:
+            with error:
+                self._refused(error)
+        except TimeoutError:
+            raise _Retry(f"no answer within {self.config.timeout_seconds:g} s") from None
+        except urllib.error.URLError as error:
+            raise _Retry(f"no connection ({error.reason})") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _Retry(f"the connection broke ({type(error).__name__})") from None
+        if len(content) > LARGEST_RESPONSE_BYTES:
+            raise _Retry("the answer is longer than 32 MiB")
+        return content
+
+    def _refused(self, error: urllib.error.HTTPError) -> None:
+        """Raises what a status other than 2xx means."""
+        said = ""
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            said = error.read(4096).decode("utf-8", errors="replace")
+        message = self._clean(_message(said))
+        told = f"HTTP {error.code}" + (f": {message}" if message else "")
+        if error.code in RETRIED_STATUS or error.code >= 500:
+            raise _Retry(told, _retry_after(error.headers.get("Retry-After")))
+        if error.code in (401, 403):
+            how = "refuses the key" if self._key else "wants a key, and the environment names none"
+            raise ConfigError(f"{self.config.url} {how} ({told}). See --api_key_env")
+        if 300 <= error.code < 400:
+            raise ConfigError(f"{self.config.url} points elsewhere ({told}); name the final address with --base_url")
+        raise EndpointError(f"{self.config.url} refuses the request ({told})")
+
+    def _read(self, content: bytes, seconds: float) -> Answer:
+        try:
+            value = json.loads(content)
+            choice = value["choices"][0]
+            text = choice["message"].get("content")
+            usage = value.get("usage") or {}
+            prompt_tokens, completion_tokens = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+            finish = choice.get("finish_reason")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            raise _Retry(f"an answer that is no chat completion: {_message(content[:200].decode('utf-8', 'replace'))}") from None
+        if text is not None and not isinstance(text, str):
+            raise _Retry("an answer whose content is no text")
+        return Answer(
+            # Nothing said, or only thought: an answer without a plan.
+            text=self._strike_key((text or "").encode("utf-8", "replace").decode()),
+            prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
+            completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
+            seconds=seconds,
+            cut_off=finish == "length" if isinstance(finish, str) else None,
+        )
+
+    def _strike_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+    def _clean(self, text: str) -> str:
+        """A server's words for one line of ours."""
+        return " ".join(self._strike_key(text).split())[:300]
+
+
+def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoProjectError | None:
+    """Records an answer, or returns why there is none."""
+    try:
+        answer = future.result()
+    except GrpoProjectError as error:
+        return error
+    record(question, answer)
+    return None
+
+
+def _message(said: str) -> str:
+    """The message in an error body, by OpenAI's convention, or the body itself."""
+    try:
+        error = json.loads(said)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError):
+        return said
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds to wait, from a number or a date; None where the header is missing or makes no sense."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seed(seed: int, question: Question) -> int:
+    """One for every question, in [0, 2**31): servers that honour seeds then give the same samples again."""
+    digest = hashlib.sha256(f"{seed}/{question.row_index}/{question.sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _without_secrets(url: str) -> str:
+    """A malformed address for a message, without what may be a password."""
+    return url.rpartition("@")[2].partition("?")[0]

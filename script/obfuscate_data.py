@@ -1,0 +1,44 @@
+"""The problems of a data root with every predicate, action, type and object renamed, seeded, domains inline.
+
+    python script/obfuscate_data.py --data_root data/test --seed 16 --out outputs/test_obfuscated
+
+The same rows and seed give the same files. Each problem gets names of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from grpo_project.errors import GrpoProjectError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_root", default="data/test", metavar="DIR", help="rows to rename (default data/test)")
+    parser.add_argument("--seed", type=int, default=1, help="names the stream of invented words (default 1)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or one that the same command made")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        from grpo_project.domains.obfuscated import write_obfuscated
+
+        written = write_obfuscated(arguments.data_root, arguments.out, arguments.seed)
+    except GrpoProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped. Run the same command again.", file=sys.stderr)
+        return 130
+    print(f"{arguments.out}: " + ", ".join(f"{domain} {count}" for domain, count in written.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
