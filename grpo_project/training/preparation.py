@@ -5,9 +5,7 @@ Here a mistake of the user ends in one line within a second or two; nothing has 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
+from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import (
     FIXED_ON_RESUME,
     MODEL_CARD,
@@ -28,7 +27,8 @@ from grpo_project.configs.training import (
     read_model_card,
     resolve,
 )
-from grpo_project.core import run_folder
+from grpo_project.core import identity, run_folder
+from grpo_project.core.checkpoint import read_run_state
 from grpo_project.core.rows import RowTable, read_rows
 from grpo_project.curriculum.batch_plan import BatchPlanner, check_batch_size
 from grpo_project.curriculum.difficulty import Buckets, fill_buckets
@@ -57,7 +57,9 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
     first = resolve(layers)
     if first.resume_from_checkpoint is not None:
         checkpoint = run_folder.find_checkpoint(first.resume_from_checkpoint, first.output_dir)
-        saved = run_folder.read_resolved_config(checkpoint.parent)["settings"]
+        if checkpoint is None:  # died before its first checkpoint, or never began
+            return _with_model_defaults(layers, first)
+        saved = read_run_state(checkpoint)["settings"]
         saved = {name: value for name, value in saved.items() if name not in ("resume_from_checkpoint", "output_dir")}
         _refuse_conflicts(layers, saved)
         if first.output_dir is not None and Path(first.output_dir).resolve() != checkpoint.parent:
@@ -66,9 +68,12 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
             )
         place = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
         return resolve([(COMMAND_LINE, {**given, **place}), *layers[1:], (CHECKPOINT, saved)])
+    return _with_model_defaults(layers, first)
+
+
+def _with_model_defaults(layers: Sequence[tuple[str, Mapping[str, Any]]], first: TrainingConfig) -> TrainingConfig:
     model = locate_model(first.base_model)
-    layers.append((f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model)))
-    return resolve(layers)
+    return resolve([*layers, (f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model))])
 
 
 def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Mapping[str, Any]) -> None:
@@ -116,9 +121,13 @@ class Preparation:
 
 def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparation:
     """Reads the data, fills the buckets and plans the batches; writes nothing. Raises a GrpoProjectError for bad input."""
-    checkpoint = Path(config.resume_from_checkpoint) if config.resume_from_checkpoint else None
+    asked = config.resume_from_checkpoint
+    checkpoint = Path(asked) if asked not in (None, "auto") else None
+    if identity.world_size() > 1 and config.output_dir is None:
+        raise ConfigError("several processes cannot agree on a default folder: give --output_dir")
     output_dir = Path(config.output_dir) if config.output_dir else _default_output_dir(config)
-    if checkpoint is None:
+    # The first process makes the folder, so only it can tell whether the folder was used before.
+    if checkpoint is None and identity.rank() == 0 and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
         run_folder.refuse_used_folder(output_dir)
     model = locate_model(config.base_model)
 
@@ -141,9 +150,14 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
     )
     # Every step is asked now: a schedule that fails at step 700 fails before anything was spent.
     shares = [domain_weights(weights(step, config.max_steps), rows.domains, step) for step in range(config.max_steps)]
-    fingerprints = {"data": rows.fingerprint, "schedule": _hash_of(shares)}
+    schedule_source = _source_of(get_curriculum_weights) if config.curriculum == "step" else config.curriculum
+    fingerprints = {
+        "data": rows.fingerprint,
+        "schedule": identity.hash_of(shares),
+        **identity.describe(model, schedule_source, vars(RewardConfig(mode=config.reward))),
+    }
     if checkpoint is not None:
-        _refuse_changed_inputs(checkpoint.parent, fingerprints)
+        _refuse_changed_inputs(checkpoint, fingerprints)
     held_out, held_out_rows, held_out_name = held_out_problems(config, rows)
     return Preparation(
         config=config,
@@ -153,7 +167,7 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
         planner=planner,
         weights=[_mean_over_domains(own) for own in shares],
         weights_function=weights,
-        schedule_source=_source_of(get_curriculum_weights) if config.curriculum == "step" else config.curriculum,
+        schedule_source=schedule_source,
         held_out=held_out,
         held_out_rows=held_out_rows,
         held_out_name=held_out_name,
@@ -167,17 +181,12 @@ def _default_output_dir(config: TrainingConfig) -> Path:
     return Path("outputs") / (config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S"))
 
 
-def _hash_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _refuse_changed_inputs(folder: Path, fingerprints: Mapping[str, Any]) -> None:
-    """The schedule is compared by the weights it gives at every step, so an edited comment is no change."""
-    saved = run_folder.read_resolved_config(folder).get("fingerprints", {})
-    what = {"data": "the training data", "schedule": "the curriculum schedule"}
-    for name, value in fingerprints.items():
-        if name in saved and saved[name] != value:
-            raise ConfigError(f"{what[name]} changed since {folder} was started: restore it, or start a new run")
+def _refuse_changed_inputs(checkpoint: Path, fingerprints: Mapping[str, Any]) -> None:
+    """The schedule is compared by the weights it gives at every step, so an edited comment is only mentioned."""
+    for difference in identity.differences(read_run_state(checkpoint).get("fingerprints", {}), fingerprints):
+        if difference.fatal:
+            raise ConfigError(f"{difference.text} since {checkpoint} was written: restore it, or start a new run")
+        logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
 
 
 def _weights_in_force(curriculum: str, get_curriculum_weights: Weights, buckets: Buckets) -> Weights:

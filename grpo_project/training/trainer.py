@@ -6,19 +6,23 @@ output folder and model path are known to be good. Then: load, evaluate, train, 
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import shlex
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
-from grpo_project.core import run_folder
+from grpo_project.core import identity, run_folder
+from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
 from grpo_project.core.files import write_text_atomically
 from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
@@ -28,25 +32,27 @@ from grpo_project.training.preparation import Preparation, Weights, leave_out, p
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = 130  # the shell's status for Ctrl-C
+INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
 SUCCESS = 0
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
-    """One whole run. Returns 0, or 130 after Ctrl-C. Raises a GrpoProjectError for what the user can put right."""
+    """One whole run. Returns 0, 130 after Ctrl-C or 143 after SIGTERM. Raises a GrpoProjectError for what the user can put right."""
     prepared = prepare(config, get_curriculum_weights)
     say(f"Data: {describe_data(prepared)}")
     run = Run(prepared)
     try:
         return run.go()
     except KeyboardInterrupt:
-        say_how_to_go_on(run.folder)
-        return INTERRUPTED
+        if identity.rank() == 0:
+            say_how_to_go_on(run.folder)
+        return INTERRUPTED + (run.signal_number or signal.SIGINT)
 
 
 def say(text: str) -> None:
-    """One line on the console, at once."""
-    print(text, flush=True)
+    """One line on the console, at once; of several processes only the first speaks."""
+    if identity.rank() == 0:
+        print(text, flush=True)
 
 
 def show_progress(done: int, total: int) -> None:
@@ -61,16 +67,17 @@ def say_how_to_go_on(folder: RunFolder | None) -> None:
     if folder is None:
         print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
         return
-    found = run_folder.checkpoints(folder.path)
+    script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+    command = f"{script} --output_dir {shlex.quote(str(folder.path))} --resume_from_checkpoint auto"
+    found = newest_good(folder.path)
     if found:
-        script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+        print(f"\nInterrupted. Go on from step {step_of(found)}: {command}", file=sys.stderr)
+    else:
         print(
-            f"\nInterrupted. Go on from step {found[-1][0]}: {script} --output_dir {shlex.quote(str(folder.path))} "
-            "--resume_from_checkpoint auto",
+            f"\nInterrupted before the first checkpoint. What there is lies in {folder.path}; add --resume_from_checkpoint auto "
+            "to the command you gave to begin again there",
             file=sys.stderr,
         )
-    else:
-        print(f"\nInterrupted before the first checkpoint. What there is lies in {folder.path}", file=sys.stderr)
 
 
 def describe_data(prepared: Preparation) -> str:
@@ -91,6 +98,8 @@ class Run:
         self.prepared = prepared
         self.config = prepared.config
         self.folder: RunFolder | None = None
+        self.main = identity.rank() == 0
+        self.signal_number = 0
 
     def go(self) -> int:
         """Everything after preparation, in order. Returns the exit status."""
@@ -122,10 +131,8 @@ class Run:
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
         prompts = self._fit_prompts(policy)
-        if self.prepared.checkpoint is None:
-            self.folder = folder = run_folder.create(self.prepared.output_dir)
-        else:
-            self.folder = folder = run_folder.reopen(self.prepared.output_dir)
+        folder, lock = self._open_folder()
+        self.folder = folder
         self._write_resolved_config(folder, environment)
 
         before = self._evaluate(policy, folder, "before")
@@ -140,8 +147,13 @@ class Run:
             if monitor.interrupted or sys.exc_info()[0] is not None:
                 tracker.close()
         if monitor.interrupted:
+            self.signal_number = monitor.signal_number
             raise KeyboardInterrupt
-        save_policy(policy, folder.model, self._history(trainer.state.global_step))
+        if self.main:
+            aside = folder.path / ".model.partial"
+            shutil.rmtree(aside, ignore_errors=True)
+            save_policy(policy, aside, self._history(trainer.state.global_step))
+            replace_folder(aside, folder.model)
         after = self._evaluate(policy, folder, "after")
         if before is not None and after is not None:
             table = self._write_results(folder, before, after, time.monotonic() - began)
@@ -155,9 +167,36 @@ class Run:
             )
         tracker.close()
         say(f"Trained model: {folder.model}")
+        if lock is not None:
+            lock.close()
         return SUCCESS
 
     # -- before training ----------------------------------------------------------------------------------------------
+
+    def _open_folder(self) -> tuple[RunFolder, IO[str] | None]:
+        """The run folder, held by this process, with its log as it was at the step from which the run goes on."""
+        prepared = self.prepared
+        if not self.main:
+            return RunFolder(prepared.output_dir), None
+        if prepared.checkpoint is None and not run_folder.may_begin_again(prepared.output_dir):
+            folder = run_folder.create(prepared.output_dir)
+        else:
+            folder = run_folder.reopen(prepared.output_dir)
+        lock = run_folder.hold(folder)
+        step = step_of(prepared.checkpoint) if prepared.checkpoint else 0
+        moved = run_folder.drop_metrics_after(folder, step)
+        if prepared.checkpoint is not None or moved:
+            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
+        return folder, lock
+
+    def _run_state(self, tracker: Any) -> dict[str, Any]:
+        """What every checkpoint says about its run."""
+        return {
+            "settings": self.config.as_dict(),
+            "fingerprints": dict(self.prepared.fingerprints),
+            "schedule_source": self.prepared.schedule_source,
+            "wandb": tracker.position(),
+        }
 
     def _write_resolved_config(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
@@ -173,11 +212,12 @@ class Run:
             "held_out": self.prepared.held_out_name,
             "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
         }
+        if not self.main:
+            return
         if self.prepared.checkpoint is None:
             folder.write_json(run_folder.RESOLVED_CONFIG, described)
         else:
-            step = self.prepared.checkpoint.name.rpartition("-")[2]
-            folder.write_json(f"resumed_at_{step}.json", described)
+            folder.write_json(f"resumed_at_{step_of(self.prepared.checkpoint)}.json", described)
 
     def _reward_config(self) -> RewardConfig:
         return RewardConfig(mode=self.config.reward)
@@ -201,6 +241,7 @@ class Run:
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
+        from grpo_project.training.saving import any_process
 
         config, prepared = self.config, self.prepared
         shape = batch_shape(config, policy.device)
@@ -226,10 +267,6 @@ class Run:
             batches_per_chunk=shape.batches,
         )
         sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
-        if prepared.checkpoint is not None:
-            step = int(prepared.checkpoint.name.rpartition("-")[2])
-            moved = run_folder.drop_metrics_after(folder, step)
-            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
         tracker = WandbTracker(
             folder.path,
             config.wandb_project,
@@ -237,12 +274,12 @@ class Run:
             read_environment().wandb_mode if config.use_wandb else "disabled",
             {**config.as_dict(), "environment": dict(environment)},
         )
-        progress = ProgressLine(config.max_steps)
+        progress = ProgressLine(config.max_steps, None if self.main else io.StringIO())
         monitor = RunMonitor(
             collector,
             timer,
             progress,
-            [MetricsFile(folder.metrics), tracker],
+            [MetricsFile(folder.metrics), tracker] if self.main else [],
             weights_at=lambda step: prepared.weights[step],
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,
@@ -264,6 +301,9 @@ class Run:
 
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
+        trainer.checkpoint_limit = config.save_total_limit
+        trainer.checkpoint_states = {"run_state": lambda: self._run_state(tracker)}
+        monitor.agree = lambda here: any_process(trainer, here)
         return trainer, monitor, tracker
 
     def _fit_prompts(self, policy: Any) -> list[str]:
@@ -308,7 +348,7 @@ class Run:
 
         A continued run takes what the first attempt found before training.
         """
-        if self.prepared.held_out is None:
+        if self.prepared.held_out is None or not self.main:
             return None
         path = folder.path / f"evaluation_{when}.json"
         if when == "before" and self.prepared.checkpoint is not None and path.exists():
