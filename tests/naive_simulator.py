@@ -202,9 +202,7 @@ class World:
             return False
         if not self.parents:
             return True
-        return all(
-            name in self.objects and self.fits(name, kind) for name, (_, kind) in zip(step[1:], parameters, strict=True)
-        )
+        return all(name in self.objects and self.fits(name, kind) for name, (_, kind) in zip(step[1:], parameters, strict=True))
 
     def judge(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,

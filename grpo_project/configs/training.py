@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from grpo_project.configs.reward import REWARD_MODES, RewardConfig, parse_bands
 from grpo_project.errors import ConfigError, ModelError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,15 +37,15 @@ GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 MODEL_MAY_SET = frozenset(
     "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
     "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards num_iterations temperature "
-    "num_generations max_prompt_length max_completion_length curriculum reward save_steps logging_steps eval_samples lora_rank "
-    "lora_alpha".split()
+    "num_generations max_prompt_length max_completion_length curriculum reward reward_bands save_steps logging_steps "
+    "eval_samples lora_rank lora_alpha".split()
 )
 # A change of one of these makes a continued run another run: its batches, its gradients or its data would differ.
 FIXED_ON_RESUME = (
     "base_model data_root domains batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler "
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
-    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward load_in_4bit lora_rank "
-    "lora_alpha seed on_bad_row"
+    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
+    "load_in_4bit lora_rank lora_alpha seed on_bad_row"
 ).split()
 
 
@@ -151,8 +152,22 @@ class TrainingConfig:
         "dense",
         "str",
         CURRICULUM,
-        "dense: progress of the part that ran counts below success; sparse: success or not",
-        choices=("dense", "sparse"),
+        "dense: progress of the part that ran counts below success; banded: within --reward_bands too; sparse: success or not",
+        choices=REWARD_MODES,
+    )
+    reward_bands: str = setting(
+        "",
+        "str",
+        CURRICULUM,
+        "CLASS=LOW:HIGH,... ranges of the verdict classes for --reward banded; without it every plan that ran and failed has one",
+    )
+
+    validator: str = setting(
+        "builtin",
+        "str",
+        CURRICULUM,
+        "who decides rewards: builtin; val (that program, 5 ms a plan); both: builtin, and every disagreement is kept",
+        choices=("builtin", "val", "both"),
     )
 
     backend: str = setting(
@@ -192,6 +207,10 @@ class TrainingConfig:
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    def reward_config(self) -> RewardConfig:
+        """How verdicts become rewards. Raises ConfigError for ranges that make no sense."""
+        return RewardConfig(mode=self.reward, bands=parse_bands(self.reward_bands))
+
     def __post_init__(self) -> None:
         for name in ("batch_size", "gradient_accumulation_steps", "max_steps", "num_iterations", "logging_steps"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
@@ -220,6 +239,8 @@ class TrainingConfig:
             choices = spec.metadata.get("choices")
             if choices and getattr(self, spec.name) not in choices:
                 raise ConfigError(f"{flag_of(spec.name)} must be one of {', '.join(choices)}; got {getattr(self, spec.name)!r}")
+        self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
+        self.reward_config()
         micro = self.micro_batch_size
         if micro is not None and (micro < 1 or self.batch_size % micro):
             sizes = ", ".join(str(size) for size in range(1, self.batch_size + 1) if self.batch_size % size == 0)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from grpo_project.pddl.model import (
     And,
     Atom,
+    Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
@@ -98,7 +99,7 @@ def _constraints(constraint: Constraint | None) -> Iterator[Constraint]:
 
 def _parts(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
     match node:
-        case Literal():
+        case Literal() | Comparison():
             return ()
         case And(parts) | Or(parts) | ConstraintAnd(parts):
             return parts
@@ -121,6 +122,8 @@ def _is_ordered(node: Formula | Constraint) -> bool:
 def _words(node: Formula | Constraint) -> set[str]:
     if isinstance(node, Literal):
         return set(node.atom[1:])
+    if isinstance(node, Comparison):
+        return set(_WORD.findall(render_formula(node)))
     return {word for part in _parts(node) for word in _words(part)}
 
 
@@ -128,6 +131,8 @@ def _view(node: Formula | Constraint, colours: Mapping[str, str]) -> str:
     """The node as text, each object shown by its colour, members without an order sorted."""
     if isinstance(node, Literal):
         return repr(_coloured(node.atom, colours))
+    if isinstance(node, Comparison):
+        return _WORD.sub(lambda word: colours.get(word[0], word[0]), render_formula(node))
     parts = [_view(part, colours) for part in _parts(node)]
     match node:
         case And() | Or() | ConstraintAnd():

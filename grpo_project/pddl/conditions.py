@@ -1,6 +1,7 @@
 """Ground conditions over states that are ints: bit i of a state is the i-th interned atom.
 
-A formula becomes negation normal form: two masks for its plain literals, and alternatives for what is disjunctive.
+A formula becomes negation normal form: two masks for its plain literals, and alternatives for what is disjunctive. A numeric
+comparison is a bit as well, kept up to date by whoever keeps the numbers (numbers.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import product
 from grpo_project.pddl.model import (
     And,
     Atom,
+    Comparison,
     Exists,
     Forall,
     Formula,
@@ -48,16 +50,27 @@ class Condition:
         return True
 
 
+_OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "=": "!="}
+
 TRUE = Condition()
 FALSE = Condition(choices=((),))
 
 
 class ConditionCompiler:
-    """Grounds formulas. `bit` interns an atom and returns its mask; `objects_of` lists the objects of a type."""
+    """Grounds formulas.
 
-    def __init__(self, bit: Callable[[Atom], int], objects_of: Callable[[str], tuple[str, ...]]) -> None:
+    `bit` interns an atom, `comparison_bit` a ground comparison; both return its mask. `objects_of` lists the objects of a type.
+    """
+
+    def __init__(
+        self,
+        bit: Callable[[Atom], int],
+        objects_of: Callable[[str], tuple[str, ...]],
+        comparison_bit: Callable[[Comparison, Binding], int],
+    ) -> None:
         self._bit = bit
         self._objects_of = objects_of
+        self._comparison_bit = comparison_bit
 
     def bindings(self, variables: tuple[TypedName, ...], outer: Binding) -> Iterator[dict[str, str]]:
         """Every assignment of objects to the quantified variables, on top of `outer`."""
@@ -73,6 +86,10 @@ class ConditionCompiler:
             case Literal(atom):
                 mask = self._bit((atom[0], *(binding.get(word, word) for word in atom[1:])))
                 return Condition(negative=mask) if negated else Condition(positive=mask)
+            case Comparison(operator, left, right):
+                # Negation turns the operator and not the bit: a comparison with an undefined number holds neither way.
+                turned = Comparison(_OPPOSITE[operator], left, right) if negated else formula
+                return Condition(positive=self._comparison_bit(turned, binding))
             case Not(part):
                 return self.compile(part, binding, not negated)
             case And(parts):

@@ -63,22 +63,55 @@ class Exists:
     part: Formula
 
 
-Formula = Union[Literal, Not, And, Or, Imply, Forall, Exists]
+@dataclass(frozen=True)
+class Arithmetic:
+    """`operator` is one of + - * /; `parts` has two members, one for the unary minus, two or more for + and *."""
+
+    operator: str
+    parts: tuple[Expression, ...]
+
+
+# A number, a function term like ("fuel", "?truck"), or arithmetic over them.
+Expression = Union[float, Atom, Arithmetic]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`operator` is one of < <= = >= >; equality of objects is a Literal."""
+
+    operator: str
+    left: Expression
+    right: Expression
+
+
+Formula = Union[Literal, Comparison, Not, And, Or, Imply, Forall, Exists]
+
+NUMERIC_EFFECTS = ("assign", "increase", "decrease", "scale-up", "scale-down")
+TOTAL_COST: Atom = ("total-cost",)
+TOTAL_TIME: Atom = ("total-time",)
+
+
+@dataclass(frozen=True)
+class NumericEffect:
+    """`operator` is one of NUMERIC_EFFECTS; `amount` is read in the state before the action."""
+
+    operator: str
+    term: Atom
+    amount: Expression
 
 
 @dataclass(frozen=True)
 class Effect:
     """One simple effect under its quantifiers and condition.
 
-    `when` is None for an unconditional effect. Exactly one of `add`/`delete`/`increase` is set; `increase` is
-    (function term, amount), the amount a number or a function term.
+    `when` is None for an unconditional effect. Exactly one of `add`/`delete`/`numeric` is set.
     """
 
     variables: tuple[TypedName, ...] = ()
     when: Formula | None = None
     add: Atom | None = None
     delete: Atom | None = None
-    increase: tuple[Atom, Atom | float] | None = None
+    numeric: NumericEffect | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +194,7 @@ class Domain:
 @dataclass(frozen=True)
 class Problem:
     """`objects` maps name to type and leaves out the domain's constants. `init` holds the atoms true at the start;
-    `values` the initial values of numeric functions; `metric` is (direction, term) or None."""
+    `values` the initial values of numeric functions; `metric` is (minimize or maximize, expression) or None."""
 
     name: str
     domain_name: str
@@ -170,4 +203,4 @@ class Problem:
     goal: Formula
     constraints: Constraint | None = None
     values: Mapping[Atom, float] = field(default_factory=dict)
-    metric: tuple[str, Atom] | None = None
+    metric: tuple[str, Expression] | None = None

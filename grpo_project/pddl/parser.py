@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
+    NUMERIC_EFFECTS,
     ROOT_TYPE,
+    TOTAL_TIME,
     Action,
     And,
+    Arithmetic,
     Atom,
+    Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
     Domain,
     Effect,
     Exists,
+    Expression,
     Forall,
     Formula,
     Imply,
     Literal,
     Not,
+    NumericEffect,
     Or,
     Problem,
     TrajectoryConstraint,
@@ -42,6 +49,8 @@ SUPPORTED_REQUIREMENTS = frozenset(
         ":conditional-effects",
         ":adl",
         ":action-costs",
+        ":fluents",
+        ":numeric-fluents",
         ":constraints",
     }
 )
@@ -172,8 +181,6 @@ class _Reader:
         if name == "=" and what == "predicate":
             if len(arguments) != 2:
                 self.source.fail(group.offset, "= takes two arguments")
-            if any(isinstance(argument, Group) for argument in arguments):
-                self.refuse(group, "a numeric comparison")
             return ("=", *(self.term(argument, scope)[0] for argument in arguments))
         if name not in declared:
             self.meaning_fault(group, f"{what} '{name}' is not declared")
@@ -216,24 +223,46 @@ class _Reader:
             variables = self.variables(self.group(group.items[1], "the quantified variables").items)
             part = self.formula(group.items[2], {**scope, **{v.name: v.type for v in variables}})
             return Forall(variables, part) if head == "forall" else Exists(variables, part)
-        if head in ("<", "<=", ">", ">="):
-            self.refuse(group, "a numeric comparison")
+        if head in ("<", "<=", ">", ">=") or (head == "=" and self.is_numeric_equality(group)):
+            self.count(group, 2)
+            return Comparison(head, self.expression(group.items[1], scope), self.expression(group.items[2], scope))
         if head == "preference":
             self.refuse(group, "a preference")
         return Literal(self.atom(group, scope, self.predicates, "predicate"))
+
+    def is_numeric_equality(self, group: Group) -> bool:
+        """(= ...) compares numbers where a side is bracketed, a number, or a function's bare name; else objects."""
+        return any(isinstance(item, Group) or _is_number(item.text) for item in group.items[1:])
+
+    def expression(self, node: Node, scope: Scope) -> Expression:
+        """A number, a function term, or arithmetic over them."""
+        if isinstance(node, Symbol):
+            return self.any_number(node)
+        head = node.head
+        if head == "-" and len(node.items) == 2:
+            return Arithmetic("-", (self.expression(node.items[1], scope),))
+        if head in ("+", "*") and len(node.items) >= 3:
+            return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
+        if head in ("+", "-", "*", "/"):
+            self.count(node, 2)
+            return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
+        return self.atom(node, scope, self.functions, "function")
+
+    def any_number(self, node: Node) -> float:
+        word = self.word(node, "a number")
+        if not _is_number(word):
+            self.source.fail(node.offset, f"expected a number, found '{word}'")
+        return float(word)
 
     def count(self, group: Group, arguments: int) -> None:
         if len(group.items) != arguments + 1:
             self.source.fail(group.offset, f"{group.head} takes {arguments} arguments, found {len(group.items) - 1}")
 
     def number(self, node: Node) -> float:
-        word = self.word(node, "a number")
-        try:
-            value = float(word)
-        except ValueError:
-            self.source.fail(node.offset, f"expected a number, found '{word}'")
-        if not 0 <= value < float("inf"):
-            self.source.fail(node.offset, f"expected a number from 0 on, found '{word}'")
+        """A time: a finite number from 0 on."""
+        value = self.any_number(node)
+        if value < 0:
+            self.source.fail(node.offset, f"expected a number from 0 on, found '{value:g}'")
         return value
 
     def constraint(self, node: Node, scope: Scope) -> Constraint:
@@ -387,18 +416,10 @@ class _DomainReader(_Reader):
             self.count(group, 1)
             inner_group = self.group(group.items[1], "an atom")
             return [Effect(variables, when, delete=self.effect_atom(inner_group, scope))]
-        if head in ("assign", "decrease", "scale-up", "scale-down"):
-            self.refuse(group, f"the numeric effect '{head}'")
-        if head == "increase":
+        if head in NUMERIC_EFFECTS and head not in self.predicates:
             self.count(group, 2)
             term = self.atom(self.group(group.items[1], "a function"), scope, self.functions, "function")
-            if term != ("total-cost",):
-                self.refuse(group, "a numeric fluent other than total-cost")
-            amount = group.items[2]
-            value = self.number(amount) if isinstance(amount, Symbol) else self.atom(amount, scope, self.functions, "function")
-            if value == ("total-cost",):
-                self.refuse(group, "a cost that depends on the cost so far")
-            return [Effect(variables, when, increase=(term, value))]
+            return [Effect(variables, when, numeric=NumericEffect(head, term, self.expression(group.items[2], scope)))]
         return [Effect(variables, when, add=self.effect_atom(group, scope))]
 
     def effect_atom(self, group: Group, scope: Scope) -> Atom:
@@ -458,7 +479,7 @@ class _ProblemReader(_Reader):
             if group.head == "=":
                 self.count(group, 2)
                 term = self.atom(self.group(group.items[1], "a function"), scope, self.functions, "function")
-                values[term] = self.number(group.items[2])
+                values[term] = self.any_number(group.items[2])
             elif group.head == "not":
                 self.count(group, 1)
                 self.atom(self.group(group.items[1], "an atom"), scope, self.predicates, "predicate")
@@ -468,10 +489,24 @@ class _ProblemReader(_Reader):
                 atoms.add(self.atom(group, scope, self.predicates, "predicate"))
         return frozenset(atoms), values
 
-    def read_metric(self, section: Group, scope: Scope) -> tuple[str, Atom]:
+    def read_metric(self, section: Group, scope: Scope) -> tuple[str, Expression]:
         self.count(section, 2)
         direction = self.word(section.items[1], "minimize or maximize")
-        term = section.items[2]
-        if direction != "minimize" or not isinstance(term, Group) or term.head != "total-cost":
-            self.refuse(section, "a metric other than (:metric minimize (total-cost))")
-        return direction, self.atom(term, scope, self.functions, "function")
+        if direction not in ("minimize", "maximize"):
+            self.source.fail(section.items[1].offset, f"expected minimize or maximize, found '{direction}'")
+        if _mentions(section.items[2], "is-violated"):
+            self.refuse(section, "a metric over preferences (is-violated)")
+        self.functions = {TOTAL_TIME[0]: (), **self.functions}  # predefined: the number of steps
+        return direction, self.expression(section.items[2], scope)
+
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
+
+
+def _is_number(word: str) -> bool:
+    """Plain decimal notation of a finite number; neither `inf`, `nan` nor `1_000`, which Python would take."""
+    return _NUMBER.fullmatch(word) is not None and abs(float(word)) < float("inf")
+
+
+def _mentions(node: Node, word: str) -> bool:
+    return node.text == word if isinstance(node, Symbol) else any(_mentions(item, word) for item in node.items)

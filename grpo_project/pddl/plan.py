@@ -1,9 +1,19 @@
 """From raw model text to plan steps, or a format fault. Strict and total: never an exception, never a guess.
 
-What is accepted: one or several steps "(name argument ...)" separated by white space; `;` comments to the end of the line;
-a step number or time stamp before a step ("3.", "3:", "0.5:") and a duration after it ("[1]"); upper case; text inside one
-closed <think> block before the answer; one code fence around the whole plan. Everything else is a format fault: prose is never
-skipped, since VAL would silently read the rest as an empty plan and a reward would pay for it.
+What is read, from the outside in:
+
+1. Chat marks: one header in front (<|im_start|>assistant, <|assistant|>, Assistant:, ...), up to 4 end-of-turn marks behind.
+2. Reasoning: closed blocks <think>...</think> (thinking, reasoning, reflection) in front of the answer. A closing tag alone also
+   ends the reasoning: chat templates that open the block put the opening tag into the prompt. One never closed is a fault, and so
+   is reasoning with nothing behind it, since that is no plan.
+3. One wrapper around the whole plan: a code fence, or <answer>...</answer> or <plan>...</plan>.
+4. Steps "(name argument ...)", any number a line, in any case, white space at will. A step may have a number or a time stamp in
+   front ("3.", "3)", "3:", "0.5:"; those with a colon must increase, since VAL would sort them) and a duration behind ("[1]").
+5. `;` comments to the end of their line.
+
+Everything else is a fault, prose above all: VAL drops a plan from the first prose on and judges what is left, be it empty, and a
+reward would pay for it. An empty text, or one with nothing but comments, is the empty plan. Time and memory are linear in the
+text.
 """
 
 from __future__ import annotations
@@ -15,14 +25,26 @@ from grpo_project.pddl.model import Step
 
 MAXIMUM_CHARACTERS = 1_000_000
 MAXIMUM_STEPS = 10_000
+MAXIMUM_END_MARKS = 4
 
-_REASONING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_FENCE = re.compile(r"\A```[ \t]*(?:pddl|lisp|plan|text)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL | re.IGNORECASE)
-_COMMENT = re.compile(r";[^\n]*")
+# The quantifiers are possessive (`*+`) where what follows cannot start with what they took: nothing is ever tried twice.
+_NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
+_HEADER = re.compile(
+    r"(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
+    r"|\[/INST\]|(?:###\s*)?assistant\s*:)\s*+",
+    re.IGNORECASE,
+)
+_END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>")
+_REASONING_TAG = re.compile(r"<(/?)(think|thinking|reasoning|reflection)>", re.IGNORECASE)
+_FENCE = re.compile(r"```[ \t]*+(?:pddl|lisp|plan|text|plaintext)?[ \t]*+\r?\n", re.IGNORECASE)
+_WRAPPER = re.compile(r"<(answer|plan)>", re.IGNORECASE)
+_COMMENT = re.compile(r";[^\n]*+")
+_PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{_NAME}(?:\s++{_NAME})*+\s*+\))*+\s*+", re.ASCII)
 _STEP = re.compile(
-    r"\s*(?:\d+(?:\.\d+)?\s*[:.)]\s*)?"  # a step number or a time stamp
-    r"\(\s*([A-Za-z][\w\-]*(?:\s+[A-Za-z][\w\-]*)*)\s*\)"  # (name argument ...)
-    r"(?:\s*\[\s*\d+(?:\.\d+)?\s*\])?\s*"  # a duration
+    r"\s*+(?:(\d++(?:\.\d++)?+)\s*+([:.)])\s*+)?"  # a step number or a time stamp
+    rf"\(\s*+({_NAME}(?:\s++{_NAME})*+)\s*+\)"
+    r"(?:\s*+\[\s*+\d++(?:\.\d++)?+\s*+\])?+\s*+",  # a duration
+    re.ASCII,
 )
 
 
@@ -39,27 +61,82 @@ class Extraction:
 
 
 def extract_plan(text: str) -> Extraction:
-    """Total: every string gives an Extraction. An empty text (or only comments) is the empty plan."""
+    """Total: every string gives an Extraction. See the module for the rules."""
     if len(text) > MAXIMUM_CHARACTERS:
         return Extraction(None, f"the answer is longer than {MAXIMUM_CHARACTERS} characters")
     body = text.strip()
-    reasoning = _REASONING.match(body)
-    if reasoning:
-        body = body[reasoning.end() :].strip()
+    if "<" in body or "`" in body or ":" in body or "]" in body:
+        unwrapped = _unwrap(body)
+        if isinstance(unwrapped, Extraction):
+            return unwrapped
+        body = unwrapped
+    if ";" in body:
+        body = _COMMENT.sub("", body)
+    if _PLAIN_PLAN.fullmatch(body):
+        steps = tuple([tuple(step.split()) for step in body.lower().replace("(", " ").split(")")[:-1]])
+        return Extraction(steps) if len(steps) <= MAXIMUM_STEPS else _too_many()
+    return _extract_stamped(body)
+
+
+def _unwrap(body: str) -> str | Extraction:
+    """The text inside chat marks, reasoning and one wrapper (rules 1 to 3)."""
+    header = _HEADER.match(body)
+    if header:
+        body = body[header.end() :]
+    for _ in range(MAXIMUM_END_MARKS):
+        mark = next((mark for mark in _END_OF_TURN if body.endswith(mark)), None)
+        if mark is None:
+            break
+        body = body[: -len(mark)].rstrip()
+    tags = list(_REASONING_TAG.finditer(body))
+    if tags:
+        if not tags[-1].group(1):
+            return Extraction(None, f"{tags[-1].group()} is never closed: the answer was cut off inside its reasoning", True)
+        first = tags[0]
+        if not first.group(1) and body[: first.start()].strip():
+            return Extraction(None, f"text stands before {first.group()}: {body[:40]!r}")
+        body = body[tags[-1].end() :].strip()
+        if not body:
+            return Extraction(None, "nothing stands after the reasoning")
     fence = _FENCE.match(body)
     if fence:
-        body = fence.group(1)
-    body = _COMMENT.sub("", body).strip()
+        if not body.endswith("```") or len(body) < fence.end() + 3:
+            return Extraction(None, "the code fence is never closed, or text stands after it", cut_off="```" not in body[3:])
+        return body[fence.end() : -3]
+    wrapper = _WRAPPER.match(body)
+    if wrapper:
+        closing = f"</{wrapper.group(1)}>"
+        if not body.lower().endswith(closing.lower()):
+            return Extraction(None, f"{wrapper.group()} is never closed, or text stands after it", cut_off=closing not in body)
+        inner = body[wrapper.end() : -len(closing)].strip()
+        fence = _FENCE.match(inner)
+        return inner[fence.end() : -3] if fence and inner.endswith("```") and len(inner) >= fence.end() + 3 else inner
+    return body
+
+
+def _extract_stamped(body: str) -> Extraction:
+    """Step by step, for plans with numbers, stamps or durations, and for faults."""
+    body = body.strip()
     steps: list[Step] = []
     position = 0
+    last_stamp = -1.0
     while position < len(body):
         match = _STEP.match(body, position)
         if match is None:
             rest = body[position : position + 40]
-            cut_off = rest.lstrip().startswith("(") and ")" not in body[position:]
+            cut_off = ")" not in body[position:] and re.match(r"(?:\d[\d.]*+\s*+[:.)]?\s*+)?(?:\(|\Z)", rest) is not None
             return Extraction(None, f"step {len(steps) + 1}: expected '(action ...)', found {rest!r}", cut_off)
         if len(steps) >= MAXIMUM_STEPS:
-            return Extraction(None, f"more than {MAXIMUM_STEPS} steps")
-        steps.append(tuple(match.group(1).lower().split()))
+            return _too_many()
+        stamp, mark, words = match.groups()
+        if mark == ":":
+            if float(stamp) <= last_stamp:
+                return Extraction(None, f"step {len(steps) + 1}: time stamp {stamp[:20]} does not come after the one before it")
+            last_stamp = float(stamp)
+        steps.append(tuple(words.lower().split()))
         position = match.end()
     return Extraction(tuple(steps))
+
+
+def _too_many() -> Extraction:
+    return Extraction(None, f"more than {MAXIMUM_STEPS} steps")

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from grpo_project.errors import UnsupportedFeature
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.monitors import VIOLATED
 from grpo_project.pddl.task import GroundAction, Task
@@ -39,8 +40,13 @@ def find_plan(
 
     node_budget: how many nodes may be expanded. heuristic: an admissible lower bound on the remaining cost from a state
     bitmask; without one, unmet goals over the most that one action can achieve. rng: breaks ties among equally good
-    plans; without one the first in declaration order wins.
+    plans; without one the first in declaration order wins. Raises UnsupportedFeature for a task with numeric fluents.
     """
+    if task.numbers is not None:
+        raise UnsupportedFeature(
+            f"problem '{task.problem.name}' of domain '{task.domain.name}' has numeric fluents: plans for it can be validated,"
+            " but the reference planner does not search over numbers. Bring your own reference plans"
+        )
     bound = heuristic if heuristic is not None else _goal_count(task)
     result = _a_star(task, node_budget, bound, 1.0, rng)
     if result.optimal:

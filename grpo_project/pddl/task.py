@@ -7,16 +7,26 @@ from dataclasses import dataclass
 
 from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
 from grpo_project.pddl.model import (
+    TOTAL_COST,
+    TOTAL_TIME,
     Action,
     And,
+    Arithmetic,
     Atom,
+    Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
     Domain,
-    Effect,
+    Exists,
+    Expression,
+    Forall,
     Formula,
+    Imply,
     Literal,
+    Not,
+    NumericEffect,
+    Or,
     Problem,
     Step,
     TrajectoryConstraint,
@@ -34,19 +44,40 @@ from grpo_project.pddl.monitors import (
     SometimeBefore,
     Within,
 )
+from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
 from grpo_project.pddl.render import render_constraint, render_formula
 
+MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
+class GroundNumericEffect:
+    """`operator` on number `index` where `when` holds; `amount` reads the numbers of the state before."""
+
+    when: Condition
+    operator: str
+    index: int
+    amount: Reader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GroundAction:
-    """One action with its arguments. Effects are computed in the state before; an add wins over a delete."""
+    """One action with its arguments. Effects are computed in the state before; an add wins over a delete.
+
+    `positive`, `negative` and `choices` are the condition's own, here to spare the executor a look-up. `cost` is what the action
+    adds to the plan's cost, 1 where the problem has no :metric; `numeric` is empty unless the task has numbers.
+    """
 
     step: Step
     condition: Condition
+    positive: int
+    negative: int
+    choices: tuple[tuple[Condition, ...], ...]
     add: int
     delete: int
     conditional: tuple[tuple[Condition, int, int], ...]
     cost: float
+    numeric: tuple[GroundNumericEffect, ...] = ()
 
     def apply(self, state: int) -> int:
         add, delete = self.add, self.delete
@@ -68,7 +99,8 @@ class Task:
     """A domain and one problem of it. Equal inputs give equal tasks; actions and atoms are interned lazily.
 
     Attributes: `initial` (the state S0), `goal` (Condition), `goal_parts` (text and Condition of each top-level conjunct),
-    `monitors` (one per ground trajectory constraint, domain's first).
+    `monitors` (one per ground trajectory constraint, domain's first), `numbers` (a NumberTable, or None where costs are all the
+    numbers there are: then a plan's cost is a sum that is known step by step).
     """
 
     def __init__(self, domain: Domain, problem: Problem) -> None:
@@ -77,19 +109,57 @@ class Task:
         self._atoms: dict[Atom, int] = {}
         self._objects: dict[str, str] = {**domain.constants, **problem.objects}
         self._by_type: dict[str, tuple[str, ...]] = {}
-        self._ground: dict[Step, GroundAction | StepFault] = {}
-        self._compiler = ConditionCompiler(self.bit, self.objects_of)
+        self._ground: dict[Step, GroundAction] = {}
+        self._parts: dict[Step, tuple[tuple[str, Condition], ...]] = {}
+        self.known_lines: dict[str, GroundAction] = {}  # a line of text to its action; filled by the validator
+        table = NumberTable(problem.values, self.bit)
+        self._compiler = ConditionCompiler(self.bit, self.objects_of, table.comparison_bit)
+        self.numbers = table if _needs_numbers(domain, problem) else None
+        self.initial_cost = problem.values.get(TOTAL_COST, 0.0) if problem.metric is not None else 0.0
         self.initial = 0
         for atom in sorted(problem.init):  # sorted: bit numbers must not depend on set order
             self.initial |= self.bit(atom)
         self.goal = self._compiler.compile(problem.goal, {})
         self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(problem.goal))
+        self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
         # Almost every goal is a conjunction of distinct literals; counting bits is then ten times faster.
         literals = self.goal.positive.bit_count() + self.goal.negative.bit_count()
         self._goal_is_literals = not self.goal.choices and literals == len(self.goal_parts)
-        self.initial_goals_met = self.goals_met(self.initial)
         constraints = [c for c in (domain.constraints, problem.constraints) if c is not None]
         self.monitors: tuple[Monitor, ...] = tuple(m for c in constraints for m in self._monitors(c, {}))
+        self._metric: Reader | None = None
+        if self.numbers is not None:
+            if problem.metric is not None:
+                self._time_index = table.index(TOTAL_TIME)
+                self._metric = table.reader(problem.metric[1], {})
+            self.initial = table.refresh(self.initial, table.start)
+        self.initial_goals_met = self.goals_met(self.initial)
+
+    def start(self) -> tuple[int, Numbers]:
+        """S0 and its numbers, comparisons of every action ground so far included."""
+        if self.numbers is None:
+            return self.initial, []
+        numbers = list(self.numbers.start)
+        return self.numbers.refresh(self.initial, numbers), numbers
+
+    def advance(self, action: GroundAction, state: int, numbers: Numbers) -> tuple[int, Numbers]:
+        """The state and the numbers after an action whose precondition holds."""
+        after = action.apply(state)
+        if self.numbers is None:
+            return after, numbers
+        new = list(numbers)
+        for effect in action.numeric:
+            if effect.when.holds(state):
+                new[effect.index] = changed(effect.operator, new[effect.index], effect.amount(numbers))
+        return self.numbers.refresh(after, new), new
+
+    def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers) -> float:
+        """The value of the problem's :metric after so many steps; without one, their number."""
+        if self._metric is None:
+            return summed_cost
+        at_end = list(numbers)
+        at_end[self._time_index] = float(step_count)
+        return self._metric(at_end)
 
     def goals_met(self, state: int) -> int:
         """How many top-level conjuncts of the goal hold in a state."""
@@ -106,8 +176,8 @@ class Task:
         return mask
 
     def atoms_of(self, state: int) -> list[Atom]:
-        """The atoms true in a state, sorted."""
-        return sorted(atom for atom, mask in self._atoms.items() if state & mask)
+        """The atoms true in a state, sorted; comparisons, which are bits too, left out."""
+        return sorted(atom for atom, mask in self._atoms.items() if state & mask and atom[0] != "(")
 
     def objects_of(self, kind: str) -> tuple[str, ...]:
         """The objects and constants that fit a type, in declaration order."""
@@ -125,10 +195,26 @@ class Task:
         """
         known = self._ground.get(step)
         if known is None:
-            known = self._make(step)
-            # Bounded: a hostile completion may invent any number of steps.
-            if isinstance(known, GroundAction) and len(self._ground) < 100_000:
+            made = self._make(step)
+            if isinstance(made, StepFault):
+                return made
+            known = made
+            if len(self._ground) < MAXIMUM_CACHED:
                 self._ground[step] = known
+        return known
+
+    def precondition_parts(self, step: Step) -> tuple[tuple[str, Condition], ...]:
+        """Ground text and condition of each top-level conjunct of the precondition of a step that can be ground."""
+        known = self._parts.get(step)
+        if known is None:
+            action = self.domain.actions[step[0]]
+            binding = {p.name: argument for p, argument in zip(action.parameters, step[1:], strict=True)}
+            known = tuple(
+                (_substitute(render_formula(part), binding), self._compiler.compile(part, binding))
+                for part in _conjuncts(action.precondition)
+            )
+            if len(self._parts) < MAXIMUM_CACHED:
+                self._parts[step] = known
         return known
 
     def applicable_actions(self) -> list[GroundAction]:
@@ -187,12 +273,16 @@ class Task:
         condition = self._compiler.compile(action.precondition, binding)
         add = delete = 0
         conditional: list[tuple[Condition, int, int]] = []
+        numeric: list[GroundNumericEffect] = []
         cost = 0.0
         for effect in action.effects:
             for inner in self._compiler.bindings(effect.variables, binding):
                 when = TRUE if effect.when is None else self._compiler.compile(effect.when, inner)
-                if effect.increase is not None:
-                    cost += self._cost(effect, inner)
+                if effect.numeric is not None:
+                    if self.numbers is None:
+                        cost += self._static_amount(effect.numeric.amount, inner)
+                    else:
+                        numeric.append(self._numeric_effect(self.numbers, when, effect.numeric, inner))
                     continue
                 add_mask = self._mask(effect.add, inner)
                 delete_mask = self._mask(effect.delete, inner)
@@ -201,18 +291,27 @@ class Task:
                     delete |= delete_mask
                 else:
                     conditional.append((when, add_mask, delete_mask))
-        has_costs = self.problem.metric is not None
-        return GroundAction(step, condition, add, delete, tuple(conditional), cost if has_costs else 1.0)
+        if self.problem.metric is None:
+            cost = 1.0
+        own = condition.positive, condition.negative, condition.choices
+        return GroundAction(step, condition, *own, add, delete, tuple(conditional), cost, tuple(numeric))
 
     def _mask(self, atom: Atom | None, binding: dict[str, str]) -> int:
         return 0 if atom is None else self.bit((atom[0], *(binding.get(word, word) for word in atom[1:])))
 
-    def _cost(self, effect: Effect, binding: dict[str, str]) -> float:
-        assert effect.increase is not None
-        amount = effect.increase[1]
+    def _static_amount(self, amount: Expression, binding: dict[str, str]) -> float:
+        """A number, or a function that no action changes; undefined functions cost nothing."""
         if isinstance(amount, float):
             return amount
+        assert isinstance(amount, tuple)
         return self.problem.values.get((amount[0], *(binding.get(word, word) for word in amount[1:])), 0.0)
+
+    @staticmethod
+    def _numeric_effect(
+        table: NumberTable, when: Condition, effect: NumericEffect, binding: dict[str, str]
+    ) -> GroundNumericEffect:
+        index = table.index((effect.term[0], *(binding.get(word, word) for word in effect.term[1:])))
+        return GroundNumericEffect(when, effect.operator, index, table.reader(effect.amount, binding))
 
     def _monitors(self, constraint: Constraint, binding: dict[str, str]) -> Iterator[Monitor]:
         match constraint:
@@ -232,14 +331,38 @@ def compile_task(domain: Domain, problem: Problem) -> Task:
     return Task(domain, problem)
 
 
-def unmet_literals(task: Task, formula: Formula, binding: dict[str, str], state: int) -> tuple[str, ...]:
-    """The top-level conjuncts of a formula that do not hold in a state, as ground PDDL text, in order."""
-    compiler = ConditionCompiler(task.bit, task.objects_of)
-    return tuple(
-        _substitute(render_formula(part), binding)
-        for part in _conjuncts(formula)
-        if not compiler.compile(part, binding).holds(state)
-    )
+def _needs_numbers(domain: Domain, problem: Problem) -> bool:
+    """False where the only numbers are costs that a sum can hold: (increase (total-cost) STATIC), unconditional, and read nowhere
+    but in (:metric minimize (total-cost))."""
+    if problem.metric is not None and problem.metric != ("minimize", TOTAL_COST):
+        return True
+    effects = [effect for action in domain.actions.values() for effect in action.effects if effect.numeric is not None]
+    for effect in effects:
+        assert effect.numeric is not None
+        amount = effect.numeric.amount
+        if effect.when is not None or effect.numeric.operator != "increase" or effect.numeric.term != TOTAL_COST:
+            return True
+        if isinstance(amount, Arithmetic) or amount == TOTAL_COST:
+            return True
+    formulas: list[Formula | Constraint] = [problem.goal, *(action.precondition for action in domain.actions.values())]
+    formulas += [e.when for action in domain.actions.values() for e in action.effects if e.when is not None]
+    formulas += [constraint for constraint in (domain.constraints, problem.constraints) if constraint is not None]
+    return any(_has_comparison(formula) for formula in formulas)
+
+
+def _has_comparison(node: Formula | Constraint) -> bool:
+    match node:
+        case Comparison():
+            return True
+        case And(parts) | Or(parts) | ConstraintAnd(parts):
+            return any(map(_has_comparison, parts))
+        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
+            return _has_comparison(part)
+        case Imply(condition, consequence):
+            return _has_comparison(condition) or _has_comparison(consequence)
+        case TrajectoryConstraint(_, formulas):
+            return any(map(_has_comparison, formulas))
+    return False
 
 
 def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:
@@ -276,6 +399,14 @@ def _substitute(text: str, binding: dict[str, str]) -> str:
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     joined = " ".join(binding.get(word, word) for word in words)
     return joined.replace("( ", "(").replace(" )", ")")
+
+
+def _bits_read(condition: Condition) -> int:
+    mask = condition.positive | condition.negative
+    for alternatives in condition.choices:
+        for alternative in alternatives:
+            mask |= _bits_read(alternative)
+    return mask
 
 
 def _conjuncts(formula: Formula) -> tuple[Formula, ...]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grpo_project.configs.reward import RewardConfig
+from grpo_project.configs.reward import LOWEST, RewardConfig
 from grpo_project.pddl import Verdict
-
-LOWEST = -1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,10 @@ def score(verdict: Verdict, config: RewardConfig) -> RewardParts:
     """The parts of one verdict's reward. An empty plan scores the lowest, also where the goal holds from the start."""
     executed = 1.0 if verdict.steps_executed > 0 else 0.0
     progress = progress_of(verdict)
+    if config.mode == "banded" and executed:
+        low, high = config.bands[verdict.verdict_class]
+        share = 1.0 if verdict.success else progress
+        return RewardParts(low + (high - low) * share, float(verdict.success), executed, share)
     if verdict.success and executed:
         return RewardParts(config.success, 1.0, executed, 1.0)
     if config.mode == "sparse" or not executed:

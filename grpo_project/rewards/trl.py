@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from grpo_project.configs.reward import RewardConfig
@@ -25,7 +26,10 @@ class ScoredCompletion:
     parts: RewardParts
 
 
+VERDICTS_REMEMBERED = 16_384  # a group repeats its answers more and more as a policy sharpens
+
 Observer = Callable[[list[ScoredCompletion]], None]
+Judge = Callable[[Task, str], Verdict]
 
 
 def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
@@ -35,12 +39,19 @@ def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
     return "".join(str(message.get("content") or "") for message in completion)
 
 
-def make_reward_function(table: TaskTable, config: RewardConfig, observer: Observer | None = None) -> Callable[..., list[float]]:
+def make_reward_function(
+    table: TaskTable, config: RewardConfig, observer: Observer | None = None, judge: Judge = validate_text
+) -> Callable[..., list[float]]:
     """A function (prompts, completions, **columns) -> one reward in [-1, 1] per completion, same order.
 
     The problem of each completion is found by the `row_index` column. `observer` sees every scored batch, for logging.
+    `judge` gives the verdict on a raw answer; its answers are remembered.
     Raises KeyError without that column and ValueError where its length differs.
     """
+
+    @lru_cache(VERDICTS_REMEMBERED)
+    def verdict_of(row_index: int, text: str) -> Verdict:
+        return judge(table.task(row_index), text)
 
     def planning_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         indices = columns["row_index"]
@@ -49,7 +60,7 @@ def make_reward_function(table: TaskTable, config: RewardConfig, observer: Obser
         scored = []
         for row_index, completion in zip(indices, completions, strict=True):
             text = completion_text(completion)
-            verdict = validate_text(table.task(int(row_index)), text)
+            verdict = verdict_of(int(row_index), text)
             scored.append(ScoredCompletion(int(row_index), text, verdict, score(verdict, config)))
         if observer is not None:
             observer(scored)

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from grpo_project.configs.environment import read_environment
-from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import identity, run_folder
 from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
@@ -127,6 +126,8 @@ class Run:
             backend=config.backend,
         )
         weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
+        for weakness in config.reward_config().weaknesses():
+            say(f"warning: with these --reward_bands {weakness}")
         say(f"Backend: {policy.name}, because {policy.reason}")
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
@@ -208,7 +209,7 @@ class Run:
             "environment": environment,
             "fingerprints": self.prepared.fingerprints,
             "schedule_source": self.prepared.schedule_source,
-            "reward": vars(self._reward_config()),
+            "reward": self.config.reward_config().as_dict(),
             "held_out": self.prepared.held_out_name,
             "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
         }
@@ -219,8 +220,26 @@ class Run:
         else:
             folder.write_json(f"resumed_at_{step_of(self.prepared.checkpoint)}.json", described)
 
-    def _reward_config(self) -> RewardConfig:
-        return RewardConfig(mode=self.config.reward)
+    def _judge(self, folder: RunFolder) -> Any:
+        """Who decides rewards (--validator). Raises BackendMissing where VAL is asked for and not there."""
+        from grpo_project.pddl import Task, Verdict, validate_text
+
+        if self.config.validator == "builtin":
+            return validate_text
+        from grpo_project.pddl.val import ValValidator, cross_check, validate_by_val
+
+        val = ValValidator()
+        if self.config.validator == "val":
+            return lambda task, text: validate_by_val(task, text, val)
+
+        def judge(task: Task, text: str) -> Verdict:
+            verdict = validate_text(task, text)
+            disagreement = cross_check(task, text, verdict, val)
+            if disagreement is not None:
+                say(f"warning: {disagreement.describe()}; see {disagreement.write(folder.path / 'disagreements')}")
+            return verdict
+
+        return judge
 
     def _make_trainer(
         self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
@@ -255,7 +274,10 @@ class Run:
             {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
         )
         reward_function = make_reward_function(
-            prepared.rows, self._reward_config(), lambda scored: collector.observe(scored, config.num_generations)
+            prepared.rows,
+            self.config.reward_config(),
+            lambda scored: collector.observe(scored, config.num_generations),
+            self._judge(folder),
         )
         sampler = CurriculumSampler.for_training(
             prepared.planner,

@@ -1,8 +1,13 @@
 """Text to values: what is read, and how what is wrong is named."""
 
-import pytest
+import re
 
-from grpo_project.errors import PddlSemanticError, PddlSyntaxError, UnsupportedFeature
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grpo_project.domains import all_domains
+from grpo_project.errors import PddlError, PddlSemanticError, PddlSyntaxError, UnsupportedFeature
 from grpo_project.pddl import parse_domain, parse_problem, render_domain, render_problem
 from grpo_project.pddl.model import ConstraintAnd, ConstraintForall, Exists, Forall, Imply, Not, Or, TrajectoryConstraint
 
@@ -100,8 +105,6 @@ def test_a_fault_knows_line_and_column_and_shows_the_line():
     ],
 )
 def test_problem_faults_are_named(text, words):
-    from grpo_project.errors import PddlError
-
     with pytest.raises(PddlError) as caught:
         parse_problem(text, parse_domain(SMALL_DOMAIN))
     assert words in str(caught.value)
@@ -115,3 +118,61 @@ def test_a_type_without_parent_is_no_subtype_of_a_declared_object():
     domain = parse_domain("(define (domain d) (:types room object) (:predicates (p ?x - object)))")
     assert not domain.is_subtype("room", "object")
     assert parse_domain("(define (domain d) (:types room))").is_subtype("room", "object")
+
+
+@pytest.mark.parametrize(
+    ("text", "feature"),
+    [
+        ("(define (domain d) (:requirements :durative-actions))", "requirement :durative-actions"),
+        ("(define (domain d) (:requirements :strips\n  :derived-predicates))", "requirement :derived-predicates"),
+        ("(define (domain d) (:requirements :timed-initial-literals))", "requirement :timed-initial-literals"),
+        ("(define (domain d) (:predicates (p))\n (:derived (p) (p)))", ":derived"),
+        ("(define (domain d) (:process x))", ":process"),
+        ("(define (domain d) (:types a b) (:predicates (p ?x - (either a b))))", "a type given as (either ...)"),
+        ("(define (domain d) (:predicates (p)) (:action a :precondition (preference x (p))))", "a preference"),
+        ("(define (domain d) (:predicates (p)) (:constraints (preference x (always (p)))))", "'preference' over trajectory"),
+        ("(define (domain d) (:predicates (p)) (:constraints (exists (?x) (always (p)))))", "'exists' over trajectory"),
+        ("(define (domain d) (:functions (f) - object))", "a function that is not a number"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name_file_and_line(text, feature):
+    with pytest.raises(UnsupportedFeature) as caught:
+        parse_domain(text, "some.pddl")
+    assert f"{feature}" in str(caught.value)
+    assert "not supported" in str(caught.value)
+    assert str(caught.value).startswith(f"some.pddl:{1 + text.count(chr(10))}:")
+
+
+@pytest.mark.parametrize(
+    ("section", "feature"),
+    [
+        ("(:metric minimize (is-violated x))", "a metric over preferences"),
+        ("(:requirements :preferences)", "requirement :preferences"),
+    ],
+)
+def test_problems_are_refused_by_name_too(section, feature):
+    text = f"(define (problem p) (:domain d) (:objects a) (:init) (:goal (p a))\n{section})"
+    with pytest.raises(UnsupportedFeature, match=feature) as caught:
+        parse_problem(text, parse_domain(SMALL_DOMAIN), "some.pddl")
+    assert caught.value.line == 2
+
+
+DAMAGED = [RICH_DOMAIN.replace("; every construct once", ""), *(domain.domain_pddl for domain in all_domains().values())]
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_no_text_gets_past_the_parser_s_own_errors(data):
+    """A real domain with pieces cut out, doubled and swapped: a Domain or a PddlError, nothing else."""
+    words = re.findall(r"[()]|[^\s()]+", data.draw(st.sampled_from(DAMAGED)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(words)))
+        end = data.draw(st.integers(start, min(len(words), start + 6)))
+        other = data.draw(st.integers(0, len(words)))
+        words = words[:start] + words[other : other + data.draw(st.integers(0, 4))] + words[end:]
+    try:
+        domain = parse_domain(" ".join(words))
+    except PddlError as error:
+        assert "\n" not in str(error)
+    else:
+        assert parse_domain(render_domain(domain)) == domain

@@ -1,5 +1,6 @@
 """Extraction: what counts as a plan, and that nothing a model writes can break it."""
 
+import re
 import time
 
 import pytest
@@ -24,6 +25,18 @@ PLAN = (("pick", "b1", "b2"), ("drop", "b1"))
         "```pddl\n(pick b1 b2)\n(drop b1)\n```",
         "<think>First (not a step).</think>\n(pick b1 b2)\n(drop b1)",
         "( pick  b1\tb2 )\r\n(drop b1)",
+        "<|im_start|>assistant\n(pick b1 b2)\n(drop b1)<|im_end|>\n",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n(pick b1 b2)(drop b1)<|eot_id|>",
+        "Assistant: (pick b1 b2)\n(drop b1)</s>",
+        "I pick first.</think>\n\n(pick b1 b2)\n(drop b1)",
+        "<think>\na (stray) step\n</think>\n```\n(pick b1 b2)\n(drop b1)\n```",
+        "<think>a</think><think>b</think>(pick b1 b2)(drop b1)",
+        "<answer>\n(pick b1 b2)\n(drop b1)\n</answer>",
+        "<plan>```pddl\n(pick b1 b2)\n(drop b1)\n```</plan>",
+        "```PDDL\r\n(pick b1 b2)\r\n(drop b1)\r\n```",
+        "1) (pick b1 b2)\n2) (drop b1)",
+        "7: (pick b1 b2) [0.001]\n12.5: (drop b1) [2]",
+        "(pick b1 b2) 2. (drop b1)",
     ],
 )
 def test_plans_are_read(text):
@@ -44,6 +57,26 @@ def test_plans_are_read(text):
         "(pick b1 b2)\x00",
         "(кубик b1)",
         "(pick ?x)",
+        "<think>(pick b1 b2)</think>",
+        "<think>unfinished",
+        "(pick b1 b2)<think>late</think>(drop b1)",
+        "```\n(pick b1 b2)\n``` and that is all",
+        "```\n(pick b1 b2)\n```\n```\n(drop b1)\n```",
+        "<answer>(pick b1 b2)",
+        "<answer>(pick b1 b2)</answer> done",
+        "1: (pick b1 b2)\n1: (drop b1)",
+        "2: (pick b1 b2)\n1: (drop b1)",
+        "99999999999999999999999999999: (pick b1)\n" + "9" * 400 + ": (a)\n" + "9" * 500 + ": (b)",
+        "(pick b1, b2)",
+        "- (pick b1 b2)",
+        "(pick b1 b2) [1",
+        "\ufeff(pick b1 b2)",
+        "(pick\u00a0b1 b2)",
+        "(p\u0131ck b1)",
+        "\u0661. (pick b1)",
+        "0: 1: (pick b1 b2)",
+        "null",
+        "[]",
     ],
 )
 def test_everything_else_is_a_fault(text):
@@ -61,16 +94,98 @@ def test_an_answer_cut_off_inside_a_step_is_marked():
     assert not extract_plan("(pick b1 b2)\nnonsense").cut_off
 
 
-@given(st.text(alphabet=st.sampled_from("()abc1 \n;:.[]<>`\x00é"), max_size=200))
+def test_comments_may_not_hide_a_fault_and_may_hide_nothing_else():
+    assert extract_plan("(pick b1 ; the first\n b2)\n(drop b1)").steps == PLAN
+    assert extract_plan("(pick b1 b2)\n; (drop b1)").steps == PLAN[:1]
+
+
+@given(st.text(alphabet=st.sampled_from("()abc1 \n;:.[]<>/`|\x00é"), max_size=200))
 def test_total(text):
     extraction = extract_plan(text)
     assert (extraction.steps is None) == (extraction.fault is not None)
+    if extraction.steps == ():  # nothing but what may stand around a plan
+        inside = re.sub(r"\A```[^\n]*\n|```\Z", "", text.strip())
+        assert not re.sub(r";[^\n]*", "", inside).strip()
 
 
-@pytest.mark.parametrize(
-    "text", ["(" * 100_000, "(a " * 50_000, "a" * 2_000_000, "<think>" * 50_000, "1." * 50_000, " " * 900_000]
+MARKS = [
+    "<think>",
+    "</think>",
+    "```",
+    "```pddl\n",
+    "<answer>",
+    "</answer>",
+    "<|im_end|>",
+    "assistant:",
+    "(pick b1 b2)",
+    "(drop b1)",
+]
+MARKS += ["1.", "0:", "[1]", "; x", "\n", " ", "(", ")", "</plan>", "<plan>", "text", "\x00", "(pick b1"]
+
+
+@given(st.lists(st.sampled_from(MARKS), max_size=12).map("".join))
+def test_no_mixture_of_marks_breaks_it_or_makes_a_plan_from_prose(text):
+    extraction = extract_plan(text)
+    assert (extraction.steps is None) == (extraction.fault is not None)
+    answer = text.rpartition("</think>")[2]
+    if extraction.steps is not None:
+        read = re.sub(r";[^\n]*", "", answer)
+        assert len(extraction.steps) == len(re.findall(r"\((?:pick b1 b2|drop b1)\)", read))
+        assert "text" not in read.replace("```text", "")
+        if "(" in read:
+            assert extraction.steps != ()
+
+
+@given(
+    st.lists(st.sampled_from(["(pick b1 b2)", "(drop b1)", "(a-b c_d e)"]), max_size=6),
+    st.sampled_from(["{}", "<think>hm</think>{}", "```\n{}\n```", "<answer>{}</answer>", "{}<|im_end|>", "; c\n{}\n; d"]),
+    st.sampled_from(["\n", " ", "\n\n", "\t"]),
 )
-def test_hostile_text_costs_bounded_time(text):
-    began = time.perf_counter()
-    assert extract_plan(text).steps in (None, ())
-    assert time.perf_counter() - began < 5
+def test_every_form_says_the_same(steps, form, between):
+    extraction = extract_plan(form.format(between.join(steps).upper()))
+    expected = tuple(tuple(step[1:-1].split()) for step in steps)
+    if not steps and "think" in form:
+        assert extraction.fault == "nothing stands after the reasoning"
+    else:
+        assert extraction.steps == expected
+
+
+HOSTILE = {
+    "brackets": "(" * 100_000,
+    "closing brackets": ")" * 100_000,
+    "open steps": "(a " * 50_000,
+    "one long word": "a" * 2_000_000,
+    "one megabyte of a name": "(" + "a" * 999_000 + ")",
+    "reasoning opened again and again": "<think>" * 50_000,
+    "reasoning closed again and again": "</think>" * 50_000,
+    "nested tags": "<think>" * 20_000 + "</think>" * 20_000,
+    "numbers": "1." * 50_000,
+    "digits": "1" * 900_000,
+    "white space": " " * 900_000,
+    "white space inside a step": "(a" + " " * 900_000 + "!",
+    "white space behind a step": "(a)" * 1000 + " " * 900_000 + "!",
+    "null bytes": "\x00" * 900_000,
+    "end marks": "(a)" + "</s>" * 200_000,
+    "fences": "```\n" * 200_000,
+    "comments": ";\n" * 400_000 + "!",
+    "other scripts": "計画を立てます。" * 100_000,
+    "surrogates": "\ud800" * 100_000,
+    "durations": "(a) [1" * 100_000,
+    "too many steps": "(a b)" * 150_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_costs_bounded_time_and_is_no_plan(name):
+    began = time.process_time()
+    extraction = extract_plan(HOSTILE[name])
+    # The honest megabyte takes 0.1 s; anything that looks twice at every place would take hours.
+    assert time.process_time() - began < 5
+    if name == "one megabyte of a name":
+        assert extraction.steps is not None
+        assert len(extraction.steps) == 1
+    elif name == "white space":
+        assert extraction.steps == ()
+    else:
+        assert extraction.steps is None
+        assert len(extraction.fault or "") < 300

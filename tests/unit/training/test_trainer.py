@@ -50,8 +50,8 @@ def reward_calls(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     calls: list[list[int]] = []
     make = rewards.make_reward_function
 
-    def recording(table: Any, config: Any, observer: Any = None) -> Any:
-        inner = make(table, config, observer)
+    def recording(*arguments: Any) -> Any:
+        inner = make(*arguments)
 
         def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
             calls.append(list(columns["row_index"]))

