@@ -51,10 +51,9 @@ class CompletionCollector:
         self._count: Counter[tuple[str, str]] = Counter()
         self._success: Counter[tuple[str, str]] = Counter()
         self._reward: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._prompts: Counter[str] = Counter()
+        self._prompts: Counter[tuple[str, str]] = Counter()
+        self._idle: Counter[tuple[str, str]] = Counter()  # groups whose rewards were all equal
         self._verdicts: Counter[str] = Counter()
-        self._mixed_groups = 0
-        self._groups = 0
 
     def observe(self, scored: Sequence[Scored], num_generations: int) -> None:
         """One batch of completions as the reward function scored them: all completions of a prompt stand together.
@@ -70,10 +69,10 @@ class CompletionCollector:
             self._reward[key] += item.parts.total
             self._verdicts[item.verdict.verdict_class] += 1
         for start in range(0, len(scored), num_generations):
-            self._prompts[self._row_bucket[scored[start].row_index]] += 1
+            row = scored[start].row_index
             rewards = [item.parts.total for item in scored[start : start + num_generations]]
-            self._groups += 1
-            self._mixed_groups += max(rewards) > min(rewards)
+            self._prompts[self._row_domain[row], self._row_bucket[row]] += 1
+            self._idle[self._row_domain[row], self._row_bucket[row]] += max(rewards) == min(rewards)
 
     def flush(self) -> dict[str, Any]:
         """`figures()`, and counts start anew."""
@@ -84,25 +83,32 @@ class CompletionCollector:
     def figures(self) -> dict[str, Any]:
         """The figures since the last flush, {} when nothing came in.
 
-        Rates lie in [0, 1]; `bucket_shares` are shares of prompts; `mixed_groups` is the share of groups that differ in
-        reward and so teach something.
+        Rates lie in [0, 1]; `bucket_shares` and `domain_shares` are shares of prompts; `mixed_groups` is the share of groups
+        that differ in reward and so teach something, `zero_variance_groups` that of the others.
         """
-        if not self._groups:
+        if not self._prompts:
             return {}
         total = sum(self._count.values())
+        prompts = sum(self._prompts.values())
+        idle = sum(self._idle.values())
+        buckets, domains = self._sums(self._prompts, 1), self._sums(self._prompts, 0)
         record: dict[str, Any] = {
             "completions": total,
             "reward": sum(self._reward.values()) / total,
             "success_rate": sum(self._success.values()) / total,
             "successes": sum(self._success.values()),
-            "success_rate_by_domain": self._rates(0),
-            "success_rate_by_difficulty": self._rates(1),
+            "success_rate_by_domain": self._rates(0, self._success, self._count),
+            "success_rate_by_difficulty": self._rates(1, self._success, self._count),
             "reward_by_domain": self._means(0),
             "reward_by_difficulty": self._means(1),
             "completions_by_domain": self._sums(self._count, 0),
             "completions_by_difficulty": self._sums(self._count, 1),
-            "bucket_shares": {name: self._prompts[name] / self._groups for name in DIFFICULTIES},
-            "mixed_groups": self._mixed_groups / self._groups,
+            "bucket_shares": {name: buckets.get(name, 0) / prompts for name in DIFFICULTIES},
+            "domain_shares": {name: count / prompts for name, count in domains.items()},
+            "mixed_groups": 1 - idle / prompts,
+            "zero_variance_groups": idle / prompts,
+            "zero_variance_by_domain": self._rates(0, self._idle, self._prompts),
+            "zero_variance_by_difficulty": self._rates(1, self._idle, self._prompts),
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
         }
         return record
@@ -115,9 +121,9 @@ class CompletionCollector:
         order = DIFFICULTIES.index if part else lambda name: 0
         return {name: sums[name] for name in sorted(sums, key=lambda name: (order(name), name))}
 
-    def _rates(self, part: int) -> dict[str, float]:
-        counts, wins = self._sums(self._count, part), self._sums(self._success, part)
-        return {name: wins.get(name, 0) / count for name, count in counts.items()}
+    def _rates(self, part: int, hits: Mapping[tuple[str, str], int], of: Mapping[tuple[str, str], int]) -> dict[str, float]:
+        counts, sums = self._sums(of, part), self._sums(hits, part)
+        return {name: sums.get(name, 0) / count for name, count in counts.items()}
 
     def _means(self, part: int) -> dict[str, float]:
         counts, sums = self._sums(self._count, part), self._sums(self._reward, part)

@@ -27,6 +27,7 @@ TRAINER_METRICS = {
     "completions/max_length": "completion_length_max",
     "completions/clipped_ratio": "completions_cut_off",
     "num_tokens": "tokens_seen",
+    "resampled_groups": "resampled_groups",
 }
 
 
@@ -44,6 +45,7 @@ class RunMonitor(TrainerCallback):
     The progress line comes first among the sinks; `sinks` get every record, in order. The first Ctrl-C or SIGTERM lets the step
     finish, and those after it up to one where `may_save(step)` allows a checkpoint, which is written; the second stops at once.
     `agree` tells whether any of the processes that train together was asked to stop: they must stop at the same step.
+    `extra()`: figures of others for the next record, asked once for each; callbacks that make them stand before this one.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RunMonitor(TrainerCallback):
         max_steps: int,
         may_save: Callable[[int], bool],
         agree: Callable[[bool], bool] = bool,
+        extra: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._collector = collector
         self._timer = timer
@@ -65,6 +68,7 @@ class RunMonitor(TrainerCallback):
         self._lines = CurriculumLines(max_steps)
         self._may_save = may_save
         self.agree = agree
+        self._extra = extra
         self._latest: dict[str, Any] = {}
         self.interrupted = False
         self.signal_number = 0
@@ -75,6 +79,10 @@ class RunMonitor(TrainerCallback):
         self._progress.start()
         self._timer.begin_step()
         self._tell_weights(state.global_step)
+        found = self._extra()
+        if "eval_step" in found:  # an evaluation before the first step
+            for sink in self._sinks:
+                sink.record({"step": state.global_step, **found})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._timer.end_step()
@@ -100,6 +108,7 @@ class RunMonitor(TrainerCallback):
             record |= self._collector.flush()
             record["curriculum_weights"] = dict(self._weights_at(max(0, state.global_step - 1)))
             record |= {ours: logs[theirs] for theirs, ours in TRAINER_METRICS.items() if theirs in logs}
+            record |= self._extra()
             record["seconds_per_step"] = self._timer.flush()
             self._latest = record
             for sink in self._sinks:

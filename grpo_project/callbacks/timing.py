@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint")
+SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation")
 
 
 class StepTimer:

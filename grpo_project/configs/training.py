@@ -33,6 +33,10 @@ MODEL = "memory and model loading"
 REPORT = "reporting"
 GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 
+TRACKERS = ("wandb", "tensorboard", "trackio")
+CURRICULA = ("step", "uniform", "stage", "adaptive")
+EVALUATE_EVERY = 25  # steps, where evaluations are needed and nobody said how often
+
 # What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
 MODEL_MAY_SET = frozenset(
     "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
@@ -45,7 +49,8 @@ FIXED_ON_RESUME = (
     "base_model data_root domains batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler "
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
     "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
-    "load_in_4bit lora_rank lora_alpha seed on_bad_row"
+    "load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples on_collapse "
+    "resample_zero_variance skip_zero_variance"
 ).split()
 
 
@@ -145,8 +150,33 @@ class TrainingConfig:
         "step",
         "str",
         CURRICULUM,
-        "step: get_curriculum_weights(step, max_steps) in this script; uniform: difficulties as they come (the control)",
-        choices=("step", "uniform"),
+        "step: get_curriculum_weights(step, max_steps) in this script; uniform: difficulties as they come (the control); stage: "
+        "from foundation on by held-out success; adaptive: what has reward variance now; path/to/file.py:function: your own",
+    )
+    domain_weights: tuple[str, ...] | None = setting(
+        None, "names", CURRICULUM, "share of a domain in every batch, as ferry=2 spanner=3; whole numbers, 1 where not named"
+    )
+    eval_every_n_steps: int | None = setting(
+        None,
+        "int",
+        CURRICULUM,
+        "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25 where "
+        "the curriculum or --on_collapse needs them, else 0",
+    )
+    max_eval_samples: int = setting(24, "int", CURRICULUM, "problems per domain in an evaluation during training")
+    on_collapse: str = setting(
+        "warn",
+        "str",
+        CURRICULUM,
+        "when a domain's held-out success falls significantly below its best: name it; give it more and easier prompts; go back "
+        "to the weights of the last checkpoint before; stop",
+        choices=("warn", "reweight", "rollback", "stop"),
+    )
+    resample_zero_variance: int = setting(
+        0, "int", CURRICULUM, "times a group whose rewards are all equal is replaced by another problem's; each costs completions"
+    )
+    skip_zero_variance: int = setting(
+        0, "int", CURRICULUM, "steps for which a problem is not drawn again after a group whose rewards were all equal; 0: off"
     )
     reward: str = setting(
         "dense",
@@ -203,7 +233,19 @@ class TrainingConfig:
         "no W&B; metrics.jsonl is written either way (W&B goes offline by itself when nobody is logged in)",
         flag="--no_wandb",
     )
+    report_to: tuple[str, ...] = setting(
+        ("wandb",), "names", REPORT, "trackers beside metrics.jsonl, all with the same numbers: wandb, tensorboard, trackio, none"
+    )
     wandb_project: str = setting("pddl-grpo-v2", "str", REPORT, "W&B project")
+    wandb_continuity: str = setting(
+        "continue",
+        "str",
+        REPORT,
+        "the W&B run of a resumed training: the same one; a new one with a copy of the points so far (fork); a new, empty one; "
+        "the same one, written here and sent later (offline)",
+        choices=("continue", "fork", "new", "offline"),
+    )
+    force_new_wandb_run: bool = setting(False, "bool", REPORT, "the same as --wandb_continuity new")
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -216,8 +258,9 @@ class TrainingConfig:
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("save_steps", "save_total_limit", "max_prompt_length", "max_completion_length", "lora_alpha"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("eval_samples", "warmup_steps", "seed"):
+        for name in ("eval_samples", "warmup_steps", "seed", "resample_zero_variance", "skip_zero_variance"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
+        self._check_curriculum()
         for name in ("beta", "weight_decay", "max_grad_norm"):
             self._require(name, math.isfinite(getattr(self, name)) and getattr(self, name) >= 0, "must be 0 or more")
         for name in ("adam_beta1", "adam_beta2"):
@@ -239,6 +282,9 @@ class TrainingConfig:
             choices = spec.metadata.get("choices")
             if choices and getattr(self, spec.name) not in choices:
                 raise ConfigError(f"{flag_of(spec.name)} must be one of {', '.join(choices)}; got {getattr(self, spec.name)!r}")
+        unknown = sorted(set(self.report_to) - {*TRACKERS, "none"})
+        self._require("report_to", self.report_to and not unknown, f"must name some of {', '.join(TRACKERS)}, or be none")
+        self._require("report_to", self.report_to == ("none",) or "none" not in self.report_to, "may be none, or others")
         self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
         self.reward_config()
         micro = self.micro_batch_size
@@ -256,6 +302,25 @@ class TrainingConfig:
                 "between two uses of the same completions could not be continued exactly"
             )
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    def _check_curriculum(self) -> None:
+        if self.curriculum not in CURRICULA and ".py:" not in self.curriculum:
+            raise ConfigError(
+                f"--curriculum must be one of {', '.join(CURRICULA)}, or path/to/file.py:function; got {self.curriculum!r}"
+            )
+        every = self.eval_every_n_steps
+        self._require("eval_every_n_steps", every is None or every >= 0, "must be 0 or more")
+        self._require("max_eval_samples", self.max_eval_samples >= 1, "must be at least 1")
+        if every == 0 and (self.curriculum == "stage" or self.on_collapse != "warn"):
+            what = "--curriculum stage" if self.curriculum == "stage" else f"--on_collapse {self.on_collapse}"
+            raise ConfigError(f"{what} acts on held-out success, so --eval_every_n_steps may not be 0")
+
+    @property
+    def feedback_every(self) -> int:
+        """Steps between two evaluations during training; 0: none."""
+        if self.eval_every_n_steps is not None:
+            return self.eval_every_n_steps
+        return EVALUATE_EVERY if self.curriculum == "stage" or self.on_collapse != "warn" else 0
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -47,14 +47,14 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def describe(model: str, schedule_source: str, reward: Mapping[str, Any]) -> dict[str, Any]:
+def describe(model: str, schedule_source: str, reward: Mapping[str, Any], world_size: int) -> dict[str, Any]:
     """The fingerprints beside data and schedule. `model`: a folder, hashed, or a hub name, taken as it is."""
     return {
         "model": _model_fingerprint(Path(model)) if os.path.isdir(model) else model,
         "tokenizer": hash_of(_hashes(Path(model), TOKENIZER_FILES)) if os.path.isdir(model) else model,
         "reward": hash_of(dict(reward)),
         "schedule_source": hash_of(schedule_source),
-        "world_size": world_size(),
+        "world_size": world_size,
         "versions": _versions(),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
     }
@@ -70,19 +70,10 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differ
     return found
 
 
-def world_size() -> int:
-    """Processes that train together, as torchrun says."""
-    return int(os.environ.get("WORLD_SIZE") or 1)
-
-
-def rank() -> int:
-    """The number of this process among them, from 0."""
-    return int(os.environ.get("RANK") or 0)
-
-
 def _values(then: Any, now: Any) -> str:
     if isinstance(then, Mapping) and isinstance(now, Mapping):
-        changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in names]
         return f" ({', '.join(changed)})"
     readable = all(isinstance(value, int) or (isinstance(value, str) and len(value) < 64) for value in (then, now))
     return f" ({then} -> {now})" if readable else ""

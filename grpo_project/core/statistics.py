@@ -13,12 +13,12 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: int, count: int, z: float = 1.96) -> Interval:
+def wilson_interval(successes: float, count: float, z: float = 1.96) -> Interval:
     """The score interval of a proportion, (low, high) in [0, 1]; z = 1.96 makes it 95%. Without observations (0, 1).
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American Statistical
     Association 22 (1927), 209-212. Unlike the normal approximation it never leaves [0, 1] and keeps a width at 0 and 100%.
-    Raises ValueError unless 0 <= successes <= count and z > 0 is finite.
+    Counts may be fractions where they stand for an average. Raises ValueError unless 0 <= successes <= count and z > 0 is finite.
     """
     if not 0 <= successes <= count:
         raise ValueError(f"successes must lie in 0..count, got {successes} of {count}")

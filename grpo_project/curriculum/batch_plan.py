@@ -1,4 +1,4 @@
-"""Which rows stand in batch g: an exact quota per domain, buckets by curriculum weight. A pure function of (seed, g, weights)."""
+"""Which rows stand in batch g: an exact quota per domain, buckets by curriculum weight. A function of (seed, g, decision)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from fractions import Fraction
 from typing import Any
 
 from grpo_project.core.random_streams import stream
+from grpo_project.curriculum.base import Decision, mean_weights
 from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.curriculum.quotas import domain_quotas
 from grpo_project.curriculum.weights import DomainWeights, domain_weights
 from grpo_project.errors import ConfigError
 
@@ -24,8 +26,9 @@ Weights = Callable[[int, int], Mapping[str, Any]]
 class BatchPlan:
     """Batch number `batch`. `row_indices`, `domains` and `buckets` run in parallel, one entry per prompt, `batch_size` long.
 
-    Domains alternate in a fixed order: a b c d a b c d. `buckets` names where each row really came from, after fallback.
-    `weights` are the shares aimed at, {bucket: share in [0, 1]}, the mean over domains; `domain_weights` has them per domain.
+    Domains alternate in a fixed order: a b c d a b c d, and those with a larger quota go on: b b. `buckets` names where each
+    row really came from, after fallback.
+    `weights` are the shares aimed at, {bucket: share in [0, 1]}, the mean over prompts; `domain_weights` has them per domain.
     `step` is the optimizer step (from 0) whose curriculum decision made the batch.
     """
 
@@ -36,24 +39,6 @@ class BatchPlan:
     buckets: tuple[str, ...]
     weights: Mapping[str, float]
     domain_weights: DomainWeights
-
-
-def check_batch_size(batch_size: int, domains: Sequence[str]) -> int:
-    """Prompts per domain and batch, at least 1. Raises ConfigError, with sizes that work, where it does not come out even."""
-    if not domains:
-        raise ConfigError("there is no domain to draw batches from")
-    count = len(domains)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-        raise ConfigError(f"batch_size must be a whole number, got {batch_size!r}")
-    if batch_size > 0 and batch_size % count == 0:
-        return batch_size // count
-    below = batch_size // count * count
-    nearest = f"{below} or {below + count}" if below > 0 else str(count)
-    working = ", ".join(str(count * factor) for factor in range(1, 5))
-    raise ConfigError(
-        f"batch_size {batch_size} is not divisible by the {count} domains ({', '.join(domains)}); "
-        f"sizes that work: {working}, ..., nearest to yours: {nearest}"
-    )
 
 
 def nearest_buckets(bucket: str) -> tuple[str, ...]:
@@ -68,14 +53,17 @@ class BatchPlanner:
     seed: names all random streams of the planner.
     bucket_rows: {domain: {bucket: row indices}}; buckets may be empty or left out, a domain may not be empty. The order of the
         domains is the order within a batch.
-    batch_size: prompts per batch, a multiple of the number of domains.
+    batch_size: prompts per batch; must come out even over the domains by their `quota_weights`.
     weights: (step, max_steps) -> {bucket: weight}, or {domain: {bucket: weight}}. Must give the same for the same step at any
-        time: a schedule does, a decision from feedback must be looked up in its journal.
+        time. With feedback hand over `decide` in its place.
     max_steps: optimizer steps of the run.
     steps_per_batch: optimizer steps that train on one batch (TRL's num_iterations); a fraction where a step takes several
         batches, 1/A with A batches to a step.
     batches_per_chunk: batches whose completions are made together; all of them follow the curriculum of the first one's step.
-        Matters only with num_iterations above 1, and is A then (steps_per_batch being num_iterations/A).
+        A with A batches to a step (steps_per_batch being num_iterations/A).
+    decide: chunk (from 0) -> Decision, with quotas that sum to batch_size; it must answer the same at any time, which
+        `CurriculumEngine.decide` does. Then `weights` is not asked.
+    quota_weights: {domain: whole number}, 1 where not named; the proportion of the quotas without `decide`.
 
     Raises ConfigError for anything else. `plan` may be called in any order, any number of times, in any process.
     """
@@ -85,14 +73,19 @@ class BatchPlanner:
         seed: int,
         bucket_rows: Mapping[str, Mapping[str, Sequence[int]]],
         batch_size: int,
-        weights: Weights,
+        weights: Weights | None,
         max_steps: int,
         steps_per_batch: float | Fraction = 1,
         batches_per_chunk: int = 1,
         weights_name: str = "get_curriculum_weights",
+        *,
+        decide: Callable[[int], Decision] | None = None,
+        quota_weights: Mapping[str, int] | None = None,
     ) -> None:
         self.domains = tuple(bucket_rows)
-        self.quota = check_batch_size(batch_size, self.domains)
+        self.quotas = domain_quotas(batch_size, self.domains, quota_weights)
+        if (weights is None) == (decide is None):
+            raise ConfigError("a planner needs either weights or decide")
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ConfigError(f"max_steps must be a whole number of 1 or more, got {max_steps!r}")
         if not (math.isfinite(steps_per_batch) and steps_per_batch > 0):
@@ -107,6 +100,8 @@ class BatchPlanner:
         self.steps_per_batch = Fraction(steps_per_batch).limit_denominator(1_000_000)
         self._weights = weights
         self._weights_name = weights_name
+        self.decide = decide
+        self.quota_weights = dict(quota_weights or {})
         self._pools = {domain: _pools(domain, buckets) for domain, buckets in bucket_rows.items()}
         owner: dict[int, str] = {}
         for domain, pools in self._pools.items():
@@ -128,32 +123,68 @@ class BatchPlanner:
     def plan(self, batch: int) -> BatchPlan:
         """Batch number `batch` (from 0). Raises ConfigError for weights that cannot be used, ValueError for batch < 0."""
         step = self.step_of(batch)
-        shares = domain_weights(self._weights(step, self.max_steps), self.domains, step, self._weights_name)
-        drawn = {domain: self._draw(batch, domain, shares[domain]) for domain in self.domains}
-        slots = [(domain, *drawn[domain][place]) for place in range(self.quota) for domain in self.domains]
+        decision = self._decision(batch, step)
+        drawn = {domain: self._draw(batch, domain, decision) for domain in self.domains}
+        rounds = range(max(decision.quotas.values()))
+        slots = [(name, *drawn[name][place]) for place in rounds for name in self.domains if place < decision.quotas[name]]
         return BatchPlan(
             batch=batch,
             step=step,
             row_indices=tuple(index for _, _, index in slots),
             domains=tuple(domain for domain, _, _ in slots),
             buckets=tuple(bucket for _, bucket, _ in slots),
-            weights=_mean(shares),
-            domain_weights=shares,
+            weights=mean_weights(decision),
+            domain_weights=decision.weights,
         )
+
+    def replacements(self, chunk: int, attempt: int, rows: Sequence[int], used: set[int]) -> list[int | None]:
+        """For each of `rows` another row of its domain, of the same bucket or the nearest with any left, not in `used`.
+
+        No row twice; None where the domain has no other. The same for the same chunk (from 0) and attempt. Raises KeyError
+        for a row that is none of the planner's.
+        """
+        home = {row: (name, bucket) for name, pools in self._pools.items() for bucket, own in pools.items() for row in own}
+        taken = set(used)
+        found: list[int | None] = []
+        for place, row in enumerate(rows):
+            domain, bucket = home[row]
+            rng = stream(self.seed, "resample", chunk, attempt, place)
+            left = ([index for index in self._pools[domain][name] if index not in taken] for name in nearest_buckets(bucket))
+            members = next((own for own in left if own), None)
+            if members is None:
+                found.append(None)
+                continue
+            chosen = rng.choice(members)
+            taken.add(chosen)
+            found.append(chosen)
+        return found
 
     def plans(self, count: int) -> Iterator[BatchPlan]:
         """plan(0), plan(1), ..., plan(count - 1)."""
         return (self.plan(batch) for batch in range(count))
 
-    def _draw(self, batch: int, domain: str, shares: Mapping[str, float]) -> list[tuple[str, int]]:
-        """`quota` pairs (bucket, row index) of a domain; no row twice while the domain has one that was not drawn."""
+    def _decision(self, batch: int, step: int) -> Decision:
+        if self.decide is None:
+            assert self._weights is not None  # the constructor saw to that
+            return Decision(
+                domain_weights(self._weights(step, self.max_steps), self.domains, step, self._weights_name), self.quotas
+            )
+        decision = self.decide(batch // self.batches_per_chunk)
+        quotas = decision.quotas
+        if set(quotas) != set(self.domains) or min(quotas.values()) < 1 or sum(quotas.values()) != self.batch_size:
+            raise ConfigError(f"quotas {dict(quotas)} do not share {self.batch_size} prompts among {', '.join(self.domains)}")
+        return decision
+
+    def _draw(self, batch: int, domain: str, decision: Decision) -> list[tuple[str, int]]:
+        """The quota of a domain as pairs (bucket, row index); no row twice while the domain has one that was not drawn."""
         rng = stream(self.seed, "batch", batch, domain)
+        quota, shares = decision.quotas[domain], decision.weights[domain]
         used: set[int] = set()
         pairs = []
-        for place in range(self.quota):
+        for place in range(quota):
             bucket = _choose(rng, shares)
             source = self._source(domain, bucket, used)
-            index = self._row(domain, source, batch * self.quota + place, used)
+            index = self._row(domain, source, batch * quota + place, used, decision.skipped)
             used.add(index)
             pairs.append((source, index))
         return pairs
@@ -170,18 +201,23 @@ class BatchPlanner:
                 return name
         return filled[0]
 
-    def _row(self, domain: str, bucket: str, position: int, used: set[int]) -> int:
+    def _row(self, domain: str, bucket: str, position: int, used: set[int], skipped: frozenset[int]) -> int:
         """The row at a position of the bucket's endless walk: one random order of all its rows after another.
 
         Walking instead of drawing evens out how often each row is seen. The position comes from the batch number alone, so a
-        plan needs no other plan. Rows already in the batch are passed over, unless no other is left.
+        plan needs no other plan. Skipped rows are passed over unless no other is left, and so are rows already in the batch.
         """
         size = len(self._pools[domain][bucket])
+        spare = None
         for ahead in range(2 * size):  # from anywhere, two rounds meet every row
             round_number, place = divmod(position + ahead, size)
             index = self._round(domain, bucket, round_number)[place]
             if index not in used:
-                return index
+                if index not in skipped:
+                    return index
+                spare = index if spare is None else spare
+        if spare is not None:
+            return spare
         round_number, place = divmod(position, size)
         return self._round(domain, bucket, round_number)[place]
 
@@ -219,10 +255,3 @@ def _choose(rng: random.Random, shares: Mapping[str, float]) -> str:
         if point < reached:
             return name
     return possible[-1]  # rounding
-
-
-def _mean(shares: DomainWeights) -> dict[str, float]:
-    first = next(iter(shares.values()))
-    if all(own == first for own in shares.values()):
-        return dict(first)  # as the user wrote them, without rounding
-    return {name: math.fsum(own[name] for own in shares.values()) / len(shares) for name in BUCKETS}

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from grpo_project.callbacks.timing import StepTimer
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.core.identity import world_size
 from grpo_project.errors import ConfigError
+from grpo_project.training.resampling import Resampler
 from grpo_project.training.saving import TransactionalSaving
 
 # Completions per micro-batch. On a CPU a small one stays in the cache: 192 at once took 2.5 s where 48 at a time took 1.4 s.
@@ -30,22 +31,22 @@ TIMED_METHODS = {
 
 @dataclass(frozen=True)
 class BatchShape:
-    """How one optimizer step is cut up. Prompts: `batches` x `batch_size`; `micro_batch_size` of them in memory at once, in each
-    of `processes`.
+    """How one optimizer step is cut up. Prompts: `batches` x `batch_size`; `micro_batch_size` of them in the memory of each of
+    `world_size` processes at once.
 
-    `micro_batches` is TRL's gradient_accumulation_steps and its steps_per_generation: one generation per optimizer step, so
-    the completions are on-policy and the old log-probabilities need not be computed.
+    `micro_batches`, of each process, is TRL's gradient_accumulation_steps and its steps_per_generation: one generation per
+    optimizer step, so the completions are on-policy and the old log-probabilities need not be computed.
     """
 
     batch_size: int
     batches: int
     micro_batch_size: int
     num_generations: int
-    processes: int = 1
+    world_size: int = 1
 
     @property
     def micro_batches(self) -> int:
-        return self.batches * self.batch_size // (self.micro_batch_size * self.processes)
+        return self.batches * self.batch_size // (self.micro_batch_size * self.world_size)
 
     @property
     def prompts_per_step(self) -> int:
@@ -56,26 +57,29 @@ class BatchShape:
         return self.micro_batch_size * self.num_generations
 
 
-def batch_shape(config: TrainingConfig, device: str) -> BatchShape:
-    """The shape of a step on `device` (cpu or cuda). A micro-batch size that was not given is what suits the device."""
-    processes = world_size()
-    if config.batch_size % processes:
-        raise ConfigError(f"--batch_size {config.batch_size} cannot be shared by {processes} processes: use a multiple")
+def batch_shape(config: TrainingConfig, device: str, world_size: int = 1) -> BatchShape:
+    """The shape of a step on `device` (cpu or cuda). A micro-batch size that was not given is what suits the device.
+
+    The batch is shared out among `world_size` processes, so it holds the same with any number of them. Raises ConfigError
+    where its prompts do not come out even.
+    """
+    prompts = config.batch_size * config.gradient_accumulation_steps
     micro = config.micro_batch_size
     if micro is None:
         fitting = max(1, (CPU_COMPLETIONS if device == "cpu" else GPU_COMPLETIONS) // config.num_generations)
-        share = config.batch_size // processes
-        micro = max(size for size in range(1, min(fitting, share) + 1) if share % size == 0)
-    elif config.batch_size % (micro * processes):
+        sizes = [size for size in range(1, min(fitting, config.batch_size) + 1) if config.batch_size % size == 0]
+        micro = max((size for size in sizes if prompts % (size * world_size) == 0), default=1)
+    if prompts % (micro * world_size):
         raise ConfigError(
-            f"--micro_batch_size {micro} in each of {processes} processes does not divide --batch_size {config.batch_size}"
+            f"{prompts} prompts per step (--batch_size x --gradient_accumulation_steps) cannot be shared out evenly among "
+            f"{world_size} processes in micro-batches of {micro}: they must be a multiple of {micro * world_size}"
         )
     return BatchShape(
         batch_size=config.batch_size,
         batches=config.gradient_accumulation_steps,
         micro_batch_size=micro,
         num_generations=config.num_generations,
-        processes=processes,
+        world_size=world_size,
     )
 
 
@@ -179,15 +183,27 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
 def make_trainer_class(base: type) -> type:
     """A subclass of `base` (trl.GRPOTrainer, as it stands after the backend was loaded).
 
-    Takes two more keyword arguments: `sampler`, which yields row indices in training order, and `timer`. On the plain
-    transformers backend (`lean=True`) it also decodes with our own loop on a CPU and leaves out gradient work that is zero.
+    Takes more keyword arguments: `sampler`, which yields row indices in training order, and `timer`; `resampler` for
+    --resample_zero_variance; `write_state(folder)`, which adds a file to every checkpoint while it is being written. On the
+    plain transformers backend (`lean=True`) it also decodes with our own loop on a CPU and leaves out gradient work that is zero.
     """
 
     class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
         _buffered_inputs: Any
 
-        def __init__(self, *args: Any, sampler: Any, timer: StepTimer, lean: bool, **kwargs: Any) -> None:
+        def __init__(
+            self,
+            *args: Any,
+            sampler: Any,
+            timer: StepTimer,
+            lean: bool,
+            resampler: Resampler | None = None,
+            write_state: Callable[[Path], None] | None = None,
+            **kwargs: Any,
+        ) -> None:
             self._row_sampler = sampler
+            self._resampler = resampler
+            self._write_state = write_state
             self._timer = timer
             self._lean = lean
             super().__init__(*args, **kwargs)
@@ -199,7 +215,28 @@ def make_trainer_class(base: type) -> type:
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Our own results.md and planner.json stand in for TRL's card, which would be rewritten at every checkpoint."""
 
+        def _save_rng_state(self, output_dir: str) -> None:
+            """The curriculum's state goes where the random state goes: into the folder being written, before it is complete."""
+            super()._save_rng_state(output_dir)
+            if self._write_state is not None and self.args.should_save:
+                self._write_state(Path(output_dir))
+
         # -- generation ---------------------------------------------------------------------------------------------
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            outputs: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            if self._resampler is None or not self.model.training:
+                return outputs
+            outputs, share = self._resampler.resample(
+                self.state.global_step // self.num_iterations,
+                inputs,
+                outputs,
+                super()._generate_and_score_completions,
+                lambda index: self.train_dataset[index],
+                self._tokenizer.pad_token_id,
+            )
+            self._metrics["train"]["resampled_groups"].append(share)
+            return outputs
 
         def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
             if self._lean and self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1:

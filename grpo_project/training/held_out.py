@@ -1,4 +1,4 @@
-"""The problems on which a model is judged before and after training: a test folder, or problems made from a named seed."""
+"""The problems on which a model is judged: before, during and after training. A test folder, or ones made from a named seed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from grpo_project.errors import DataError
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
+FEEDBACK_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those on which the run is judged
 DRAWS_PER_PROBLEM = 200  # small domains have few different problems; then there are fewer than asked for
 
 
@@ -34,11 +35,40 @@ def held_out_problems(config: TrainingConfig, training_rows: RowTable) -> tuple[
     return table, [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]], name
 
 
+def feedback_problems(
+    config: TrainingConfig, training_rows: RowTable, held_out: RowTable | None
+) -> tuple[RowTable | None, list[int], str]:
+    """(table, row indices, where they come from): `max_eval_samples` problems of each domain for evaluations during training.
+
+    Never those of `held_out_problems`: what steers a run cannot judge it. They are the test folder's further rows where every
+    domain has enough of them, else generated. (None, [], "") where nothing is evaluated during training.
+    """
+    if config.feedback_every == 0:
+        return None, [], ""
+    domains, count = training_rows.domains, config.max_eval_samples
+    name = config.test_data or DEFAULT_TEST_DATA
+    root = locate(name)
+    if root is not None:
+        table = held_out or read_rows(root, domains, config.on_bad_row)
+        spare = {domain: table.indices_of(domain)[config.eval_samples :][:count] for domain in domains}
+        if all(len(indices) == count for indices in spare.values()):
+            return table, [index for indices in spare.values() for index in indices], name
+    table = generate_problems(domains, count, FEEDBACK_SEED, [training_rows, held_out] if held_out else [training_rows])
+    return table, list(range(len(table))), f"generated problems, seed {FEEDBACK_SEED}"
+
+
 def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTable) -> RowTable:
+    """`generate_problems` with GENERATED_SEED, none of them among the training rows."""
+    return generate_problems(domains, count, GENERATED_SEED, [training_rows])
+
+
+def generate_problems(
+    domains: Sequence[str], count: int, seed: int = GENERATED_SEED, apart_from: Sequence[RowTable] = ()
+) -> RowTable:
     """`count` problems of each domain, of the sizes and in the share with constraints that training has by default.
 
-    All of the test split, no two the same up to renaming, and none of them among the training rows. Fewer where a domain does
-    not have as many. Raises DataError for a domain that has none.
+    All of the test split, no two the same up to renaming, and none of them in the tables of `apart_from`, of which the first
+    says which domains have constraints. Fewer where a domain does not have as many. Raises DataError for a domain without any.
     """
     from grpo_project.domains import get_domain
     from grpo_project.domains.instances import generate_instance
@@ -46,15 +76,15 @@ def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTabl
     from grpo_project.pddl.canonical import canonical_form
     from grpo_project.prompting import render_prompt
 
-    with_constraints = {row.scenario for row in training_rows.rows if row.problem.constraints is not None}
+    with_constraints = {row.scenario for table in apart_from[:1] for row in table.rows if row.problem.constraints is not None}
     rows = []
     for name in domains:
         domain = get_domain(name)
-        seen = {canonical_form(row.domain, row.problem) for row in training_rows.rows if row.scenario == name}
+        seen = {canonical_form(row.domain, row.problem) for table in apart_from for row in table.rows if row.scenario == name}
         share = 0.5 if name in with_constraints else 0.0
         index = found = 0
         while found < count and index < DRAWS_PER_PROBLEM * count:
-            instance = generate_instance(domain, GENERATED_SEED, index, domain.sizes["train"], share)
+            instance = generate_instance(domain, seed, index, domain.sizes["train"], share)
             index += 1
             if instance.split != "test" or instance.canonical in seen:
                 continue
@@ -79,4 +109,4 @@ def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTabl
             )
         if not found:
             raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
-    return RowTable(Path(), domains, rows, (), f"generated/{GENERATED_SEED}/{count}")
+    return RowTable(Path(), domains, rows, (), f"generated/{seed}/{count}")

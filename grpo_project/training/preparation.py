@@ -6,6 +6,7 @@ Here a mistake of the user ends in one line within a second or two; nothing has 
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
-from grpo_project.configs.reward import RewardConfig
 from grpo_project.configs.training import (
     FIXED_ON_RESUME,
     MODEL_CARD,
@@ -30,15 +30,22 @@ from grpo_project.configs.training import (
 from grpo_project.core import identity, run_folder
 from grpo_project.core.checkpoint import read_run_state
 from grpo_project.core.rows import RowTable, read_rows
-from grpo_project.curriculum.batch_plan import BatchPlanner, check_batch_size
+from grpo_project.curriculum.adaptive import AdaptiveCurriculum
+from grpo_project.curriculum.base import Curriculum
+from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.difficulty import Buckets, fill_buckets
-from grpo_project.curriculum.weights import domain_weights
+from grpo_project.curriculum.engine import CurriculumEngine
+from grpo_project.curriculum.manager import STATE_FILE, setup_fixed_curriculum_manager
+from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
+from grpo_project.curriculum.schedules import Schedule, load_schedule, uniform
 from grpo_project.errors import ConfigError, DataError
-from grpo_project.training.held_out import held_out_problems
+from grpo_project.training import ranks
+from grpo_project.training.held_out import feedback_problems, held_out_problems
 
 logger = logging.getLogger(__name__)
 
 Weights = Callable[[int, int], Mapping[str, Any]]
+BucketRows = Mapping[str, Mapping[str, Sequence[int]]]
 
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
@@ -97,16 +104,18 @@ def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Ma
 class Preparation:
     """A run that can begin.
 
-    `model`: absolute path or hub name. `weights`: {bucket: share}, the mean over domains, for every step from 0;
-    `weights_function` is what the planner asks. `held_out_rows`: the row indices of `held_out` that are evaluated (none without
-    evaluation), `held_out_name` where they come from. `fingerprints`: hashes that a continued run must share. `checkpoint`:
-    where to go on from, or None.
+    `model`: absolute path or hub name. `engine`: the curriculum, which `planner` asks for every chunk; `weights`: its
+    {bucket: share}, the mean over prompts, for every step from 0, empty where they depend on what will happen.
+    `weights_function`: the user's schedule. `held_out_rows`: the row indices of `held_out` that are evaluated before and after
+    (none without evaluation), `held_out_name` where they come from; `feedback*` the same for evaluations during training.
+    `fingerprints`: hashes that a continued run must share. `checkpoint`: where to go on from, or None.
     """
 
     config: TrainingConfig
     model: str
     rows: RowTable
     buckets: Buckets
+    engine: CurriculumEngine
     planner: BatchPlanner
     weights: Sequence[Mapping[str, float]]
     weights_function: Weights
@@ -114,6 +123,9 @@ class Preparation:
     held_out: RowTable | None
     held_out_rows: Sequence[int]
     held_out_name: str
+    feedback: RowTable | None
+    feedback_rows: Sequence[int]
+    feedback_name: str
     fingerprints: Mapping[str, Any]
     checkpoint: Path | None
     output_dir: Path
@@ -123,54 +135,60 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
     """Reads the data, fills the buckets and plans the batches; writes nothing. Raises a GrpoProjectError for bad input."""
     asked = config.resume_from_checkpoint
     checkpoint = Path(asked) if asked not in (None, "auto") else None
-    if identity.world_size() > 1 and config.output_dir is None:
-        raise ConfigError("several processes cannot agree on a default folder: give --output_dir")
     output_dir = Path(config.output_dir) if config.output_dir else _default_output_dir(config)
+    if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
+        raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
     # The first process makes the folder, so only it can tell whether the folder was used before.
-    if checkpoint is None and identity.rank() == 0 and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
+    if checkpoint is None and ranks.is_main() and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
         run_folder.refuse_used_folder(output_dir)
     model = locate_model(config.base_model)
 
     data_root = locate(config.data_root) or Path(config.data_root)
     # Before any file is read: a quota that cannot work is no news after a minute of parsing.
     domains = config.domains or tuple(sorted(path.stem for path in data_root.glob("*.jsonl")))
+    quota_weights = parse_domain_weights(config.domain_weights or ())
     if domains:
-        check_batch_size(config.batch_size, domains)
+        domain_quotas(config.batch_size, domains, quota_weights)
+    if ".py:" in config.curriculum:
+        get_curriculum_weights = load_schedule(config.curriculum, locate)
     rows = read_rows(data_root, config.domains, config.on_bad_row)
     buckets = fill_buckets(rows.rows, rows.domains)
-    weights = _weights_in_force(config.curriculum, get_curriculum_weights, buckets)
-    planner = BatchPlanner(
-        config.seed,
-        buckets.rows,
-        config.batch_size,
-        weights,
-        config.max_steps,
-        steps_per_batch=Fraction(config.num_iterations, config.gradient_accumulation_steps),
-        batches_per_chunk=config.gradient_accumulation_steps,
-    )
-    # Every step is asked now: a schedule that fails at step 700 fails before anything was spent.
-    shares = [domain_weights(weights(step, config.max_steps), rows.domains, step) for step in range(config.max_steps)]
-    schedule_source = _source_of(get_curriculum_weights) if config.curriculum == "step" else config.curriculum
+    engine, planner = _plan_with(config, get_curriculum_weights, buckets.rows)
+    weights: list[dict[str, float]] = []
+    shares: Any = [config.curriculum, config.domain_weights, config.on_collapse]
+    if not engine.feedback:
+        # Every step is asked now: a schedule that fails at step 700 fails before anything was spent.
+        chunks = [engine.decide(engine.chunk_of(step)) for step in range(config.max_steps)]
+        weights = [engine.weights_at(step) for step in range(config.max_steps)]
+        shares = [decision.weights for decision in chunks]
+    elif _is_schedule(config.curriculum):
+        shares = [*shares, *(get_curriculum_weights(step, config.max_steps) for step in range(config.max_steps))]
+    schedule_source = _source_of(get_curriculum_weights) if _is_schedule(config.curriculum) else config.curriculum
     fingerprints = {
         "data": rows.fingerprint,
         "schedule": identity.hash_of(shares),
-        **identity.describe(model, schedule_source, vars(RewardConfig(mode=config.reward))),
+        **identity.describe(model, schedule_source, config.reward_config().as_dict(), ranks.world_size()),
     }
     if checkpoint is not None:
         _refuse_changed_inputs(checkpoint, fingerprints)
     held_out, held_out_rows, held_out_name = held_out_problems(config, rows)
+    feedback, feedback_rows, feedback_name = feedback_problems(config, rows, held_out)
     return Preparation(
         config=config,
         model=model,
         rows=rows,
         buckets=buckets,
+        engine=engine,
         planner=planner,
-        weights=[_mean_over_domains(own) for own in shares],
-        weights_function=weights,
+        weights=weights,
+        weights_function=get_curriculum_weights,
         schedule_source=schedule_source,
         held_out=held_out,
         held_out_rows=held_out_rows,
         held_out_name=held_out_name,
+        feedback=feedback,
+        feedback_rows=feedback_rows,
+        feedback_name=feedback_name,
         fingerprints=fingerprints,
         checkpoint=checkpoint,
         output_dir=output_dir,
@@ -189,19 +207,45 @@ def _refuse_changed_inputs(checkpoint: Path, fingerprints: Mapping[str, Any]) ->
         logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
 
 
-def _weights_in_force(curriculum: str, get_curriculum_weights: Weights, buckets: Buckets) -> Weights:
-    """The user's schedule, or for `uniform` the share of each bucket in each domain: every problem equally often."""
-    if curriculum == "step":
-        return get_curriculum_weights
-    shares = {domain: {name: len(members) for name, members in filled.items()} for domain, filled in buckets.rows.items()}
-    return lambda step, max_steps: shares
+def _is_schedule(curriculum: str) -> bool:
+    """Whether the weights come from a function of the user's."""
+    return curriculum == "step" or ".py:" in curriculum
 
 
-def _mean_over_domains(shares: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    own = list(shares.values())
-    if all(other == own[0] for other in own):
-        return dict(own[0])  # as the user wrote them, without rounding
-    return {name: sum(other[name] for other in own) / len(own) for name in own[0]}
+def _curriculum(config: TrainingConfig, get_curriculum_weights: Weights, bucket_rows: BucketRows) -> Curriculum:
+    if _is_schedule(config.curriculum):
+        return Schedule(config.curriculum, get_curriculum_weights)
+    if config.curriculum == "stage":
+        return setup_fixed_curriculum_manager()
+    return AdaptiveCurriculum(bucket_rows) if config.curriculum == "adaptive" else uniform(bucket_rows)
+
+
+def _plan_with(
+    config: TrainingConfig, get_curriculum_weights: Weights, bucket_rows: BucketRows
+) -> tuple[CurriculumEngine, BatchPlanner]:
+    """The curriculum at its start over these rows, and the planner that asks it."""
+    quota_weights = parse_domain_weights(config.domain_weights or ())
+    engine = CurriculumEngine(
+        _curriculum(config, get_curriculum_weights, bucket_rows),
+        domain_quotas(config.batch_size, tuple(bucket_rows), quota_weights),
+        config.max_steps,
+        steps_per_chunk=config.num_iterations,
+        reweight=config.on_collapse in ("reweight", "rollback"),
+        skip_chunks=-(-config.skip_zero_variance // config.num_iterations),
+        weights_name=config.curriculum if ".py:" in config.curriculum else "get_curriculum_weights",
+    )
+    planner = BatchPlanner(
+        config.seed,
+        bucket_rows,
+        config.batch_size,
+        None,
+        config.max_steps,
+        steps_per_batch=Fraction(config.num_iterations, config.gradient_accumulation_steps),
+        batches_per_chunk=config.gradient_accumulation_steps,
+        decide=engine.decide,
+        quota_weights=quota_weights,
+    )
+    return engine, planner
 
 
 def _source_of(function: Any) -> str:
@@ -221,14 +265,19 @@ def leave_out(prepared: Preparation, rows: set[int], why: str) -> Preparation:
     for domain, filled in kept.items():
         if not any(filled.values()):
             raise DataError(f"no {domain} problem is left: {why}")
-    was = prepared.planner
-    planner = BatchPlanner(
-        was.seed,
-        kept,
-        was.batch_size,
-        prepared.weights_function,
-        was.max_steps,
-        steps_per_batch=was.steps_per_batch,
-        batches_per_chunk=was.batches_per_chunk,
-    )
-    return replace(prepared, planner=planner)
+    engine, planner = _plan_with(prepared.config, prepared.weights_function, kept)
+    return replace(prepared, engine=engine, planner=planner)
+
+
+def load_curriculum_state(checkpoint: Path) -> dict[str, Any] | None:
+    """curriculum_state.json of a checkpoint; None where it has none. Raises ConfigError for a broken one."""
+    path = checkpoint / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} holds no curriculum state")
+    return found

@@ -15,42 +15,53 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
-from grpo_project.core import identity, run_folder
+from grpo_project.core import run_folder
 from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
-from grpo_project.core.files import write_text_atomically
+from grpo_project.core.files import write_json_atomically, write_text_atomically
 from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
+from grpo_project.curriculum.batch_plan import BatchPlanner
+from grpo_project.curriculum.manager import STATE_FILE
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
-from grpo_project.training.preparation import Preparation, Weights, leave_out, prepare
+from grpo_project.training import ranks
+from grpo_project.training.preparation import Preparation, Weights, leave_out, load_curriculum_state, prepare
 
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
+COLLAPSED = 3  # stopped by --on_collapse stop
 SUCCESS = 0
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
-    """One whole run. Returns 0, 130 after Ctrl-C or 143 after SIGTERM. Raises a GrpoProjectError for what the user can put right."""
+    """One whole run. Returns 0, 3 where --on_collapse stop ended it, 130 after Ctrl-C or 143 after SIGTERM.
+
+    Raises a GrpoProjectError for what the user can put right.
+    """
     prepared = prepare(config, get_curriculum_weights)
     say(f"Data: {describe_data(prepared)}")
     run = Run(prepared)
     try:
         return run.go()
     except KeyboardInterrupt:
-        if identity.rank() == 0:
+        if ranks.is_main():
             say_how_to_go_on(run.folder)
         return INTERRUPTED + (run.signal_number or signal.SIGINT)
+    finally:
+        run.release()
 
 
 def say(text: str) -> None:
-    """One line on the console, at once; of several processes only the first speaks."""
-    if identity.rank() == 0:
+    """One line on the console, at once; of several processes the first one speaks."""
+    if ranks.is_main():
         print(text, flush=True)
 
 
@@ -79,6 +90,13 @@ def say_how_to_go_on(folder: RunFolder | None) -> None:
         )
 
 
+def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:
+    """`6 prompts of each domain`, or the number for each where they differ."""
+    if len(set(quotas.values())) == 1:
+        return f"{batches * next(iter(quotas.values()))} prompts of each domain"
+    return ", ".join(f"{batches * quota} of {domain}" for domain, quota in quotas.items())
+
+
 def describe_data(prepared: Preparation) -> str:
     """`2000 training problems (blocksworld 500: easy 205, ...); 800 held-out ones from data/test`."""
     parts = []
@@ -97,8 +115,8 @@ class Run:
         self.prepared = prepared
         self.config = prepared.config
         self.folder: RunFolder | None = None
-        self.main = identity.rank() == 0
         self.signal_number = 0
+        self._lock: IO[str] | None = None
 
     def go(self) -> int:
         """Everything after preparation, in order. Returns the exit status."""
@@ -132,13 +150,12 @@ class Run:
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
         prompts = self._fit_prompts(policy)
-        folder, lock = self._open_folder()
-        self.folder = folder
+        self.folder = folder = self._open_folder()
         self._write_resolved_config(folder, environment)
 
         before = self._evaluate(policy, folder, "before")
-        trainer, monitor, tracker = self._make_trainer(policy, folder, prompts, environment)
-        say(f"Run folder: {folder.path}   W&B: {tracker.state}")
+        trainer, monitor, tracker, feedback = self._make_trainer(policy, folder, prompts, environment)
+        say(f"Run folder: {folder.path}   {tracker.state}")
         give_back = monitor.catch_interrupts()
         try:
             trainer.train(resume_from_checkpoint=str(self.prepared.checkpoint) if self.prepared.checkpoint else None)
@@ -150,7 +167,7 @@ class Run:
         if monitor.interrupted:
             self.signal_number = monitor.signal_number
             raise KeyboardInterrupt
-        if self.main:
+        if ranks.is_main():
             aside = folder.path / ".model.partial"
             shutil.rmtree(aside, ignore_errors=True)
             save_policy(policy, aside, self._history(trainer.state.global_step))
@@ -168,27 +185,33 @@ class Run:
             )
         tracker.close()
         say(f"Trained model: {folder.model}")
-        if lock is not None:
-            lock.close()
+        if feedback.stopped_by is not None:
+            say(f"Stopped at step {trainer.state.global_step}: {feedback.stopped_by}")
+            return COLLAPSED
         return SUCCESS
 
     # -- before training ----------------------------------------------------------------------------------------------
 
-    def _open_folder(self) -> tuple[RunFolder, IO[str] | None]:
-        """The run folder, held by this process, with its log as it was at the step from which the run goes on."""
+    def _open_folder(self) -> RunFolder:
+        """The run folder, held until `release`, with its log as it was at the step from which the run goes on."""
         prepared = self.prepared
-        if not self.main:
-            return RunFolder(prepared.output_dir), None
+        if not ranks.is_main():
+            return RunFolder(prepared.output_dir)
         if prepared.checkpoint is None and not run_folder.may_begin_again(prepared.output_dir):
             folder = run_folder.create(prepared.output_dir)
         else:
             folder = run_folder.reopen(prepared.output_dir)
-        lock = run_folder.hold(folder)
+        self._lock = run_folder.hold(folder)
         step = step_of(prepared.checkpoint) if prepared.checkpoint else 0
         moved = run_folder.drop_metrics_after(folder, step)
         if prepared.checkpoint is not None or moved:
             say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
-        return folder, lock
+        return folder
+
+    def release(self) -> None:
+        """Lets other processes use the run folder."""
+        if self._lock is not None:
+            self._lock.close()
 
     def _run_state(self, tracker: Any) -> dict[str, Any]:
         """What every checkpoint says about its run."""
@@ -201,6 +224,8 @@ class Run:
 
     def _write_resolved_config(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
+        if not ranks.is_main():
+            return
         described = {
             "settings": self.config.as_dict(),
             "sources": dict(self.config.sources),
@@ -211,10 +236,9 @@ class Run:
             "schedule_source": self.prepared.schedule_source,
             "reward": self.config.reward_config().as_dict(),
             "held_out": self.prepared.held_out_name,
+            "feedback": self.prepared.feedback_name,
             "buckets": {domain: vars(found) for domain, found in self.prepared.buckets.statistics.items()},
         }
-        if not self.main:
-            return
         if self.prepared.checkpoint is None:
             folder.write_json(run_folder.RESOLVED_CONFIG, described)
         else:
@@ -243,42 +267,61 @@ class Run:
 
     def _make_trainer(
         self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
-    ) -> tuple[Any, Any, Any]:
-        """(trainer, monitor, tracker), ready to train."""
+    ) -> tuple[Any, Any, Any, Any]:
+        """(trainer, monitor, tracker, curriculum feedback), ready to train."""
         from datasets import Dataset
 
         # After the backend: with Unsloth loaded these two are its rewritten ones.
         from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
 
         from grpo_project.callbacks.collector import CompletionCollector
+        from grpo_project.callbacks.curriculum import CurriculumFeedback
+        from grpo_project.callbacks.enhanced_inference_callback import EnhancedInferenceCallback
         from grpo_project.callbacks.metrics_file import MetricsFile
         from grpo_project.callbacks.monitor import RunMonitor
         from grpo_project.callbacks.progress import ProgressLine
         from grpo_project.callbacks.timing import StepTimer
-        from grpo_project.callbacks.tracking import WandbTracker
+        from grpo_project.callbacks.trackers import Trackers
         from grpo_project.prompting import to_messages
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
         from grpo_project.training.saving import any_process
+        from grpo_project.training.snapshots import Snapshots
 
         config, prepared = self.config, self.prepared
-        shape = batch_shape(config, policy.device)
+        shape = batch_shape(config, policy.device, ranks.world_size())
         say(
             f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "
-            f"{shape.prompts_per_step // len(prepared.rows.domains)} prompts of each domain, "
-            f"in {shape.micro_batches} micro-batches"
+            f"{describe_quotas(prepared.planner.quotas, shape.batches)}, in {shape.micro_batches} micro-batches"
+            + (f" on each of {shape.world_size} processes" if shape.world_size > 1 else "")
         )
         timer = StepTimer()
-        collector = CompletionCollector(
-            {index: row.scenario for index, row in enumerate(prepared.rows.rows)}, dict(enumerate(prepared.buckets.of_row))
+        row_domain = {index: row.scenario for index, row in enumerate(prepared.rows.rows)}
+        row_bucket = dict(enumerate(prepared.buckets.of_row))
+        collector = CompletionCollector(row_domain, row_bucket)
+        progress = ProgressLine(config.max_steps, None if ranks.is_main() else io.StringIO())
+        snapshots = Snapshots(folder.path) if config.on_collapse == "rollback" else None
+        feedback = CurriculumFeedback(
+            prepared.engine,
+            collector,
+            row_domain,
+            row_bucket,
+            config.num_generations,
+            config.on_collapse,
+            say=progress.say,
+            gather=ranks.gather,
+            keep=snapshots.keep if snapshots else None,
+            restore=snapshots.restore if snapshots else None,
+            may_save=lambda step: step % config.num_iterations == 0,
+            on_change=lambda: write_state(folder.path),
         )
-        reward_function = make_reward_function(
-            prepared.rows,
-            self.config.reward_config(),
-            lambda scored: collector.observe(scored, config.num_generations),
-            self._judge(folder),
-        )
+
+        def write_state(place: Path) -> None:
+            if ranks.is_main():
+                write_json_atomically(place / STATE_FILE, feedback.state_dict())
+
+        reward_function = make_reward_function(prepared.rows, config.reward_config(), feedback.add, self._judge(folder))
         sampler = CurriculumSampler.for_training(
             prepared.planner,
             num_generations=config.num_generations,
@@ -289,27 +332,45 @@ class Run:
             batches_per_chunk=shape.batches,
         )
         sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
-        tracker = WandbTracker(
+        if prepared.checkpoint is not None:
+            state = load_curriculum_state(prepared.checkpoint)
+            if state is not None:
+                feedback.load_state_dict(state)
+            elif prepared.engine.feedback:
+                raise ConfigError(f"{prepared.checkpoint} has no {STATE_FILE}: its curriculum cannot be continued")
+        tracker = Trackers.of(
+            config if ranks.is_main() else None,
             folder.path,
-            config.wandb_project,
-            config.run_name,
-            read_environment().wandb_mode if config.use_wandb else "disabled",
+            read_environment().wandb_mode,
             {**config.as_dict(), "environment": dict(environment)},
+            prepared.checkpoint,
         )
-        progress = ProgressLine(config.max_steps, None if self.main else io.StringIO())
         monitor = RunMonitor(
             collector,
             timer,
             progress,
-            [MetricsFile(folder.metrics), tracker] if self.main else [],
-            weights_at=lambda step: prepared.weights[step],
+            [MetricsFile(folder.metrics), tracker] if ranks.is_main() else [],
+            weights_at=prepared.engine.weights_at,
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,
+            extra=feedback.extra,
         )
+        callbacks: list[Any] = [feedback]
+        if prepared.feedback is not None:
+            inference = EnhancedInferenceCallback(
+                config.feedback_every,
+                config.max_eval_samples,
+                timer.timed("evaluation", lambda model, tokenizer: self._solve_feedback(policy)),
+                feedback.evaluated,
+            )
+            inference.outcomes = list(prepared.engine.evaluations)
+            callbacks.append(inference)
         trainer = make_trainer_class(GRPOTrainer)(
             sampler=sampler,
             timer=timer,
             lean=policy.name == "transformers",
+            resampler=self._resampler(prepared.planner),
+            write_state=write_state,
             model=policy.model,
             reward_funcs=reward_function,
             args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(folder.path))),
@@ -317,8 +378,10 @@ class Run:
                 {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
             ),
             processing_class=policy.tokenizer,
-            callbacks=[monitor],
+            callbacks=[*callbacks, monitor],
         )
+        if snapshots is not None:
+            snapshots.trainer = trainer
         from transformers import PrinterCallback, ProgressCallback
 
         trainer.remove_callback(PrinterCallback)
@@ -326,7 +389,16 @@ class Run:
         trainer.checkpoint_limit = config.save_total_limit
         trainer.checkpoint_states = {"run_state": lambda: self._run_state(tracker)}
         monitor.agree = lambda here: any_process(trainer, here)
-        return trainer, monitor, tracker
+        return trainer, monitor, tracker, feedback
+
+    def _resampler(self, planner: BatchPlanner) -> Any:
+        """What --resample_zero_variance asks for; None without it. Raises ConfigError with several processes."""
+        from grpo_project.training.resampling import Resampler
+
+        attempts = self.config.resample_zero_variance
+        if attempts and ranks.world_size() > 1:
+            raise ConfigError("--resample_zero_variance works with one process; --skip_zero_variance works with several")
+        return Resampler(attempts, planner, self.config.num_generations) if attempts else None
 
     def _fit_prompts(self, policy: Any) -> list[str]:
         """The user turn of every training row. Rows whose prompt is too long are left out of the batches, and counted.
@@ -370,23 +442,38 @@ class Run:
 
         A continued run takes what the first attempt found before training.
         """
-        if self.prepared.held_out is None or not self.main:
+        if self.prepared.held_out is None:
             return None
+        if not ranks.is_main():
+            return None  # training begins when all are there
         path = folder.path / f"evaluation_{when}.json"
         if when == "before" and self.prepared.checkpoint is not None and path.exists():
             return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
-        from grpo_project.training.generation import complete_greedy
-
-        def complete(rows: list[Row]) -> list[str]:
-            prompts = [row_prompt(row, policy.prompt_style) for row in rows]
-            limit = self.config.max_completion_length
-            return complete_greedy(policy.model, policy.tokenizer, prompts, limit, progress=show_progress)
-
+        complete = self._complete(policy, show_progress)
         result = evaluate(self.prepared.held_out, self.prepared.held_out_rows, complete, f"{when} training")
         folder.write_json(path.name, result.to_json())
         rates = ", ".join(f"{domain} {result.rate(domain):.1%}" for domain in result.domains)
         say(f"Held-out success {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
         return result
+
+    def _complete(self, policy: Any, progress: Any = None) -> Callable[[list[Row]], list[str]]:
+        """Rows to greedy answers."""
+        from grpo_project.training.generation import complete_greedy
+
+        def complete(rows: list[Row]) -> list[str]:
+            prompts = [row_prompt(row, policy.prompt_style) for row in rows]
+            limit = self.config.max_completion_length
+            return complete_greedy(policy.model, policy.tokenizer, prompts, limit, progress=progress)
+
+        return complete
+
+    def _solve_feedback(self, policy: Any) -> EvaluationResult:
+        """The problems that steer the run, shared out among the processes; every process gets the whole result."""
+        prepared = self.prepared
+        assert prepared.feedback is not None  # the callback is made only then
+        own = list(prepared.feedback_rows)[ranks.rank() :: ranks.world_size()]
+        result = evaluate(prepared.feedback, own, self._complete(policy), "during training")
+        return replace(result, problems=tuple(ranks.gather(list(result.problems))))
 
     def _write_results(self, folder: RunFolder, before: EvaluationResult, after: EvaluationResult, seconds: float) -> str:
         """The table of results.md, with its head line; the same text for the console."""

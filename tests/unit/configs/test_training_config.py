@@ -48,7 +48,11 @@ def test_the_built_in_defaults_are_the_guides() -> None:
         ("seed", 2**32, "--seed must be below"),
         ("reward", "shiny", "--reward must be one of dense, banded, sparse; got 'shiny'"),
         ("reward_bands", "goal_not_satisfied=-0.5:-0.1", "--reward_bands needs --reward banded"),
-        ("curriculum", "stages", "--curriculum must be one of step, uniform"),
+        ("curriculum", "stages", "--curriculum must be one of step, uniform, stage, adaptive, or path/to/file.py:function"),
+        ("eval_every_n_steps", -1, "--eval_every_n_steps must be 0 or more"),
+        ("max_eval_samples", 0, "--max_eval_samples must be at least 1"),
+        ("on_collapse", "panic", "--on_collapse must be one of warn, reweight, rollback, stop"),
+        ("resample_zero_variance", -1, "--resample_zero_variance must be 0 or more"),
         ("micro_batch_size", 3, "--micro_batch_size 3 does not divide --batch_size 8: use 1, 2, 4, 8"),
         ("scale_rewards", "group", "dr_grpo is defined without reward scaling"),
         ("domains", (), "--domains must name at least one domain"),
@@ -59,6 +63,17 @@ def test_the_built_in_defaults_are_the_guides() -> None:
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_flag(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainingConfig(**{name: value})
+
+
+def test_what_acts_on_evaluations_gets_some() -> None:
+    assert TrainingConfig().feedback_every == 0
+    assert TrainingConfig(curriculum="adaptive").feedback_every == 0
+    assert TrainingConfig(curriculum="stage").feedback_every == 25
+    assert TrainingConfig(on_collapse="stop", eval_every_n_steps=7).feedback_every == 7
+    with pytest.raises(ConfigError, match="--curriculum stage acts on held-out success, so --eval_every_n_steps may not be 0"):
+        TrainingConfig(curriculum="stage", eval_every_n_steps=0)
+    with pytest.raises(ConfigError, match="--on_collapse rollback acts on held-out success"):
+        TrainingConfig(on_collapse="rollback", eval_every_n_steps=0)
 
 
 def test_a_checkpoint_may_not_fall_between_two_uses_of_the_same_completions() -> None:

@@ -17,8 +17,8 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _describe(model: Path, source: str = "def f(): ...", mode: str = "dense") -> dict[str, object]:
-    return {"data": "d", "schedule": "s", **identity.describe(str(model), source, {"mode": mode})}
+def _describe(model: Path, source: str = "def f(): ...", mode: str = "dense", world_size: int = 1) -> dict[str, object]:
+    return {"data": "d", "schedule": "s", **identity.describe(str(model), source, {"mode": mode}, world_size)}
 
 
 def test_nothing_changed_is_no_difference(model: Path) -> None:
@@ -45,10 +45,9 @@ def test_a_large_file_is_told_by_its_ends(model: Path, monkeypatch: pytest.Monke
     assert [found.name for found in identity.differences(before, _describe(model))] == ["model"]
 
 
-def test_other_reward_data_schedule_and_world_size_are_fatal(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_reward_data_schedule_and_world_size_are_fatal(model: Path) -> None:
     before = _describe(model)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    after = {**_describe(model, mode="sparse"), "data": "e", "schedule": "t"}
+    after = {**_describe(model, mode="sparse", world_size=2), "data": "e", "schedule": "t"}
     found = identity.differences(before, after)
     assert [one.name for one in found] == ["data", "schedule", "reward", "world_size"] and all(one.fatal for one in found)
     assert found[-1].text == "the number of processes (world size) changed (1 -> 2)"

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo_project.curriculum.batch_plan import BatchPlanner, check_batch_size, nearest_buckets
+from grpo_project.curriculum.batch_plan import BatchPlanner, nearest_buckets
 from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.curriculum.quotas import domain_quotas
 from grpo_project.errors import ConfigError
 
 FOUR = ("blocksworld", "ferry", "grippers", "spanner")
@@ -224,7 +225,7 @@ def test_a_step_of_many_batches_ends_exactly_where_it_should() -> None:
 
 
 def test_the_guides_table_of_batch_sizes() -> None:
-    assert [check_batch_size(size, FOUR) for size in (8, 12, 16)] == [2, 3, 4]
+    assert [domain_quotas(size, FOUR) for size in (8, 12, 16)] == [dict.fromkeys(FOUR, quota) for quota in (2, 3, 4)]
     with pytest.raises(ConfigError) as error:
         planner(batch_size=10)
     assert str(error.value) == (
@@ -237,12 +238,12 @@ def test_the_guides_table_of_batch_sizes() -> None:
 def test_a_batch_size_comes_out_even_or_is_refused_with_ones_that_do(count: int, size: int) -> None:
     names = [f"d{number}" for number in range(count)]
     if size > 0 and size % count == 0:
-        assert check_batch_size(size, names) * count == size
+        assert domain_quotas(size, names) == dict.fromkeys(names, size // count)
         return
     with pytest.raises(ConfigError) as error:
-        check_batch_size(size, names)
+        domain_quotas(size, names)
     for proposed in str(error.value).rpartition(": ")[2].split(" or "):
-        assert check_batch_size(int(proposed), names) >= 1
+        assert min(domain_quotas(int(proposed), names).values()) >= 1
         assert abs(int(proposed) - size) < count or size < count
 
 

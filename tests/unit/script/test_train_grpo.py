@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from grpo_project.configs.training import BUILT_IN
+from grpo_project.core.checkpoint import begin, commit
 from grpo_project.errors import ConfigError, ModelError
 
 GUIDE_FLAGS = (
@@ -137,6 +138,15 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def write_checkpoint(run: Path, step: int, settings: Mapping[str, Any] | None = None) -> Path:
+    """A whole checkpoint as far as can be told without loading it."""
+    folder = begin(run, step)
+    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
+        (folder / name).write_text("precious")
+    (folder / "run_state.json").write_text(json.dumps({"settings": dict(settings or {}), "fingerprints": {}}))
+    return commit(run, step)
+
+
 def _break_empty(root: Path) -> None:
     (root / "ferry.jsonl").write_text("")
 
@@ -172,7 +182,7 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--batch_size", "10"], "sizes that work: 4, 8, 12, 16"),
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--bogus", "1"], "unrecognized arguments: --bogus 1"),
-        (_break_nothing, ["--reward", "shiny"], "--reward must be one of dense, sparse"),
+        (_break_nothing, ["--reward", "shiny"], "--reward must be one of dense, banded, sparse"),
         (_break_nothing, ["--resume_from_checkpoint", "no/such"], "--resume_from_checkpoint no/such: no such folder"),
         (_break_nothing, ["--test_data", "no/such"], "--test_data no/such: no such folder"),
     ],
@@ -192,9 +202,7 @@ def test_bad_input_ends_in_one_line_and_leaves_the_disk_alone(
     root = make_data_root()
     spoil(root)
     used = tmp_path / "used"
-    (used / "checkpoint-5").mkdir(parents=True)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
-        (used / "checkpoint-5" / name).write_text("precious")
+    write_checkpoint(used, 5)
     (used / "resolved_config.json").write_text("{}")
     before = _files(tmp_path)
     flags = [str(used) if flag == "USED" else flag for flag in flags]
@@ -227,11 +235,8 @@ def stopped_run(tmp_path: Path, data_root: Path, model_folder: Path) -> Path:
     from grpo_project.configs.training import TrainingConfig
 
     run = tmp_path / "run"
-    (run / "checkpoint-4").mkdir(parents=True)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
-        (run / "checkpoint-4" / name).write_text("x")
     config = TrainingConfig(base_model=str(model_folder), data_root=str(data_root), beta=0.125, domains=("ferry", "spanner"))
-    (run / "resolved_config.json").write_text(json.dumps({"settings": config.as_dict()}))
+    write_checkpoint(run, 4, config.as_dict())
     return run
 
 

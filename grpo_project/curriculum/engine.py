@@ -1,0 +1,220 @@
+"""One run's curriculum: takes in what happened, decides what comes next, and remembers both so that a resumed run agrees.
+
+Work is counted in chunks: the batches whose completions are made together. Everything that happened is filed under the chunk
+after which it was known. The decision for chunk g uses what was known after chunk g-2 and nothing later, also where more is
+known already: the loader fetches one chunk ahead, how early depends on the micro-batch size, and a batch must not depend on
+that. Each decision is written to a journal when it is first asked for, so asking again, in any order, gives the same; the
+journal, the curriculum's state and what is still waiting to be taken in are one piece of plain data (`state_dict`), which
+goes into every checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from grpo_project.curriculum.base import Curriculum, Decision, EvaluationOutcome, GroupOutcome, mean_weights
+from grpo_project.curriculum.collapse import Change, CollapseGuard
+from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.curriculum.quotas import shifted_quotas
+from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.errors import ConfigError
+
+FORMAT = 1
+LAG = 2  # chunks between what is known and what it decides; see above
+
+
+class CurriculumEngine:
+    """quotas: {domain: prompts per batch} as the run was set up. max_steps: optimizer steps of the run.
+
+    steps_per_chunk: optimizer steps that train on one chunk (TRL's num_iterations). reweight: a collapsed domain gets more
+    prompts and easier ones until it has come back. skip_chunks: for how many chunks a problem is passed over after a group
+    without variance; 0 never. Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        curriculum: Curriculum,
+        quotas: Mapping[str, int],
+        max_steps: int,
+        steps_per_chunk: int = 1,
+        reweight: bool = False,
+        skip_chunks: int = 0,
+        weights_name: str = "get_curriculum_weights",
+    ) -> None:
+        self.curriculum = curriculum
+        self.guard = CollapseGuard()
+        self._quotas = dict(quotas)
+        self._max_steps = max_steps
+        self._steps_per_chunk = Fraction(steps_per_chunk)
+        self._reweight = reweight
+        self._skip_chunks = skip_chunks
+        self._weights_name = weights_name
+        self.evaluations: list[EvaluationOutcome] = []
+        self._waiting: list[tuple[int, str, Any]] = []  # (chunk after which it was known, kind, plain data)
+        self._taken = -1  # everything known after this chunk, and before, was taken in
+        self._known = -1  # the last chunk whose groups were observed
+        self._collapsed: list[str] = []  # as far as it was taken in
+        self._journal: dict[int, dict[str, Any]] = {}  # chunk -> decision as plain data, without `skipped`
+        self._pauses: list[tuple[int, int]] = []  # (first chunk, row index) of every pause, in order
+
+    @property
+    def feedback(self) -> bool:
+        """Whether anything observed can change a batch. Where nothing can, no journal is needed."""
+        return self.curriculum.uses_groups or self.curriculum.uses_evaluations or self._reweight or self._skip_chunks > 0
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    def step_of(self, chunk: int) -> int:
+        """The optimizer step, 0..max_steps-1, that first trains on a chunk."""
+        return min(math.floor(chunk * self._steps_per_chunk), self._max_steps - 1)
+
+    def chunk_of(self, step: int) -> int:
+        """The chunk on which optimizer step `step` (from 0) trains."""
+        return math.floor(step / self._steps_per_chunk)
+
+    def decide(self, chunk: int) -> Decision:
+        """What chunk `chunk` (from 0) is drawn by. Chunks are first asked for in order; later in any."""
+        if not self.feedback:
+            return Decision(self._weights(chunk), self._quotas)
+        if chunk not in self._journal:
+            self._decide_up_to(chunk)
+        entry = self._journal[chunk]
+        return Decision(entry["weights"], entry["quotas"], self._skipped(chunk))
+
+    def weights_at(self, step: int) -> dict[str, float]:
+        """{bucket: share}, the mean over domains weighted by their quotas, for the batch of optimizer step `step`."""
+        return mean_weights(self.decide(self.chunk_of(step)))
+
+    def _decide_up_to(self, chunk: int) -> None:
+        for number in range(len(self._journal), chunk + 1):
+            self._take_in(number - LAG)
+            weights, quotas = self._weights(number), dict(self._quotas)
+            if self._reweight and self._collapsed:
+                quotas = shifted_quotas(quotas, self._collapsed)
+                weights = {name: easier(own) if name in self._collapsed else own for name, own in weights.items()}
+            self._journal[number] = {"weights": weights, "quotas": quotas}
+
+    def _weights(self, chunk: int) -> DomainWeights:
+        step = self.step_of(chunk)
+        return domain_weights(self.curriculum.weights(step, self._max_steps), tuple(self._quotas), step, self._weights_name)
+
+    def _take_in(self, last: int) -> None:
+        """Hands the curriculum what was known after chunk `last`, one chunk after another."""
+        if last > self._known and last >= 0:
+            raise RuntimeError(f"chunk {last + LAG} was asked for before the outcome of chunk {last} was observed")
+        due = [event for event in self._waiting if event[0] <= last]
+        self._waiting = [event for event in self._waiting if event[0] > last]
+        for chunk, kind, data in due:
+            if kind == "groups":
+                groups = [GroupOutcome(*group) for group in data]
+                self.curriculum.observe_groups(groups)
+                if self._skip_chunks:
+                    self._pauses += [(chunk + LAG, group.row_index) for group in groups if group.spread == 0]
+            elif kind == "evaluation":
+                self.curriculum.observe_evaluation(EvaluationOutcome.from_json(data))
+            elif kind == "collapsed":
+                self._collapsed.append(data)
+                self.curriculum.observe_collapse(data)
+            else:
+                self._collapsed.remove(data)
+        self._taken = max(self._taken, last)
+
+    def _skipped(self, chunk: int) -> frozenset[int]:
+        """The rows that pause in a chunk: from when it is known that they teach nothing, for `skip_chunks`."""
+        if not self._skip_chunks:
+            return frozenset()
+        end = bisect_right(self._pauses, chunk, key=lambda pause: pause[0])
+        begin = bisect_right(self._pauses, chunk - self._skip_chunks, key=lambda pause: pause[0])
+        return frozenset(row for _, row in self._pauses[begin:end])
+
+    # -- what happened ------------------------------------------------------------------------------------------------
+
+    def observe_groups(self, chunk: int, groups: Sequence[GroupOutcome]) -> None:
+        """The outcomes of a chunk, each chunk once and in order. Raises ValueError otherwise."""
+        if chunk != self._known + 1:
+            raise ValueError(f"the outcome of chunk {chunk} came after that of chunk {self._known}")
+        self._known = chunk
+        if self.feedback:
+            self._waiting.append((chunk, "groups", [list(vars(group).values()) for group in groups]))
+
+    def observe_evaluation(self, outcome: EvaluationOutcome) -> list[Change]:
+        """Held-out success after `outcome.step` steps (0: before training). Returns the domains that fell or came back."""
+        self.evaluations.append(outcome)
+        changes = self.guard.check(outcome)
+        if self.feedback:
+            chunk = self.chunk_of(outcome.step - 1) if outcome.step else -1
+            self._waiting.append((chunk, "evaluation", outcome.to_json()))
+            for change in changes:
+                self._waiting.append((chunk, "collapsed" if change.collapsed else "recovered", change.domain))
+        return changes
+
+    def metrics(self) -> dict[str, Any]:
+        """Figures for the log; the names are those of W&B's charts."""
+        record = dict(self.curriculum.metrics())
+        record["curriculum/evaluation_count"] = len(self.evaluations)
+        if self.evaluations:
+            record["curriculum/latest_performance"] = self.evaluations[-1].average()
+            record["curriculum/collapsed_domains"] = len(self.guard.collapsed)
+        return record
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it as JSON-ready data. The journal is kept by runs of equal decisions: [first chunk, weights, quotas]."""
+        runs: list[list[Any]] = []
+        for chunk, entry in self._journal.items():
+            if not runs or (runs[-1][1], runs[-1][2]) != (entry["weights"], entry["quotas"]):
+                runs.append([chunk, entry["weights"], entry["quotas"]])
+        return {
+            "format": FORMAT,
+            "curriculum": self.curriculum.name,
+            "state": self.curriculum.state_dict(),
+            "guard": self.guard.state_dict(),
+            "evaluations": [outcome.to_json() for outcome in self.evaluations],
+            "waiting": [list(event) for event in self._waiting],
+            "taken": self._taken,
+            "known": self._known,
+            "collapsed": list(self._collapsed),
+            "decided": len(self._journal),
+            "journal": runs,
+            "pauses": [list(pause) for pause in self._pauses],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state` was taken. Raises ConfigError for one of another curriculum or of another format."""
+        if state.get("format") != FORMAT:
+            raise ConfigError(f"the saved curriculum state has format {state.get('format')!r}; this version reads {FORMAT}")
+        if state.get("curriculum") != self.curriculum.name:
+            raise ConfigError(
+                f"the saved curriculum state is of --curriculum {state.get('curriculum')}, this run has {self.curriculum.name}"
+            )
+        try:
+            runs = state["journal"]
+            ends = [run[0] for run in runs[1:]] + [state["decided"]]
+            journal = {
+                chunk: {"weights": run[1], "quotas": run[2]}
+                for run, end in zip(runs, ends, strict=True)
+                for chunk in range(run[0], end)
+            }
+            if any(set(entry["quotas"]) != set(self._quotas) for entry in journal.values()):
+                raise ConfigError("the saved curriculum state is of other domains")
+            self.curriculum.load_state_dict(state["state"])
+            self.guard.load_state_dict(state["guard"])
+            self.evaluations = [EvaluationOutcome.from_json(outcome) for outcome in state["evaluations"]]
+            self._waiting = [(int(event[0]), str(event[1]), event[2]) for event in state["waiting"]]
+            self._taken, self._known = int(state["taken"]), int(state["known"])
+            self._collapsed = [str(domain) for domain in state["collapsed"]]
+            self._pauses = [(int(pause[0]), int(pause[1])) for pause in state["pauses"]]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ConfigError(f"the saved curriculum state is damaged: {type(error).__name__}: {error}") from None
+        self._journal = journal
+
+
+def easier(weights: Mapping[str, float]) -> dict[str, float]:
+    """Half of the weight of every bucket but the easiest moves to the easiest."""
+    first, *others = BUCKETS
+    return {first: weights[first] + sum(weights[name] for name in others) / 2} | {name: weights[name] / 2 for name in others}

@@ -1,0 +1,38 @@
+"""The processes of a run under torchrun: who speaks and writes, and how they put together what each has seen."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def rank() -> int:
+    """This process's number, 0 without torchrun. Known before torch is imported."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """The number of processes, 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process speaks, writes and evaluates for all."""
+    return rank() == 0
+
+
+def gather(items: list[Any]) -> list[Any]:
+    """The items of all processes, in order of rank; every process gets the same. All must call it."""
+    if world_size() == 1:
+        return list(items)
+    from accelerate.utils import gather_object
+
+    return list(gather_object(items))
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if world_size() > 1:
+        from accelerate.utils import wait_for_everyone
+
+        wait_for_everyone()
