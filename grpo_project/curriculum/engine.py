@@ -194,7 +194,7 @@ class CurriculumEngine:
             )
         try:
             runs = state["journal"]
-            ends = [run[0] for run in runs[1:]] + [state["decided"]]
+            ends = [run[0] for run in runs[1:]] + ([state["decided"]] if runs else [])
             journal = {
                 chunk: {"weights": run[1], "quotas": run[2]}
                 for run, end in zip(runs, ends, strict=True)

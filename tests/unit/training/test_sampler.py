@@ -119,6 +119,7 @@ def rows(count: int) -> list[dict[str, Any]]:
     return [{"prompt": f"prompt {index}"} for index in range(count)]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("batch_size", [8, 3])
 def test_the_dataset_streams_the_plans_with_any_number_of_workers(num_workers: int, batch_size: int) -> None:
