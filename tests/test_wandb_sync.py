@@ -24,7 +24,7 @@ pytest.importorskip("wandb")
 
 from wandb_server import WandbServer  # noqa: E402
 
-from grpo_project.core import wandb_sync_manager  # noqa: E402
+from grpo_project.core import wandb_journal, wandb_sync_manager  # noqa: E402
 from grpo_project.core.wandb_journal import STEP_AXIS, Journal, read_points, server_count  # noqa: E402
 from grpo_project.core.wandb_run_id import FoundRun, RunChoice  # noqa: E402
 from grpo_project.core.wandb_sync_manager import (  # noqa: E402
@@ -47,6 +47,7 @@ def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(wandb_sync_manager, "_manager", None)
     monkeypatch.setattr(wandb_sync_manager, "INIT_SECONDS", 8.0)
+    monkeypatch.setattr(wandb_journal, "ASK_SECONDS", 3.0)
     yield
     wandb.teardown()
 
@@ -148,6 +149,7 @@ def test_a_torn_offline_file_gives_its_whole_points(manager: Manager, tmp_path: 
     assert steps and steps == list(range(1, steps[-1] + 1)) and steps[-1] < 29
 
 
+@pytest.mark.slow
 def test_wandbs_own_sync_reads_all_segments(manager: Manager, server: WandbServer, tmp_path: Path) -> None:
     for steps in ((1, 2, 3), (3, 4, 5)):
         segment = manager("offline", "must")
@@ -228,7 +230,7 @@ def test_a_checkpoint_taken_elsewhere_goes_on_without_its_journal(
 # -- a server in trouble ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trouble", ["down", "broken", "slow", "expired"])
+@pytest.mark.parametrize("trouble", ["down", "broken", "expired", pytest.param("slow", marks=pytest.mark.slow)])
 def test_trouble_costs_training_nothing_and_is_mended_later_once(
     manager: Manager, server: WandbServer, tmp_path: Path, trouble: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,6 +267,7 @@ def test_trouble_costs_training_nothing_and_is_mended_later_once(
     assert KEY not in written + "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_the_middle(manager: Manager, server: WandbServer, tmp_path: Path) -> None:
     run = manager(finish_seconds=2.0)
     log(run, 1, 2, 3)
@@ -298,6 +301,7 @@ def _until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_process_ends_although_the_server_hangs(server: WandbServer, tmp_path: Path) -> None:
     server.behaviour, server.delay = "slow", 120.0
     code = (

@@ -127,6 +127,6 @@ class WandbServer:
             "eventsLineCount": 0,
             "historyTail": json.dumps([json.dumps(line) for line in lines[-1:]]),
             "eventsTail": "[]",
-            "wandbConfig": "{}",
+            "wandbConfig": json.dumps({"t": 1}),  # without it the client takes a run for one that never began
             "project": {"id": "UA==", "name": "p", "entity": {"id": "RQ==", "name": "me"}},
         }

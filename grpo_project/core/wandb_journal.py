@@ -22,6 +22,7 @@ from grpo_project.core.files import append_json_line
 
 FOLDER = "wandb_journal"
 STEP_AXIS = "train/global_step"
+ASK_SECONDS = 10.0
 _BLOCK = 32768  # of the log format in .wandb files
 _FILE_HEADER = 7
 _RUN_QUERY = (
@@ -88,8 +89,16 @@ def _finite(point: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def server_count(project: str, entity: str | None, run_id: str, seconds: float = 10.0) -> int | None:
-    """How many points the server holds of a run; 0 where it knows no such run, None where it cannot be asked."""
+def server_count(project: str, entity: str | None, run_id: str) -> int | None:
+    """As `ask_server`, but None where it cannot be asked."""
+    try:
+        return ask_server(project, entity, run_id)
+    except OSError:
+        return None
+
+
+def ask_server(project: str, entity: str | None, run_id: str) -> int:
+    """How many points the server holds of a run; 0 where it knows no such run. Raises OSError where it cannot be asked."""
     base_url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rstrip("/")
     key = _api_key(base_url)
     variables = {"project": project, "entity": entity, "name": run_id}
@@ -101,13 +110,14 @@ def server_count(project: str, entity: str | None, run_id: str, seconds: float =
             "Authorization": "Basic " + base64.b64encode(f"api:{key}".encode()).decode(),
         },
     )
+    with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
+        content = answer.read()
     try:
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            model = json.loads(answer.read())["data"]["model"]
+        model = json.loads(content)["data"]["model"]
         bucket = model["bucket"] if model else None
         return int(bucket["historyLineCount"] or 0) if bucket else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (ValueError, KeyError, TypeError):
+        raise OSError(f"{base_url} gave an answer that is none of W&B's") from None
 
 
 def _api_key(base_url: str) -> str:

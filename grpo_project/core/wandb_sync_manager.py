@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.core.files import write_json_atomically
-from grpo_project.core.wandb_journal import STEP_AXIS, Journal, local_steps, server_count
+from grpo_project.core.wandb_journal import STEP_AXIS, Journal, ask_server, local_steps, server_count
 from grpo_project.core.wandb_run_id import RunChoice, configure_wandb_resume
 from grpo_project.errors import ConfigError
 
@@ -224,14 +225,7 @@ class WandbSyncManager:
                 "settings": settings,
                 "reinit": "finish_previous",
             }
-            try:
-                run = wandb.init(**how, resume=self.choice.resume if self.mode == "online" else None)
-            except wandb.errors.UsageError:
-                if self.choice.resume != "must" or self.mode != "online":
-                    raise
-                # It was never sent there, or somebody deleted it: the same run, from its first point.
-                logger.warning("WandB恢复: the server knows no run %s; it is made anew from the journal", self.run_id)
-                run = wandb.init(**how, resume="allow")
+            run = wandb.init(**how, resume=self._resume_mode())
             # Our own axis: W&B drops points whose internal step goes back, as it does after a resume.
             run.define_metric(STEP_AXIS)
             run.define_metric("*", step_metric=STEP_AXIS)
@@ -245,7 +239,22 @@ class WandbSyncManager:
             self._failure = _first_line(error)
             self.state = f"not reached ({self._failure}); points are kept in {self.journal.path}"
             logger.warning("W&B did not start (%s); training goes on, and its points are kept", self._failure)
+            _forget_attempt()
             return None
+
+    def _resume_mode(self) -> str | None:
+        """must or allow; None offline, where W&B ignores it. Raises OSError where the server cannot be asked.
+
+        It is asked here, not left to wandb.init: an attempt that failed holds the run id until W&B's service process ends.
+        """
+        if self.mode != "online":
+            return None
+        held = ask_server(self.project, self.entity, self.run_id)
+        if held == 0 and self.choice.resume == "must":
+            # It was never sent there, or somebody deleted it: the same run, from its first point.
+            logger.warning("WandB恢复: the server knows no run %s; it is made anew from the journal", self.run_id)
+            return "allow"
+        return self.choice.resume
 
     def _send_all(self) -> None:
         """First what the run lacks of the journal, then what comes."""
@@ -335,6 +344,14 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _forget_attempt() -> None:
+    """Ends W&B's service process, which would refuse the run id of an attempt that failed half way."""
+    with contextlib.suppress(Exception):
+        import wandb
+
+        wandb.teardown()
 
 
 def _first_line(error: BaseException) -> str:
