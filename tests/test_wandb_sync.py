@@ -213,9 +213,7 @@ def test_a_fork_begins_with_its_parents_points_up_to_the_checkpoint(manager: Man
     assert server.points(RUN, STEP_AXIS) == [1, 2, 3, 4]
 
 
-def test_a_checkpoint_taken_elsewhere_goes_on_without_its_journal(
-    manager: Manager, server: WandbServer, tmp_path: Path
-) -> None:
+def test_a_checkpoint_taken_elsewhere_goes_on_without_its_journal(manager: Manager, server: WandbServer, tmp_path: Path) -> None:
     first = manager()
     log(first, 1, 2, 3, 4)
     first.close()

@@ -91,9 +91,7 @@ def configure_wandb_resume(
     return choice
 
 
-def _choose(
-    checkpoint: Path | None, continuity: str, environ: Mapping[str, str], tell: Callable[[str], None]
-) -> RunChoice:
+def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str], tell: Callable[[str], None]) -> RunChoice:
     if checkpoint is not None and not checkpoint.is_dir():
         tell(f"⚠️ checkpoint不存在: {checkpoint}")
         checkpoint = None

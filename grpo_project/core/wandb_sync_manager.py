@@ -41,7 +41,8 @@ FLUSH_SECONDS = 0.5  # what a kill may cost of W&B's own file; the journal has i
 class WandbSyncManager:
     """One W&B run in `output_dir`. Nothing that goes wrong with W&B reaches the caller.
 
-    `state` says for people what became of it. `choice`: the run to write to (wandb_run_id.py). Points are logged in the order of `log`. Call `close` at the end.
+    `state` says for people what became of it. `choice`: the run to write to (wandb_run_id.py). Points are logged in the order
+    of `log`. Call `close` at the end.
     """
 
     def __init__(

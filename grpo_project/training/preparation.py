@@ -24,6 +24,7 @@ from grpo_project.configs.training import (
     locate,
     locate_model,
     model_defaults,
+    read_config_file,
     read_model_card,
     resolve,
 )
@@ -62,6 +63,9 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
         logger.warning("environment variable %s is no setting of this script; it is ignored", variable)
     layers: list[tuple[str, Mapping[str, Any]]] = [(COMMAND_LINE, given), (ENVIRONMENT, environment.values)]
     first = resolve(layers)
+    if first.config_file is not None:
+        layers.append((first.config_file, read_config_file(first.config_file)))
+        first = resolve(layers)
     if first.resume_from_checkpoint is not None:
         checkpoint = run_folder.find_checkpoint(first.resume_from_checkpoint, first.output_dir)
         if checkpoint is None:  # died before its first checkpoint, or never began

@@ -131,10 +131,11 @@ class Run:
         from grpo_project.training.backend import load_policy, save_policy
 
         config = self.config
+        lengths = config.script_config()
         policy = load_policy(
             self.prepared.model,
             training=True,
-            max_sequence_length=config.max_prompt_length + config.max_completion_length,
+            max_sequence_length=lengths.sequence_length,
             load_in_4bit=config.load_in_4bit,
             lora_rank=config.lora_rank,
             lora_alpha=config.lora_alpha,
@@ -148,6 +149,10 @@ class Run:
             say(f"warning: with these --reward_bands {weakness}")
         say(f"Backend: {policy.name}, because {policy.reason}")
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
+        prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
+        say(f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}")
+        if lengths.warning():
+            say(f"{lengths.warning()}: what is longer does not fit; lower one of the two, or use --length_allocation_strategy")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
         prompts = self._fit_prompts(policy)
         self.folder = folder = self._open_folder()
@@ -203,7 +208,8 @@ class Run:
             folder = run_folder.reopen(prepared.output_dir)
         self._lock = run_folder.hold(folder)
         step = step_of(prepared.checkpoint) if prepared.checkpoint else 0
-        moved = run_folder.drop_metrics_after(folder, step)
+        # A run that begins again also begins its log again: an evaluation before training is a line of step 0.
+        moved = run_folder.drop_metrics_after(folder, step if prepared.checkpoint else -1)
         if prepared.checkpoint is not None or moved:
             say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
         return folder
