@@ -132,6 +132,7 @@ class CurriculumFeedback(TrainerCallback):
             record |= {
                 "eval_step": outcome.step,
                 "inference/step": outcome.step,
+                "_trainer_step": outcome.step,
                 "eval_avg_test_pass_rate": outcome.average(),
                 "eval_avg_test_pass_rate_interval": {"low": low, "high": high},
                 "eval_pass_rate_by_domain": {name: _rate(outcome.domain_counts(name)) for name in outcome.cells},

@@ -283,6 +283,8 @@ def make_trainer_class(base: type) -> type:
             inputs = super()._prepare_inputs(generation_batch)
             if not self._lean or not self.model.training or self._buffered_inputs is before:
                 return inputs
+            if self.accelerator.num_processes > 1:  # TRL gathers a figure per row: every process needs as many
+                return inputs
             self._buffered_inputs = regroup(self._buffered_inputs, self.beta, self.loss_type)
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
 

@@ -1,0 +1,71 @@
+"""Runs whose rewards vary although the model is random, in this process or, as a script, in several under torchrun.
+
+    torchrun --nproc-per-node 2 tests/varied_verdicts.py settings.json rows-
+
+A random planner's answers are all format errors: no group would have variance and no curriculum anything to go by. Here about a
+third of all texts, chosen by their checksum, count as success, in training as well as in evaluations.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grpo_project.pddl import Task, Verdict, validate_text
+
+
+def judge(task: Task, text: str) -> Verdict:
+    """The real verdict, or a success for a third of the texts."""
+    verdict = validate_text(task, text)
+    if zlib.crc32(text.encode()) % 3:
+        return verdict
+    return verdict._replace(verdict_class="success_plans", steps_executed=1)
+
+
+def vary_verdicts(replace: Callable[[Any, str, Any], None], rows_seen: list[list[int]]) -> None:
+    """Puts `judge` into training and evaluation by `replace(module, name, value)`; every call of the reward adds to
+    `rows_seen`."""
+    import grpo_project.evaluation  # noqa: F401 - so that the module below is loaded
+    from grpo_project import rewards
+
+    make = rewards.make_reward_function
+
+    def recording(table: Any, config: Any, observer: Any = None, _: Any = None) -> Any:
+        inner = make(table, config, observer, judge)
+
+        def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
+            rows_seen.append([int(row) for row in columns["row_index"]])
+            return list(inner(prompts, completions, **columns))
+
+        return planning_reward
+
+    replace(rewards, "make_reward_function", recording)
+    replace(sys.modules["grpo_project.evaluation.evaluate"], "validate_text", judge)
+
+
+def schedule(step: int, max_steps: int) -> dict[str, float]:
+    return {"easy": 1.0, "medium": 0.0, "hard": 0.0} if step < 2 else {"easy": 0.2, "medium": 0.4, "hard": 0.4}
+
+
+def main(settings_file: str, rows_prefix: str) -> int:
+    """One process of a run; its rows go to <rows_prefix><rank>.json."""
+    from grpo_project.configs.training import TrainingConfig
+    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.trainer import train
+
+    settings = json.loads(Path(settings_file).read_text())
+    rows_seen: list[list[int]] = []
+    vary_verdicts(setattr, rows_seen)
+    resumed = "resume_from_checkpoint" in settings
+    status = train(resolve_settings(settings) if resumed else TrainingConfig(**settings), schedule)
+    Path(f"{rows_prefix}{os.environ['RANK']}.json").write_text(json.dumps(rows_seen))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
