@@ -271,3 +271,127 @@ def test_a_model_that_is_not_there_is_told_while_settings_are_resolved(tmp_path:
 
     with pytest.raises(ModelError, match="no such folder"):
         resolve_settings({"base_model": str(tmp_path / "none")})
+
+
+# -- where values come from --------------------------------------------------------------------------------------------
+
+
+def _shown(text: str) -> dict[str, tuple[str, str]]:
+    """{setting: (value, origin)} of --print_config."""
+    lines = [line.split(None, 1) for line in text.splitlines()]
+    return {name: tuple(part.strip() for part in rest.rsplit("  ", 1)) for name, rest in lines}  # type: ignore[misc]
+
+
+def test_print_config_shows_every_value_with_its_origin(
+    script: ModuleType, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.configs.training import settings
+
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"max_steps": 11, "temperature": 0.5, "learning_rate": 1e-3}))
+    monkeypatch.setenv("GRPO_TEMPERATURE", "0.7")
+    monkeypatch.setenv("GRPO_MAX_STEPS", "12")
+    flags = ["--model_name", str(model_folder), "--config_file", str(file), "--max_steps", "13", "--print_config"]
+    assert script.main(flags) == 0
+    shown = _shown(capsys.readouterr().out)
+    assert set(shown) == {spec.name for spec in settings()}
+    assert shown["max_steps"] == ("13", "command line")
+    assert shown["temperature"] == ("0.7", "environment")
+    assert shown["learning_rate"] == ("0.001", str(file))
+    assert shown["beta"] == ("0.5", f"{model_folder}/planner.json")
+    assert shown["seed"] == ("42", BUILT_IN)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"lerning_rate": 1}', '{"seed": "many"}', '{"config_file": "other.json"}'])
+def test_a_config_file_that_is_wrong_is_named(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(content)
+    assert script.main(["--config_file", str(file), "--print_config"]) == 2
+    error = capsys.readouterr().err
+    assert str(file) in error and error.count("\n") == 1
+
+
+def test_both_doors_know_the_flags_of_the_improved_script(
+    script: ModuleType, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(script.__file__ or "").parent))
+    spec = importlib.util.spec_from_file_location("improved", Path(script.__file__ or "").parent / "improved_training_script.py")
+    assert spec is not None and spec.loader is not None
+    improved = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(improved)
+    guide = (
+        f"--output_dir out --model_name {model_folder} --dataset_path data/four_domain --eval_every_n_steps 50 "
+        "--max_eval_samples 4 --wandb_project p --force_new_wandb_run --save_steps 50 --save_total_limit 3 "
+        "--per_device_train_batch_size 1 --print_config"
+    ).split()
+    answers = []
+    for door in (script, improved):
+        assert door.main([*guide, "--curriculum", "stage"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    shown = _shown(answers[0])
+    assert (shown["base_model"][0], shown["data_root"][0]) == (f'"{model_folder}"', '"data/four_domain"')
+    assert (shown["eval_every_n_steps"][0], shown["micro_batch_size"][0]) == ("50", "1")
+    assert shown["force_new_wandb_run"][0] == "true"
+
+    assert improved.main(["--model_name", str(model_folder), "--print_config"]) == 0
+    own = _shown(capsys.readouterr().out)
+    assert (own["eval_every_n_steps"][0], own["max_eval_samples"][0], own["curriculum"][0]) == ("25", "8", '"stage"')
+    assert improved.main(["--model_name", str(model_folder), "--enable_curriculum", "false", "--print_config"]) == 0
+    assert _shown(capsys.readouterr().out)["curriculum"] == ('"uniform"', "command line")
+    for wrong, words in (
+        (["--curriculum", "step"], "contradicts --curriculum step"),
+        (["--enable_curriculum", "2"], "true or false"),
+    ):
+        assert script.main(["--enable_curriculum", "false", *wrong]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(stopped_run: Path, tmp_path: Path) -> None:
+    from grpo_project.training.preparation import resolve_settings
+
+    fresh = resolve_settings({"resume_from_checkpoint": "auto", "output_dir": str(tmp_path / "new")})
+    assert fresh.resume_from_checkpoint == "auto"
+    (stopped_run / "checkpoint-4" / "optimizer.pt").write_text("other")
+    with pytest.raises(ConfigError, match="no checkpoint in .* is good .*optimizer.pt.* Nothing was deleted"):
+        resolve_settings({"resume_from_checkpoint": "auto", "output_dir": str(stopped_run)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("data", "other", "the training data changed"),
+        ("schedule", "other", "the curriculum schedule changed"),
+        ("model", "other", "the base model changed"),
+        ("tokenizer", "other", "the tokenizer changed"),
+        ("reward", "other", "the reward changed"),
+        ("world_size", 2, r"the number of processes .world size. changed .2 -> 1."),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_by_name(
+    data_root: Path, model_folder: Path, tmp_path: Path, name: str, value: object, words: str
+) -> None:
+    from grpo_project.configs.training import TrainingConfig
+    from grpo_project.training.preparation import prepare, resolve_settings
+
+    flags = {"base_model": str(model_folder), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 0}
+    config = TrainingConfig(**flags, output_dir=str(tmp_path / "run"))
+
+    def weights(step: int, max_steps: int) -> dict[str, float]:
+        return {"easy": 1.0, "medium": 0.0, "hard": 0.0}
+
+    fingerprints = prepare(config, weights).fingerprints
+    folder = write_checkpoint(tmp_path / "run", 1, config.as_dict())
+    state = {"settings": config.as_dict(), "fingerprints": {**fingerprints, name: value}}
+    (folder / "run_state.json").write_text(json.dumps(state))
+    (folder / "manifest.json").unlink()
+    begin(tmp_path / "run", 1).rmdir()
+    folder.rename(tmp_path / "run" / ".checkpoint-1.partial" / "checkpoint-1")
+    commit(tmp_path / "run", 1)
+    again = resolve_settings({"resume_from_checkpoint": str(folder)})
+    with pytest.raises(ConfigError, match=f"{words} since .*checkpoint-1 was written: restore it, or start a new run"):
+        prepare(again, weights)
+    with pytest.raises(ConfigError, match="--batch_size is 8 .*but the run being continued has 4"):
+        resolve_settings({"resume_from_checkpoint": str(folder), "batch_size": 8})
