@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ class TransactionalSaving:
         if self._saving_aside is not None:
             return str(self._saving_aside.parent)
         return str(super()._get_output_dir(trial))  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        _load_to_numbered_cpus()
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trainer: Any = self
@@ -71,6 +76,17 @@ def any_process(trainer: Any, here: bool) -> bool:
     import torch
 
     return bool(accelerator.gather(torch.tensor([int(here)], device=accelerator.device)).max().item())
+
+
+@functools.cache
+def _load_to_numbered_cpus() -> None:
+    """accelerate names the device of several CPU processes cpu:0, cpu:1; torch.load knows no such place without this."""
+    from torch.serialization import register_package
+
+    def restore(storage: Any, location: str) -> Any:
+        return storage if location.startswith("cpu:") else None
+
+    register_package(15, lambda storage: None, restore)
 
 
 def _attempt(action: Callable[[], Any]) -> Exception | None:
