@@ -39,9 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference")
     add(
         "--plans",
-        choices=("search", "policy"),
+        choices=("search", "policy", "varied_policy"),
         default="search",
-        help="policy: plans of each domain's simple rule, where it works",
+        help="policy: plans of each domain's simple rule, where it works; varied_policy: its open choices drawn at random",
     )
     add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
     duplicates = parser.add_mutually_exclusive_group()

@@ -185,7 +185,7 @@ class TrainingConfig:
         "str",
         CURRICULUM,
         "when a domain's held-out success falls significantly below its best: name it; give it more and easier prompts; go back "
-        "to the weights of the last checkpoint before; stop",
+        "to the weights of the last evaluation without a fallen domain, and reweight; stop",
         choices=("warn", "reweight", "rollback", "stop"),
     )
     resample_zero_variance: int = setting(

@@ -138,14 +138,15 @@ class FixedCurriculumManager:
         names = [stage.name for stage in self.stages]
         try:
             place = names.index(state["stage"])
-            self.evaluation_count = int(state["evaluation_count"])
+            evaluation_count = int(state["evaluation_count"])
             latest = state["latest_performance"]
-            self.latest_performance = None if latest is None else float(latest)
-            self._recent = [(float(rate), float(count)) for rate, count in state["recent"]]
-            self.history = [dict(change) for change in state["history"]]
+            latest = None if latest is None else float(latest)
+            recent = [(float(rate), float(count)) for rate, count in state["recent"]]
+            history = [dict(change) for change in state["history"]]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"the saved curriculum state does not fit the stages {', '.join(names)}: {error}") from None
-        self.place = place
+        self.place, self.evaluation_count, self.latest_performance = place, evaluation_count, latest
+        self._recent, self.history = recent, history
 
     def save_state(self) -> None:
         """Writes `state_file`, whole or not at all. Raises ConfigError where none was named."""

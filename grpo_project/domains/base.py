@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import Atom, Domain, Problem, Step, Task, parse_domain
@@ -18,6 +19,7 @@ from grpo_project.pddl.model import And, Formula, Literal
 Parameters = Mapping[str, int]
 Ranges = Mapping[str, tuple[int, int]]
 Heuristic = Callable[[int], float]
+Item = TypeVar("Item")
 
 # What a heuristic returns for a state from which no plan exists. Finite, so that sums of it stay numbers.
 DEAD_END = 1_000_000
@@ -28,8 +30,16 @@ def _no_atoms(problem: Problem) -> frozenset[Atom]:
     return frozenset()
 
 
-def _no_policy(problem: Problem) -> tuple[Step, ...] | None:
+def _no_policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     return None
+
+
+def drawn_order(items: Iterable[Item], rng: random.Random | None) -> list[Item]:
+    """The items as they come, or in an order drawn from `rng`: what a policy uses where its rule leaves the order open."""
+    order = list(items)
+    if rng is not None:
+        rng.shuffle(order)
+    return order
 
 
 def _no_heuristic(task: Task) -> Heuristic | None:
@@ -53,7 +63,8 @@ class PlanningDomain:
     generate: (rng, parameters, constraints) to a problem whose goal does not hold yet; a pure function of its arguments.
     valid_parameters: whether a drawn combination makes sense.
     implied_atoms: the initial atoms that the objects' names imply by the domain's conventions, whether or not they hold.
-    policy: a plan that a simple fixed rule writes for a generated problem, or None; not optimal, and the caller must validate it.
+    policy: (problem, rng) to a plan that a simple rule writes for a generated problem, or None; not optimal, and the caller
+        must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
         Rules make better first lessons for a small model than optimal plans, whose choices look arbitrary to it.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
     """
@@ -67,7 +78,7 @@ class PlanningDomain:
     generate: Callable[[random.Random, Parameters, bool], Problem]
     implied_atoms: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
-    policy: Callable[[Problem], tuple[Step, ...] | None] = field(default=_no_policy)
+    policy: Callable[[Problem, random.Random | None], tuple[Step, ...] | None] = field(default=_no_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
 
     @cached_property

@@ -9,8 +9,18 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
+from grpo_project.domains.base import (
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    bits,
+    conjunction,
+    drawn_order,
+    first_drawn,
+    goal_atoms,
+)
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Literal, TrajectoryConstraint
 
@@ -198,36 +208,105 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
-def policy(problem: Problem) -> tuple[Step, ...] | None:
-    """All blocks onto the table, then every goal tower from its base; first the one that a constraint wants first."""
-    below = {atom[1]: atom[2] for atom in problem.init if atom[0] == "on"}
-    above = {lower: upper for upper, lower in below.items()}
-    steps: list[Step] = []
-    for block in problem.objects:
-        if block in above:
-            continue
-        while block in below:  # down this tower
-            lower = below[block]
-            steps += [("unstack", block, lower), ("putdown", block)]
-            block = lower
+def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
+    """All blocks onto the table, then every goal tower from its base.
+
+    With a constraint `sometime-before later earlier`: earlier comes about between the two, by a detour where goals contradict
+    it, and a block that must stay off the table until then is parked on another one.
+    """
+    hand = _Hand({atom[1]: atom[2] for atom in problem.init if atom[0] == "on"})
+    later, earlier = _ordered_atoms(problem)
+    delayed = later[1] if later and later[0] == "on-table" else None
+    hand.lower_all(problem, rng, spare=delayed)
+    if delayed is not None and delayed in hand.below:
+        top = next(block for block in problem.objects if hand.is_clear(block) and delayed in hand.tower(block))
+        hand.lower(top, delayed)
+        involved = {delayed, *earlier[1:]}
+        if (involved - {delayed}) & set(hand.tower(delayed)) or delayed in earlier[1:]:
+            free = (block for block in problem.objects if hand.is_clear(block) and block not in involved)
+            parking = next(iter(drawn_order(free, rng)), None)
+            if parking is None:
+                return None
+            rest = hand.below[delayed]
+            hand.move(delayed, parking)
+            hand.lower(rest, None)
     goals = {atom[2]: atom[1] for atom in goal_atoms(problem.goal) if atom[0] == "on"}
-    bases = [block for block in problem.objects if block in goals and block not in goals.values()]
-    if isinstance(problem.constraints, TrajectoryConstraint):
-        first = problem.constraints.formulas[1]
-        wanted = set(first.atom[1:]) if isinstance(first, Literal) else set()
+    towers = [_tower_on(base, goals) for base in problem.objects if base in goals and base not in goals.values()]
+    if earlier and earlier[0] == "on":
+        upper, lower = earlier[1:]
+        if delayed is not None or later[1:2] == (lower,):  # the goal towers come too late for it, or rule it out
+            if not (hand.is_clear(upper) and hand.is_clear(lower)):
+                return None
+            hand.move(upper, lower)
+            hand.move(upper, None)
+        towers.sort(key=lambda tower: upper not in tower)
+    hand.lower_all(problem, rng)
+    pending = [list(pairwise(tower)) for tower in towers]
+    while pending:
+        moves = pending[0] if rng is None else rng.choice(pending)
+        lower, upper = moves.pop(0)
+        hand.move(upper, lower)
+        pending = [moves for moves in pending if moves]
+    return tuple(hand.steps)
 
-        def holds_wanted(base: str) -> bool:
-            while base in goals and base not in wanted:
-                base = goals[base]
-            return base in wanted
 
-        bases.sort(key=lambda base: not holds_wanted(base))
-    for base in bases:
-        while base in goals:
-            upper = goals[base]
-            steps += [("pickup", upper), ("stack", upper, base)]
-            base = upper
-    return tuple(steps)
+class _Hand:
+    """The arm at work: `below` maps a block to the block under it, and `steps` is what was done so far."""
+
+    def __init__(self, below: dict[str, str]) -> None:
+        self.below = below
+        self.steps: list[Step] = []
+
+    def is_clear(self, block: str) -> bool:
+        return block not in self.below.values()
+
+    def tower(self, top: str) -> list[str]:
+        """The blocks from `top` down."""
+        blocks = [top]
+        while blocks[-1] in self.below:
+            blocks.append(self.below[blocks[-1]])
+        return blocks
+
+    def move(self, block: str, target: str | None) -> None:
+        """Puts a clear block on a clear one, or on the table for None."""
+        source = self.below.pop(block, None)
+        self.steps.append(("pickup", block) if source is None else ("unstack", block, source))
+        self.steps.append(("putdown", block) if target is None else ("stack", block, target))
+        if target is not None:
+            self.below[block] = target
+
+    def lower_all(self, problem: Problem, rng: random.Random | None, spare: str | None = None) -> None:
+        """Puts every block on the table, but for the tower that holds `spare`."""
+        while tops := [
+            block
+            for block in problem.objects
+            if block in self.below and self.is_clear(block) and (spare is None or spare not in self.tower(block))
+        ]:
+            self.move(tops[0] if rng is None else rng.choice(tops), None)
+
+    def lower(self, top: str, until: str | None) -> None:
+        """Puts the blocks from `top` down on the table one by one: all of them, or those above `until`."""
+        for block in self.tower(top):
+            if block == until or block not in self.below:
+                return
+            self.move(block, None)
+
+
+def _ordered_atoms(problem: Problem) -> tuple[Atom, Atom]:
+    """(later, earlier) of the problem's sometime-before; empty atoms without one."""
+    if isinstance(problem.constraints, TrajectoryConstraint) and len(problem.constraints.formulas) == 2:
+        later, earlier = problem.constraints.formulas
+        if isinstance(later, Literal) and isinstance(earlier, Literal):
+            return later.atom, earlier.atom
+    return (), ()
+
+
+def _tower_on(base: str, goals: dict[str, str]) -> list[str]:
+    """The goal tower from `base` up; `goals` maps a block to the one that belongs on it."""
+    blocks = [base]
+    while blocks[-1] in goals:
+        blocks.append(goals[blocks[-1]])
+    return blocks
 
 
 DOMAIN = PlanningDomain(

@@ -130,7 +130,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress, _pool(workers) as pool:
         for domain in domains:
-            if domain.name in manifest["domains"]:
+            if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
                 continue
             write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
             manifest["domains"][domain.name] = _generate_domain(domain, config, ranges[domain.name], out, pool, progress)
@@ -234,8 +234,8 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
     if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
         return None
-    if config.plans == "policy":
-        result = policy_plan(domain, instance)
+    if config.plans in ("policy", "varied_policy"):
+        result = policy_plan(domain, instance, varied=config.plans == "varied_policy")
     else:
         result = reference_plan(domain, instance, config.node_budget, config.plan_ties == "random")
     if not result.steps:

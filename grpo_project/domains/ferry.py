@@ -8,7 +8,16 @@ from __future__ import annotations
 import random
 import re
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
+from grpo_project.domains.base import (
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    bits,
+    conjunction,
+    drawn_order,
+    first_drawn,
+    goal_atoms,
+)
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Constraint, ConstraintAnd, Literal, TrajectoryConstraint
 
@@ -168,7 +177,7 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
-def policy(problem: Problem) -> tuple[Step, ...] | None:
+def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """Car by car: first to the place that a constraint wants visited before this car arrives, then fetch it and bring it."""
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
     here = next(atom[1] for atom in problem.init if atom[0] == "at-ferry")
@@ -189,7 +198,7 @@ def policy(problem: Problem) -> tuple[Step, ...] | None:
             here = target
             visited.add(target)
 
-    for atom in goal_atoms(problem.goal):
+    for atom in drawn_order(goal_atoms(problem.goal), rng):
         if atom in problem.init:
             continue
         _, car, target = atom

@@ -8,7 +8,16 @@ from __future__ import annotations
 import random
 import re
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
+from grpo_project.domains.base import (
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    bits,
+    conjunction,
+    drawn_order,
+    first_drawn,
+    goal_atoms,
+)
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Forall, Formula, Literal, Not, TrajectoryConstraint, TypedName
 
@@ -175,8 +184,10 @@ def _forbids_a_hand(problem: Problem) -> bool:
     return False
 
 
-def policy(problem: Problem) -> tuple[Step, ...] | None:
+def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """The first robot carries ball by ball in its right gripper, or its left one where a constraint forbids the right one.
+
+    With a generator any robot may carry the next ball, in either of its grippers.
 
     A robot that stands in a room which it must not share with the first one leaves it before anything else.
     """
@@ -190,17 +201,21 @@ def policy(problem: Problem) -> tuple[Step, ...] | None:
         for robot, kind in problem.objects.items():
             if kind == "robot" and robot != "robot1" and f"at-robby {robot} " in constraint and place[robot] == shared and rooms:
                 steps.append(("move", robot, shared, rooms[0]))
-    here = place["robot1"]
-    for atom in goal_atoms(problem.goal):
+    robots = [name for name, kind in problem.objects.items() if kind == "robot"]
+    robot = robots[0]
+    for atom in drawn_order(goal_atoms(problem.goal), rng):
         if atom in problem.init:
             continue
         _, ball, target = atom
-        if here != place[ball]:
-            steps.append(("move", "robot1", here, place[ball]))
-        steps.append(("pick", "robot1", ball, place[ball], gripper))
-        steps.append(("move", "robot1", place[ball], target))
-        steps.append(("drop", "robot1", ball, target, gripper))
-        here = target
+        if rng is not None:
+            robot = rng.choice(robots)
+            gripper = rng.choice("lr") + f"gripper{robot.removeprefix('robot')}"
+        if place[robot] != place[ball]:
+            steps.append(("move", robot, place[robot], place[ball]))
+        steps.append(("pick", robot, ball, place[ball], gripper))
+        steps.append(("move", robot, place[ball], target))
+        steps.append(("drop", robot, ball, target, gripper))
+        place[robot] = target
     return tuple(steps)
 
 

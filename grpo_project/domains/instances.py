@@ -12,6 +12,7 @@ from grpo_project.pddl.canonical import canonical_form
 
 SPLITS = ("train", "test")
 _TEST_SHARE = 4  # one form in four belongs to the test split
+VARIED_TRIES = 20  # draws of a rule's open choices before its fixed order gets its turn
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,17 @@ def reference_plan(domain: PlanningDomain, instance: Instance, node_budget: int,
     return find_plan(task, node_budget, domain.heuristic(task), rng)
 
 
-def policy_plan(domain: PlanningDomain, instance: Instance) -> SearchResult:
-    """The plan of the domain's simple rule where it solves the instance, constraints and all; without steps where it does not."""
-    steps = domain.policy(instance.problem)
-    if not steps or not validate(compile_task(domain.domain, instance.problem), steps).success:
-        return SearchResult(None, 0.0, False, 0)
-    return SearchResult(steps, float(len(steps)), False, 0)
+def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False) -> SearchResult:
+    """The plan of the domain's simple rule where it solves the instance, constraints and all; without steps where it does not.
+
+    `varied`: the choices that the rule leaves open are drawn from the instance's own stream, again and again until the plan
+    respects the constraints, VARIED_TRIES times at most; the fixed rule has the last word. A model that learns from such plans
+    keeps its options open: reinforcement learning has something to choose from.
+    """
+    task = compile_task(domain.domain, instance.problem)
+    rng = random.Random(f"policy/{instance.canonical}/{instance.file_name}")
+    for chooser in (rng,) * (VARIED_TRIES if varied else 0) + (None,):
+        steps = domain.policy(instance.problem, chooser)
+        if steps and validate(task, steps).success:
+            return SearchResult(steps, float(len(steps)), False, 0)
+    return SearchResult(None, 0.0, False, 0)

@@ -9,7 +9,7 @@ import random
 import re
 from itertools import pairwise
 
-from grpo_project.domains.base import DEAD_END, Heuristic, Parameters, PlanningDomain, conjunction, goal_atoms
+from grpo_project.domains.base import DEAD_END, Heuristic, Parameters, PlanningDomain, conjunction, drawn_order, goal_atoms
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import (
     Constraint,
@@ -169,12 +169,12 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
-def policy(problem: Problem) -> tuple[Step, ...] | None:
+def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """Walk to the gate, pick up every spanner on the way, then tighten the nuts in counting order, or as a constraint orders."""
     following = {atom[1]: atom[2] for atom in problem.init if atom[0] == "link"}
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
-    spanners = [name for name, kind in problem.objects.items() if kind == "spanner"]
-    nuts = [name for name, kind in problem.objects.items() if kind == "nut"]
+    spanners = drawn_order((name for name, kind in problem.objects.items() if kind == "spanner"), rng)
+    nuts = drawn_order((name for name, kind in problem.objects.items() if kind == "nut"), rng)
     steps: list[Step] = []
     here = place["bob"]
     carried: list[str] = []
@@ -190,7 +190,7 @@ def policy(problem: Problem) -> tuple[Step, ...] | None:
     if len(named) == 2 and nuts.index(named[0]) > nuts.index(named[1]):
         first, second = (nuts.index(name) for name in named)
         nuts[first], nuts[second] = nuts[second], nuts[first]
-    steps += [("tighten_nut", here, spanner, "bob", nut) for nut, spanner in zip(nuts, carried, strict=False)]
+    steps += [("tighten_nut", here, spanner, "bob", nut) for nut, spanner in zip(nuts, drawn_order(carried, rng), strict=False)]
     return tuple(steps)
 
 

@@ -1,4 +1,7 @@
-"""The compact prompt: one short line, one token per word, that a tiny planner reads. Lossless given the domain.
+"""The compact prompt: one short line, one token per word, that a tiny planner reads.
+
+Given the domain it says all that the domains shipped here need. Left out: the types of objects (their names tell them),
+numeric values and the metric; a domain that lives by those needs the full prompt.
 
     blocksworld b1 b2 b3 +on b1 b2 +on-table b2 +on-table b3 !on b3 b1 @sometime-before ( on b3 b1 ) ( clear b2 )
 

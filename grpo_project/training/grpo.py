@@ -159,6 +159,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "torch_compile": False,
         "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
         "auto_find_batch_size": False,
+        "ddp_find_unused_parameters": False,
         # evaluation and reporting are ours
         "eval_strategy": "no",
         "per_device_eval_batch_size": shape.completions_per_micro_batch,

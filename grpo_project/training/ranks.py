@@ -21,6 +21,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def name_the_cpu() -> None:
+    """Before accelerate is set up on a CPU: it would call the device cpu:0, under which torch.load finds no checkpoint."""
+    if world_size() > 1:
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
+
+
 def gather(items: list[Any]) -> list[Any]:
     """The items of all processes, in order of rank; every process gets the same. All must call it."""
     if world_size() == 1:

@@ -296,6 +296,8 @@ class Run:
         from grpo_project.training.snapshots import Snapshots
 
         config, prepared = self.config, self.prepared
+        if policy.device == "cpu":
+            ranks.name_the_cpu()
         shape = batch_shape(config, policy.device, ranks.world_size())
         say(
             f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "

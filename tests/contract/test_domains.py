@@ -14,7 +14,7 @@ import pytest
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.domains.base import DEAD_END, PlanningDomain
-from grpo_project.domains.instances import Instance, generate_instance, reference_plan
+from grpo_project.domains.instances import Instance, generate_instance, policy_plan, reference_plan
 from grpo_project.pddl import (
     Domain,
     Problem,
@@ -331,3 +331,18 @@ def test_every_published_problem_has_a_name_that_fits_a_plan_and_names_we_use() 
             assert domain.implied_atoms(problem) <= problem.init, path
             seen += 1
     assert seen >= 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_solves_nearly_all_problems_in_a_fixed_way_or_with_its_choices_drawn(name: str) -> None:
+    domain = get_domain(name)
+    made = [instance for _, instance in instances(name, 60)]
+    if domain.policy(made[0].problem, None) is None:
+        pytest.skip(f"{name} has no rule")
+    fixed = [policy_plan(domain, instance).steps for instance in made]
+    varied = [policy_plan(domain, instance, varied=True).steps for instance in made]
+    assert sum(steps is not None for steps in fixed) >= 0.85 * len(made)
+    assert sum(steps is not None for steps in varied) >= 0.95 * len(made)
+    assert fixed == [policy_plan(domain, instance).steps for instance in made]
+    assert varied == [policy_plan(domain, instance, varied=True).steps for instance in made]
+    assert sum(one != other for one, other in zip(fixed, varied, strict=True)) >= 0.2 * len(made)

@@ -40,6 +40,11 @@ def test_success_is_counted_by_domain_and_by_difficulty() -> None:
     assert record["reward_by_domain"] == {"ferry": 0.5, "spanner": -0.5}
     assert record["bucket_shares"] == {"easy": 2 / 3, "medium": 0.0, "hard": 1 / 3}
     assert record["mixed_groups"] == pytest.approx(1 / 3)
+    assert record["zero_variance_groups"] == pytest.approx(2 / 3)
+    assert record["zero_variance_by_domain"] == {"ferry": 0.5, "spanner": 1.0}
+    assert record["zero_variance_by_difficulty"] == {"easy": 0.5, "hard": 1.0}
+    assert record["domain_shares"] == {"ferry": pytest.approx(2 / 3), "spanner": pytest.approx(1 / 3)}
+    assert record["reward_by_difficulty"] == {"easy": 0.5, "hard": -0.5}
     assert record["verdict_shares"] == {"goal_not_satisfied": 0.5, "success_plans": 0.5}
     assert collector.flush() == {}
 

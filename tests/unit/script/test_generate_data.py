@@ -131,6 +131,15 @@ def test_a_finished_folder_is_left_alone_and_another_command_line_is_refused(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_a_file_that_got_lost_is_made_again(tmp_path: Path) -> None:
+    arguments = ["--domains", "blocksworld", "ferry", "--count", "5", "--plans", "varied_policy"]
+    assert run(tmp_path, *arguments) == 0
+    whole = contents(tmp_path)
+    (tmp_path / "ferry.jsonl").unlink()
+    assert run(tmp_path, *arguments) == 0
+    assert contents(tmp_path) == whole
+
+
 def test_rows_of_another_origin_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ferry.jsonl").write_text("mine\n", encoding="utf-8")
     assert run(tmp_path, "--domains", "ferry", "--count", "5") == 2
