@@ -352,6 +352,7 @@ def test_a_line_that_a_kill_cut_off_costs_that_line(tmp_path: Path) -> None:
     again = Journal(journal.path)
     assert len(again) == 2
     assert again.add({STEP_AXIS: 3, "loss": 1.0}) and not again.add({STEP_AXIS: 2, "loss": 5.0})
+    assert not again.add({STEP_AXIS: 3, "loss": 1.0, "seconds": 2.0}) and not again.add({STEP_AXIS: 3})
     assert len(Journal(journal.path)) == 3
 
 

@@ -22,6 +22,8 @@ from grpo_project.core.files import append_json_line
 
 FOLDER = "wandb_journal"
 STEP_AXIS = "train/global_step"
+TRAINER_STEP = "_trainer_step"
+AXES = {STEP_AXIS, TRAINER_STEP}
 ASK_SECONDS = 10.0
 _BLOCK = 32768  # of the log format in .wandb files
 _FILE_HEADER = 7
@@ -37,7 +39,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.points: list[dict[str, Any]] = []
-        self._keys: set[tuple[Any, frozenset[str]]] = set()
+        self._names: dict[Any, set[str]] = {}  # step -> names that it has values for
         self.base = 0
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
@@ -60,9 +62,14 @@ class Journal:
             append_json_line(self.path, {"base": base})
 
     def add(self, point: Mapping[str, Any]) -> bool:
-        """Whether the point is a new one. The same names at the same step are the same point."""
+        """Whether the point is a new one. It is not where its step has a value for one of its names.
+
+        A resumed run comes by the steps after its checkpoint again, perhaps with a timing more or less than the first time.
+        """
         point = _finite(point)
-        if self._key(point) in self._keys:
+        names = set(point) - AXES
+        known = self._names.get(point.get(STEP_AXIS))
+        if known is not None and (not names or names & known):
             return False
         append_json_line(self.path, {"point": point})
         self._take(point)
@@ -70,11 +77,7 @@ class Journal:
 
     def _take(self, point: dict[str, Any]) -> None:
         self.points.append(point)
-        self._keys.add(self._key(point))
-
-    @staticmethod
-    def _key(point: Mapping[str, Any]) -> tuple[Any, frozenset[str]]:
-        return point.get(STEP_AXIS), frozenset(point)
+        self._names.setdefault(point.get(STEP_AXIS), set()).update(set(point) - AXES)
 
     def __len__(self) -> int:
         return len(self.points)

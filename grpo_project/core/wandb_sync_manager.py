@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.core.files import write_json_atomically
-from grpo_project.core.wandb_journal import STEP_AXIS, Journal, ask_server, local_steps, server_count
+from grpo_project.core.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
 from grpo_project.core.wandb_run_id import RunChoice, configure_wandb_resume
 from grpo_project.errors import ConfigError
 
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "wandb_sync_state.json"
 BACKUP_FOLDER = "wandb_backup"
 SENT_FOLDER = "sent"
-TRAINER_STEP = "_trainer_step"
 MODES = ("online", "offline", "disabled")
 INIT_SECONDS = 60.0
 FINISH_SECONDS = 20.0

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from grpo_project.callbacks.metrics_file import MetricsFile  # noqa: E402
-from grpo_project.callbacks.trackers import TensorBoardTracker, TrackioTracker, Trackers, numbers  # noqa: E402
+from grpo_project.callbacks.trackers import TensorBoardTracker, Trackers, TrackioTracker, numbers  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
 
@@ -112,11 +112,12 @@ def test_trackio_has_the_numbers_of_metrics_jsonl(tmp_path: Path, monkeypatch: p
     for record in RECORDS:
         tracker.record(record)
     tracker.close()
-    from trackio import Api
+    from trackio.sqlite_storage import SQLiteStorage
 
-    (run,) = Api().runs("p")
+    (run,) = SQLiteStorage.get_runs("p")
+    assert run == "r"
     found = {
-        entry["step"]: {name: value for name, value in entry.items() if isinstance(value, (int, float)) and name != "step"}
-        for entry in run.history()
+        entry["step"]: {name: float(value) for name, value in entry.items() if name not in ("step", "timestamp")}
+        for entry in SQLiteStorage.get_logs("p", run)
     }
     assert found == _numbers_of_metrics_file(tmp_path, RECORDS)
