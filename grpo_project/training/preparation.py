@@ -51,6 +51,8 @@ BucketRows = Mapping[str, Mapping[str, Sequence[int]]]
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 CHECKPOINT = "the run being continued"
+# Asked of one start of a run, not of the run: a fork once is no fork at every resume.
+OF_ONE_START = ("resume_from_checkpoint", "output_dir", "config_file", "wandb_continuity", "force_new_wandb_run")
 
 
 def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | None = None) -> TrainingConfig:
@@ -71,7 +73,7 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
         if checkpoint is None:  # died before its first checkpoint, or never began
             return _with_model_defaults(layers, first)
         saved = read_run_state(checkpoint)["settings"]
-        saved = {name: value for name, value in saved.items() if name not in ("resume_from_checkpoint", "output_dir")}
+        saved = {name: value for name, value in saved.items() if name not in OF_ONE_START}
         _refuse_conflicts(layers, saved)
         if first.output_dir is not None and Path(first.output_dir).resolve() != checkpoint.parent:
             raise ConfigError(

@@ -40,13 +40,13 @@ class TransactionalSaving:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trainer: Any = self
         run, step, main = Path(trainer.args.output_dir), trainer.state.global_step, trainer.accelerator.is_main_process
-        failure = _attempt(lambda: checkpoint.begin(run, step) if main else None)
+        failure = attempt(lambda: checkpoint.begin(run, step) if main else None)
         if not self._anywhere(failure):
             self._saving_aside = checkpoint.aside_folder(run, step)
-            failure = _attempt(lambda: super(TransactionalSaving, self)._save_checkpoint(model, trial))  # type: ignore[misc]
+            failure = attempt(lambda: super(TransactionalSaving, self)._save_checkpoint(model, trial))  # type: ignore[misc]
             aside, self._saving_aside = self._saving_aside, None
             if not self._anywhere(failure) and main:
-                failure = _attempt(lambda: self._finish(aside, run, step))
+                failure = attempt(lambda: self._finish(aside, run, step))
         if self._anywhere(failure) and main:
             checkpoint.abandon(run, step)
             last = checkpoint.newest_good(run)
@@ -89,7 +89,8 @@ def _load_to_numbered_cpus() -> None:
     register_package(15, lambda storage: None, restore)
 
 
-def _attempt(action: Callable[[], Any]) -> Exception | None:
+def attempt(action: Callable[[], Any]) -> Exception | None:
+    """What a full disk and the like made of an action, None where it went well. A mistake of ours is raised."""
     from safetensors import SafetensorError
 
     try:

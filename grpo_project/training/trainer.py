@@ -292,7 +292,7 @@ class Run:
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
-        from grpo_project.training.saving import any_process
+        from grpo_project.training.saving import any_process, attempt
         from grpo_project.training.snapshots import Snapshots
 
         config, prepared = self.config, self.prepared
@@ -322,8 +322,14 @@ class Run:
             keep=snapshots.keep if snapshots else None,
             restore=snapshots.restore if snapshots else None,
             may_save=lambda step: step % config.num_iterations == 0,
-            on_change=lambda: write_state(folder.path),
+            on_change=lambda: show_state(folder.path),
         )
+
+        def show_state(place: Path) -> None:
+            """For people and tools; what a run goes on from is in its checkpoints."""
+            failure = attempt(lambda: write_state(place))
+            if failure is not None:
+                logger.warning("%s could not be written (%s)", place / STATE_FILE, failure)
 
         def write_state(place: Path) -> None:
             if ranks.is_main():

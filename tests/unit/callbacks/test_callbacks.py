@@ -167,5 +167,18 @@ def test_metrics_are_one_json_object_per_line_without_nan(tmp_path: Path) -> Non
     assert lines == [{"step": 1, "kl": None, "by": {"a": None, "b": [1.0, None]}}, {"step": 2}]
 
 
+def test_a_full_disk_delays_lines_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from grpo_project.callbacks import metrics_file
+
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.record({"step": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics_file, "append_json_line", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        file.record({"step": 2})
+        file.record({"step": 3})
+    file.record({"step": 4})
+    assert [json.loads(line)["step"] for line in file.path.read_text().splitlines()] == [1, 2, 3, 4]
+
+
 def test_nested_names_are_joined() -> None:
     assert dict(flatten({"a": {"b": {"c": 1}}, "d": 2})) == {"a/b/c": 1, "d": 2}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -241,6 +242,7 @@ def stopped_run(tmp_path: Path, data_root: Path, model_folder: Path) -> Path:
 
     run = tmp_path / "run"
     config = TrainingConfig(base_model=str(model_folder), data_root=str(data_root), beta=0.125, domains=("ferry", "spanner"))
+    config = replace(config, wandb_continuity="fork", force_new_wandb_run=True)
     write_checkpoint(run, 4, config.as_dict())
     return run
 
@@ -257,6 +259,7 @@ def test_a_continued_run_takes_its_settings_from_the_run(stopped_run: Path) -> N
         assert config.output_dir == str(stopped_run)
         assert config.resume_from_checkpoint == str(stopped_run / "checkpoint-4")
         assert config.sources["batch_size"] == "the run being continued"
+        assert (config.wandb_continuity, config.force_new_wandb_run) == ("continue", False)  # asked of one start only
 
 
 def test_what_would_make_it_another_run_is_refused_by_name(stopped_run: Path, tmp_path: Path) -> None:
