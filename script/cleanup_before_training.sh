@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Before a training: clear W&B variables left over from another run, look at checkpoint and settings, tidy what crashes left.
 #
-#   source script/cleanup_before_training.sh            clears the variables of this shell, too
+#   source script/cleanup_before_training.sh            clears the variables of this shell, too (in a script, name an argument,
+#                                                       such as --clean-only: without one it is handed the script's own)
 #   script/cleanup_before_training.sh -- COMMAND ...    looks, tidies, and starts COMMAND without those variables
 #   script/cleanup_before_training.sh --report-only     looks and changes nothing
 #   script/cleanup_before_training.sh --clean-only      tidies and clears, without the report

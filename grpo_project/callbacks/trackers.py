@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 class Tracker(Protocol):
     """One service. `state`: for people, what became of it."""
 
-    state: str
+    @property
+    def state(self) -> str: ...
 
     def record(self, record: Mapping[str, Any]) -> None: ...
 
