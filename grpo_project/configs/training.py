@@ -37,7 +37,7 @@ GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 
 TRACKERS = ("wandb", "tensorboard", "trackio")
 CURRICULA = ("step", "uniform", "stage", "adaptive")
-EVALUATE_EVERY = 25  # steps, where evaluations are needed and nobody said how often
+EVALUATE_EVERY = 25  # steps, where nobody said how often
 
 # What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
 MODEL_MAY_SET = frozenset(
@@ -176,8 +176,8 @@ class TrainingConfig:
         None,
         "int",
         CURRICULUM,
-        "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25 where "
-        "the curriculum or --on_collapse needs them, else 0",
+        "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25, or 0 "
+        "where --eval_samples is 0 and neither --curriculum nor --on_collapse needs them",
     )
     max_eval_samples: int = setting(24, "int", CURRICULUM, "problems per domain in an evaluation during training")
     on_collapse: str = setting(
@@ -303,7 +303,7 @@ class TrainingConfig:
             if choices and getattr(self, spec.name) not in choices:
                 raise ConfigError(f"{flag_of(spec.name)} must be one of {', '.join(choices)}; got {getattr(self, spec.name)!r}")
         unknown = sorted(set(self.report_to) - {*TRACKERS, "none"})
-        self._require("report_to", self.report_to and not unknown, f"must name some of {', '.join(TRACKERS)}, or be none")
+        self._require("report_to", bool(self.report_to) and not unknown, f"must name some of {', '.join(TRACKERS)}, or be none")
         self._require("report_to", self.report_to == ("none",) or "none" not in self.report_to, "may be none, or others")
         self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
         self.reward_config()
@@ -344,7 +344,8 @@ class TrainingConfig:
         """Steps between two evaluations during training; 0: none."""
         if self.eval_every_n_steps is not None:
             return self.eval_every_n_steps
-        return EVALUATE_EVERY if self.curriculum == "stage" or self.on_collapse != "warn" else 0
+        needed = self.curriculum == "stage" or self.on_collapse != "warn"
+        return EVALUATE_EVERY if needed or self.eval_samples else 0
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -144,7 +144,7 @@ def local_steps(folder: Path, run_id: str) -> set[int]:
 
 def read_points(path: Path) -> Iterator[dict[str, Any]]:
     """The history in a .wandb file, decoded by W&B's own record format."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     for content in _records(path.read_bytes()):
         record = Record.FromString(content)

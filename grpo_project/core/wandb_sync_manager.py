@@ -203,7 +203,7 @@ class WandbSyncManager:
             import wandb
 
             settings = wandb.Settings(
-                mode=self.mode,
+                mode=self.mode,  # type: ignore[arg-type]
                 silent=True,
                 console="off",
                 init_timeout=INIT_SECONDS,
@@ -225,7 +225,8 @@ class WandbSyncManager:
                 "settings": settings,
                 "reinit": "finish_previous",
             }
-            run = wandb.init(**how, resume=self._resume_mode())
+            how["resume"] = self._resume_mode()
+            run = wandb.init(**how)
             # Our own axis: W&B drops points whose internal step goes back, as it does after a resume.
             run.define_metric(STEP_AXIS)
             run.define_metric("*", step_metric=STEP_AXIS)
