@@ -80,8 +80,8 @@ class RunMonitor(TrainerCallback):
         self._timer.begin_step()
         self._tell_weights(state.global_step)
         found = self._extra()
-        if "eval_step" in found:  # an evaluation before the first step
-            for sink in self._sinks:
+        if "eval_step" in found:  # an evaluation before the first step; the progress line has no step to tell
+            for sink in self._sinks[1:]:
                 sink.record({"step": state.global_step, **found})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
