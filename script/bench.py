@@ -1,23 +1,49 @@
-"""Where the time goes: the parts of a training step, and validations per second.
+"""Where the time goes: the parts of a training step, and what a verdict costs.
 
-    python script/bench.py
+    python script/bench.py                    both parts
+    python script/bench.py --only verifier    one of them: training, verifier
 
-One real run of the main job on the shipped planner (a few steps, no evaluation), then the validator on plans of the shipped
-test problems, whole and broken. Times depend on the machine; shares of a step hardly do.
+training: one real run of the main job on the shipped planner (a few steps, no evaluation). verifier: plans for the shipped test
+problems, whole and broken in every way, judged by our validator, by VAL and by unified-planning's on the same cases, in
+processor time of one core. Times depend on the machine; shares and ratios hardly do.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    import random
+
+    from grpo_project.core.rows import RowTable
+    from grpo_project.pddl import Step, Task
+
+PROBLEMS_PER_DOMAIN = 20
+PLANS_PER_PROBLEM = 24
+PASSES = 5
+VAL_CASES = 200
+UNIFIED_PLANNING_CASES = 40
+BATCH_PROMPTS, BATCH_COMPLETIONS = 64, 8
+
+
+class Case(NamedTuple):
+    row_index: int
+    kind: str
+    text: str
 
 
 def bench_training(steps: int) -> None:
@@ -39,32 +65,266 @@ def bench_training(steps: int) -> None:
         print(f"  {name:12} {seconds:7.3f} s  {100 * seconds / step:5.1f}%")
 
 
-def bench_validator() -> None:
-    """Prints parse time and validations per second, first pass and warm."""
+def bench_verifier(problems_per_domain: int = PROBLEMS_PER_DOMAIN) -> None:
+    """Prints rates per second and core, and ratios to the others; one line each."""
+    from grpo_project.core.random_streams import stream
     from grpo_project.core.rows import read_rows
+
+    rows = read_rows(ROOT / "data" / "test")
+    chosen = [index for domain in rows.domains for index in rows.indices_of(domain)[:problems_per_domain]]
+    rng = stream("bench", "verifier")
+    cases = [case for index in chosen for case in make_cases(rng, rows.task(index), rows.rows[index].response or "", index)]
+    rng.shuffle(cases)
+    classes = Counter(verdicts_of(rows, cases))
+    print(f"verifier: {len(cases)} plans for {len(chosen)} problems; " + ", ".join(f"{n} {c}" for c, n in classes.most_common()))
+    bench_parsing(rows, chosen)
+    bench_rates(rows, cases)
+    bench_val(rows, cases[:VAL_CASES])
+    bench_unified_planning(rows, cases[:UNIFIED_PLANNING_CASES])
+    bench_batch(rows, cases)
+
+
+def make_cases(rng: random.Random, task: Task, reference: str, row_index: int) -> Iterator[Case]:
+    """The reference plan, one made without regard to the constraints, and broken ones made from both; all different."""
+    from dataclasses import replace
+
+    from grpo_project.pddl import compile_task, extract_plan, find_plan
+    from grpo_project.prompting import render_plan
+
+    steps = extract_plan(reference).steps or ()
+    texts = {reference: "reference", "": "empty", f"Here is my plan:\n{reference}": "prose", reference.upper(): "upper case"}
+    texts[f"```\n{reference}```"] = "fence"
+    texts["".join(f"{number}: ({' '.join(step)})\n" for number, step in enumerate(steps, 1))] = "stamped"
+    careless = find_plan(compile_task(task.domain, replace(task.problem, constraints=None)), node_budget=20_000).steps or steps
+    for count in range(len(careless), max(0, len(careless) - 4), -1):
+        texts.setdefault(render_plan(careless[:count]), "careless")
+    mutations: dict[str, Callable[[], Sequence[Step]]] = {
+        "truncated": lambda: steps[: rng.randrange(len(steps))],
+        "dropped": lambda: drop(steps, rng.randrange(len(steps))),
+        "swapped": lambda: swapped(rng, steps),
+        "changed": lambda: changed(rng, task, steps),
+        "repeated": lambda: [step for step in steps for _ in range(rng.choice((1, 1, 2)))],
+        "unknown action": lambda: (*steps[: rng.randrange(len(steps))], ("no-such-action",)),
+    }
+    for _ in range(20 * PLANS_PER_PROBLEM):
+        if len(texts) >= PLANS_PER_PROBLEM:
+            break
+        kind = rng.choice(list(mutations))
+        texts.setdefault(render_plan(tuple(mutations[kind]())), kind)
+    for text, kind in list(texts.items())[:PLANS_PER_PROBLEM]:
+        yield Case(row_index, kind, text)
+
+
+def drop(steps: Sequence[Step], at: int) -> Sequence[Step]:
+    return (*steps[:at], *steps[at + 1 :])
+
+
+def swapped(rng: random.Random, steps: Sequence[Step]) -> Sequence[Step]:
+    """One step moved to another place."""
+    taken = rng.randrange(len(steps))
+    rest = list(drop(steps, taken))
+    rest.insert(rng.randint(0, len(rest)), steps[taken])
+    return tuple(rest)
+
+
+def changed(rng: random.Random, task: Task, steps: Sequence[Step]) -> Sequence[Step]:
+    """One argument of one step replaced by any object."""
+    at = rng.randrange(len(steps))
+    words = list(steps[at])
+    words[rng.randrange(1, len(words)) if len(words) > 1 else 0] = rng.choice(list(task.problem.objects))
+    return (*steps[:at], tuple(words), *steps[at + 1 :])
+
+
+def verdicts_of(rows: RowTable, cases: Sequence[Case]) -> list[str]:
     from grpo_project.pddl import validate_text
 
-    began = time.perf_counter()
-    rows = read_rows(ROOT / "data" / "test")
-    print(f"reading: {1e3 * (time.perf_counter() - began) / len(rows):.2f} ms per row, PDDL parsed")
-    tasks = [rows.task(index) for index in range(len(rows))]
-    texts = [row.response or "" for row in rows.rows]
-    broken = ["\n".join(text.splitlines()[1:]) for text in texts]
-    for name in ("first pass", "warm"):
-        began = time.perf_counter()
-        solved = sum(
-            validate_text(task, text).success for group in (texts, broken) for task, text in zip(tasks, group, strict=True)
-        )
-        seconds = time.perf_counter() - began
-        print(f"validator, {name}: {2 * len(tasks) / seconds:,.0f} plans/s on one core ({solved} of {2 * len(tasks)} succeed)")
+    return [validate_text(rows.task(case.row_index), case.text).verdict_class for case in cases]
+
+
+def median_seconds(measure: Callable[[], float]) -> float:
+    return statistics.median(measure() for _ in range(PASSES))
+
+
+def processor_seconds(tasks: Sequence[Task], cases: Sequence[Case]) -> float:
+    from grpo_project.pddl import validate_text
+
+    began = time.process_time()
+    for task, case in zip(tasks, cases, strict=True):
+        validate_text(task, case.text)
+    return time.process_time() - began
+
+
+def fresh_tasks(rows: RowTable, cases: Sequence[Case]) -> list[Task]:
+    """The task of each case, compiled anew: nothing of it is known yet."""
+    from grpo_project.pddl import compile_task
+
+    made = {case.row_index: compile_task(rows.rows[case.row_index].domain, rows.rows[case.row_index].problem) for case in cases}
+    return [made[case.row_index] for case in cases]
+
+
+def bench_parsing(rows: RowTable, chosen: Sequence[int]) -> None:
+    from grpo_project.pddl import compile_task, parse_domain, parse_problem
+
+    seconds = [0.0, 0.0, 0.0]
+    for index in chosen:
+        row = rows.rows[index]
+        marks = [time.process_time()]
+        domain = parse_domain(row.domain_text)
+        marks.append(time.process_time())
+        problem = parse_problem(row.problem_text, domain)
+        marks.append(time.process_time())
+        compile_task(domain, problem)
+        marks.append(time.process_time())
+        seconds = [total + end - start for total, start, end in zip(seconds, marks, marks[1:], strict=False)]
+    domain_ms, problem_ms, compile_ms = (1e3 * total / len(chosen) for total in seconds)
+    print(f"  reading one: domain {domain_ms:.2f} ms, problem {problem_ms:.2f} ms, compiling both {compile_ms:.2f} ms")
+
+
+def bench_rates(rows: RowTable, cases: Sequence[Case]) -> None:
+    """Per second of one core: warm (problems and plans met before) and first pass (problems parsed, nothing else known)."""
+    known = fresh_tasks(rows, cases)
+    processor_seconds(known, cases)
+    warm = median_seconds(lambda: processor_seconds(known, cases))
+    first = median_seconds(lambda: processor_seconds(fresh_tasks(rows, cases), cases))
+    print(f"  warm        {len(cases) / warm:10,.0f} validations/s per core (goal 50,000)")
+    print(f"  first pass  {len(cases) / first:10,.0f} validations/s per core")
+
+
+def bench_val(rows: RowTable, cases: Sequence[Case]) -> None:
+    """VAL as a reward would call it: a file and a process for each plan."""
+    from grpo_project.errors import BackendMissing
+    from grpo_project.pddl import extract_plan, validate_text
+    from grpo_project.pddl.val import find_val, read_output, step_of
+
+    try:
+        binary = find_val()
+    except BackendMissing as error:
+        print(f"  VAL: left out. {error}")
+        return
+    outputs = []
+    with tempfile.TemporaryDirectory() as folder:
+        domain, problem, plan = (Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan.txt"))
+        seconds = 0.0
+        for case in cases:
+            row = rows.rows[case.row_index]
+            domain.write_text(row.domain_text, encoding="utf-8")
+            problem.write_text(row.problem_text, encoding="utf-8")
+            began = own_and_children_seconds()
+            plan.write_text(case.text, encoding="utf-8")
+            command = [str(binary), "-v", str(domain), str(problem), str(plan)]
+            outputs.append(subprocess.run(command, capture_output=True, text=True, errors="replace", check=False))
+            seconds += own_and_children_seconds() - began
+    same = compared = 0
+    for case, output in zip(cases, outputs, strict=True):
+        steps = extract_plan(case.text).steps
+        if steps is None or case.kind in ("fence", "stamped"):
+            continue  # read otherwise by VAL: see docs/verifier.md
+        verdict = validate_text(rows.task(case.row_index), case.text)
+        answer = read_output(output.stdout, output.returncode, len(steps))
+        compared += 1
+        same += (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict))
+    known = fresh_tasks(rows, cases)
+    processor_seconds(known, cases)
+    ours = median_seconds(lambda: processor_seconds(known, cases)) / len(cases)
+    print(
+        f"  VAL         {1e3 * seconds / len(cases):10.2f} ms a plan, one process each ({len(cases)} of the cases); "
+        f"ours {1e6 * ours:.1f} us: {seconds / len(cases) / ours:,.0f} times as fast (goal 100)"
+    )
+    print(f"              same class and step on {same} of {compared} plans that both read alike")
+
+
+def own_and_children_seconds() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def bench_unified_planning(rows: RowTable, cases: Sequence[Case]) -> None:
+    """unified-planning's validator, on the same problems without their constraints: it has no sometime-before."""
+    from dataclasses import replace
+
+    from grpo_project.pddl import compile_task, extract_plan, render_problem, validate_text
+
+    try:
+        from unified_planning.engines import SequentialPlanValidator  # type: ignore[import-untyped]
+        from unified_planning.io import PDDLReader  # type: ignore[import-untyped]
+        from unified_planning.shortcuts import get_environment  # type: ignore[import-untyped]
+    except ImportError:
+        print("  unified-planning: left out, not installed (pip install -r requirements-dev.txt)")
+        return
+    get_environment().credits_stream = None
+    seconds: list[float] = []
+    ours: list[float] = []
+    same = 0
+    for case in cases:
+        steps = extract_plan(case.text).steps
+        row = rows.rows[case.row_index]
+        task = compile_task(row.domain, replace(row.problem, constraints=None))
+        if not steps or validate_text(task, case.text).verdict_class == "plan_format_error":
+            continue  # its reader raises an exception on these
+        reader = PDDLReader()
+        problem = reader.parse_problem_string(row.domain_text, render_problem(task.problem, row.domain))
+        plan = reader.parse_plan_string(problem, "".join(f"({' '.join(step)})\n" for step in steps))
+        validator: Any = SequentialPlanValidator()
+        began = time.process_time()
+        answer = validator.validate(problem, plan)
+        seconds.append(time.process_time() - began)
+        began = time.process_time()
+        verdict = validate_text(task, case.text)
+        ours.append(time.process_time() - began)
+        same += (answer.status.name == "VALID") == verdict.success
+    ratio = statistics.mean(seconds) / statistics.mean(ours)
+    print(
+        f"  unified-planning {1e3 * statistics.mean(seconds):5.2f} ms a plan, problem and plan read before, no constraints "
+        f"({len(seconds)} of the cases); ours {1e6 * statistics.mean(ours):.1f} us: {ratio:,.0f} times as fast"
+    )
+    print(f"              same answer, valid or not, on {same} of {len(seconds)}")
+
+
+def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
+    """The reward of one batch: completions of problems never met, of problems met before, and the same completions again."""
+    from grpo_project.configs.reward import RewardConfig
+    from grpo_project.core.rows import read_rows
+    from grpo_project.rewards import make_reward_function
+
+    by_row: dict[int, list[str]] = {}
+    for case in cases:
+        by_row.setdefault(case.row_index, []).append(case.text)
+    prompts = list(by_row)[:BATCH_PROMPTS]
+    half = PLANS_PER_PROBLEM // 2
+
+    def batch(start: int) -> tuple[list[str], list[int]]:
+        pairs = [(by_row[row][(start + n) % len(by_row[row])], row) for row in prompts for n in range(BATCH_COMPLETIONS)]
+        return [text for text, _ in pairs], [row for _, row in pairs]
+
+    def milliseconds(reward: Callable[..., list[float]], start: int) -> float:
+        completions, indices = batch(start)
+        began = time.process_time()
+        rewards = reward(prompts=None, completions=completions, row_index=indices)
+        assert len(rewards) == len(completions)
+        return 1e3 * (time.process_time() - began)
+
+    measured = []
+    for _ in range(PASSES):
+        table = read_rows(ROOT / "data" / "test")
+        reward = make_reward_function(table, RewardConfig())
+        measured.append([milliseconds(reward, start) for start in (0, half, half)])
+    unmet, known, repeated = (statistics.median(column) for column in zip(*measured, strict=True))
+    size = len(batch(0)[0])
+    print(
+        f"  reward of {size} completions, {len(prompts)} prompts: problems never met {unmet:.1f} ms (compiled on the way), "
+        f"met before {known:.1f} ms, same completions again {repeated:.1f} ms (goal 20 ms)"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("training", "verifier"), help="one part; default both")
     parser.add_argument("--steps", type=int, default=8, help="training steps (default 8)")
     arguments = parser.parse_args(argv)
-    bench_training(max(2, arguments.steps))
-    bench_validator()
+    if arguments.only != "verifier":
+        bench_training(max(2, arguments.steps))
+    if arguments.only != "training":
+        bench_verifier()
     return 0
 
 

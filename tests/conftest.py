@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ for _name in set(os.environ) - set(_clean_environment()):
 os.environ.update(FIXED)
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
+# Random PDDL cases are fresh in every run; a failure is repeated with the seed that was printed. Not a fixture, since the workers
+# of pytest-xdist must inherit it.
+os.environ.setdefault("PDDL_CASE_SEED", str(secrets.randbelow(10**6)))
+
+
+def pytest_report_header() -> str:
+    return f"random PDDL cases: PDDL_CASE_SEED={os.environ['PDDL_CASE_SEED']}"
 
 
 @pytest.fixture(autouse=True)

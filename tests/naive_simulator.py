@@ -1,26 +1,35 @@
 """A second answer to what a plan does, slow and plain, that shares no code with grpo_project.
 
-States are frozensets of atoms, quantifiers are expanded one object at a time, and a trajectory constraint is a sentence about
-the list of states so far, evaluated from the start each time: nothing is compiled, cached or carried along.
+A state is a set of atoms and a table of numbers, quantifiers are expanded one object at a time, and a trajectory constraint is a
+sentence about the list of states so far, evaluated from the start each time: nothing is compiled, cached or carried along.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 Expression = Any  # a word, or a list of expressions
-Atoms = frozenset[tuple[str, ...]]
+Atom = tuple[str, ...]
 Names = dict[str, str]
+
+NEAR = 1e-4  # numbers this near are equal
+
+
+class State(NamedTuple):
+    """What is true, and the value of each ground function term that has one."""
+
+    atoms: frozenset[Atom]
+    numbers: dict[Atom, float]
 
 
 class Outcome(NamedTuple):
-    """`step`: the failing step from 1 (precondition), the state's index (constraint), None (format), else the number of steps."""
+    """`step`: the failing step from 1 (format, precondition), the state's index (constraint), else the number of steps."""
 
     verdict_class: str
-    step: int | None
+    step: int
 
 
 def read(text: str) -> Expression:
@@ -36,6 +45,11 @@ def read(text: str) -> Expression:
             stack[-1].append(word)
     [[whole]] = stack
     return whole
+
+
+def read_plan(text: str) -> list[list[str]]:
+    """The steps of a text that holds nothing but steps, comments, time stamps and durations; lower case."""
+    return [step.split() for step in re.findall(r"\(([^()]*)\)", re.sub(r";[^\n]*", "", text).lower())]
 
 
 def typed(words: list[str]) -> list[tuple[str, str | None]]:
@@ -69,7 +83,12 @@ class World:
             for name, kind in typed(parts.get(section, [[]])[0]):
                 self.objects[name] = kind or "object"
         self.actions = {action[0]: dict(zip(action[1::2], action[2::2], strict=True)) for action in parts.get(":action", [])}
-        self.start: Atoms = frozenset(tuple(fact) for fact in parts["problem :init"][0] if fact[0] != "=")
+        self.predicates = {head[0]: [kind for _, kind in typed(head[1:])] for head in parts.get(":predicates", [[]])[0]}
+        facts = parts["problem :init"][0]
+        self.start = State(
+            frozenset(tuple(fact) for fact in facts if fact[0] != "="),
+            {tuple(fact[1]): float(fact[2]) for fact in facts if fact[0] == "="},
+        )
         self.goal = parts["problem :goal"][0][0]
         self.constraints = [
             ground
@@ -98,31 +117,71 @@ class World:
         for chosen in product(*choices):
             yield {**names, **{variable: name for (variable, _), name in zip(pairs, chosen, strict=True)}}
 
-    def holds(self, formula: Expression, state: Atoms, names: Names) -> bool:
+    def number(self, term: Expression, state: State, names: Names) -> float | None:
+        """The value of an expression, or None where it rests on a number that has none."""
+        if isinstance(term, str):
+            return float(term)
+        if term[0] not in ("+", "-", "*", "/"):
+            return state.numbers.get(tuple(names.get(word, word) for word in term))
+        values = [self.number(part, state, names) for part in term[1:]]
+        if not all_known(values):
+            return None
+        first, *rest = values
+        if term[0] == "-" and not rest:
+            return -first
+        for value in rest:
+            match term[0]:
+                case "+":
+                    first += value
+                case "-":
+                    first -= value
+                case "*":
+                    first *= value
+                case "/":
+                    first /= value
+        return first
+
+    def compares(self, operator: str, left: Expression, right: Expression, state: State, names: Names) -> bool | None:
+        """The truth of a comparison, or None where a side has no value."""
+        values = [self.number(side, state, names) for side in (left, right)]
+        if not all_known(values):
+            return None
+        a, b = values
+        return {"<": a < b - NEAR, "<=": a <= b + NEAR, "=": abs(a - b) <= NEAR, ">=": a >= b - NEAR, ">": a > b + NEAR}[operator]
+
+    def truth(self, formula: Expression, state: State, names: Names) -> bool | None:
+        """Three-valued, since a comparison with an undefined number is neither true nor false (None)."""
         match formula:
             case []:
                 return True
             case ["and", *parts]:
-                return all(self.holds(part, state, names) for part in parts)
+                return conjunction(self.truth(part, state, names) for part in parts)
             case ["or", *parts]:
-                return any(self.holds(part, state, names) for part in parts)
+                return opposite(conjunction(opposite(self.truth(part, state, names)) for part in parts))
             case ["not", part]:
-                return not self.holds(part, state, names)
+                return opposite(self.truth(part, state, names))
             case ["imply", left, right]:
-                return self.holds(right, state, names) if self.holds(left, state, names) else True
+                return opposite(conjunction([self.truth(left, state, names), opposite(self.truth(right, state, names))]))
             case ["forall", variables, part]:
-                return all(self.holds(part, state, inner) for inner in self.bindings(variables, names))
+                return conjunction(self.truth(part, state, inner) for inner in self.bindings(variables, names))
             case ["exists", variables, part]:
-                return any(self.holds(part, state, inner) for inner in self.bindings(variables, names))
-            case ["=", left, right]:
+                return opposite(conjunction(opposite(self.truth(part, state, i)) for i in self.bindings(variables, names)))
+            case ["=", str(left), str(right)]:
                 return names.get(left, left) == names.get(right, right)
-        return tuple(names.get(word, word) for word in formula) in state
+            case ["<" | "<=" | "=" | ">=" | ">" as operator, left, right]:
+                return self.compares(operator, left, right, state, names)
+        return tuple(names.get(word, word) for word in formula) in state.atoms
 
-    def changes(self, effect: Expression, state: Atoms, names: Names) -> Iterator[tuple[bool, tuple[str, ...]]]:
-        """(True, atom added) or (False, atom deleted), conditions read in the state before."""
+    def holds(self, formula: Expression, state: State, names: Names) -> bool:
+        return self.truth(formula, state, names) is True
+
+    def changes(self, effect: Expression, state: State, names: Names) -> Iterator[tuple[str, Atom, float | None]]:
+        """("add" or "delete", atom, None) or (numeric change, term, amount); conditions and amounts read in the state before."""
         match effect:
-            case [] | ["increase", *_]:
+            case []:
                 return
+            case ["assign" | "increase" | "decrease" | "scale-up" | "scale-down" as change, term, amount]:
+                yield change, tuple(names.get(word, word) for word in term), self.number(amount, state, names)
             case ["and", *parts]:
                 for part in parts:
                     yield from self.changes(part, state, names)
@@ -133,9 +192,46 @@ class World:
                 if self.holds(condition, state, names):
                     yield from self.changes(part, state, names)
             case ["not", atom]:
-                yield False, tuple(names.get(word, word) for word in atom)
+                yield "delete", tuple(names.get(word, word) for word in atom), None
             case atom:
-                yield True, tuple(names.get(word, word) for word in atom)
+                yield "add", tuple(names.get(word, word) for word in atom), None
+
+    def parameters(self, action: str) -> list[tuple[str, str | None]]:
+        return typed(self.actions[action].get(":parameters", []))
+
+    def binding(self, step: list[str]) -> Names:
+        """The action's parameters by name."""
+        return {variable: name for (variable, _), name in zip(self.parameters(step[0]), step[1:], strict=True)}
+
+    def can_run(self, step: list[str], state: State) -> bool:
+        """Whether the precondition of a readable step holds."""
+        return self.holds(self.actions[step[0]].get(":precondition", []), state, self.binding(step))
+
+    def after(self, step: list[str], state: State) -> State:
+        """The state after a step: what is added stays, whatever is deleted."""
+        changes = list(self.changes(self.actions[step[0]].get(":effect", []), state, self.binding(step)))
+        deleted = {atom for kind, atom, _ in changes if kind == "delete"}
+        added = {atom for kind, atom, _ in changes if kind == "add"}
+        numbers = dict(state.numbers)
+        for kind, term, amount in changes:
+            old = numbers.get(term, 0.0)
+            match kind:
+                case "assign":
+                    new = amount
+                case "increase":
+                    new = None if amount is None else old + amount
+                case "decrease":
+                    new = None if amount is None else old - amount
+                case "scale-up":
+                    new = None if amount is None else old * amount
+                case "scale-down":
+                    new = None if amount is None else old / amount
+                case _:
+                    continue
+            numbers.pop(term, None)
+            if new is not None:
+                numbers[term] = new
+        return State((state.atoms - deleted) | added, numbers)
 
     def ground_constraints(self, tree: Expression, names: Names) -> Iterator[tuple[Expression, Names]]:
         match tree:
@@ -150,8 +246,12 @@ class World:
             case _:
                 yield tree, names
 
-    def broken(self, tree: Expression, names: Names, states: list[Atoms], over: bool) -> bool:
-        """Whether no continuation of `states` can mend the constraint; with `over`, whether the finished trace breaks it."""
+    def broken(self, tree: Expression, names: Names, states: list[State], over: bool) -> bool:
+        """Whether no continuation of `states` can mend the constraint; with `over`, whether the finished trace breaks it.
+
+        The definitions of PDDL3 (Gerevini and Long 2005) with time i for state i. A plan that is over before a hold-after begins
+        is judged by its last state, which lasts; one that is over before a hold-during begins is not judged by it, as in VAL.
+        """
 
         def true_at(formula: Expression) -> list[int]:
             return [index for index, state in enumerate(states) if self.holds(formula, state, names)]
@@ -183,21 +283,23 @@ class World:
                         return True
                 return False
             case ["hold-during", first, end, phi]:
-                window = [i for i in range(last + 1) if float(first) <= i < float(end)]
-                return not set(window) <= set(true_at(phi))
+                window = {i for i in range(last + 1) if float(first) <= i < float(end)}
+                return not window <= set(true_at(phi))
             case ["hold-after", first, phi]:
-                later_on = [i for i in range(last + 1) if i > float(first)]
-                return not set(later_on) <= set(true_at(phi)) or (over and last not in true_at(phi))
+                later_on = {i for i in range(last + 1) if i > float(first)}
+                if over and last <= float(first):
+                    later_on = {last}
+                return not later_on <= set(true_at(phi))
         raise ValueError(f"no constraint: {tree}")
 
-    def any_broken(self, states: list[Atoms], over: bool) -> bool:
+    def any_broken(self, states: list[State], over: bool) -> bool:
         return any(self.broken(tree, names, states, over) for tree, names in self.constraints)
 
     def readable(self, step: list[str]) -> bool:
         """Whether the step names an action with as many arguments and, in a typed domain, objects of the right types."""
         if not step or step[0] not in self.actions:
             return False
-        parameters = typed(self.actions[step[0]].get(":parameters", []))
+        parameters = self.parameters(step[0])
         if len(step) - 1 != len(parameters):
             return False
         if not self.parents:
@@ -207,21 +309,32 @@ class World:
     def judge(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,
         and only where it holds the last state and what the whole trace still owes."""
-        if not all(self.readable(step) for step in steps):
-            return Outcome("plan_format_error", None)
+        for number, step in enumerate(steps, 1):
+            if not self.readable(step):
+                return Outcome("plan_format_error", number)
         states = [self.start]
         for number, step in enumerate(steps, 1):
             if self.any_broken(states, over=False):
                 return Outcome("safety_constraints_violation", number - 1)
-            action = self.actions[step[0]]
-            names = {pair[0]: name for pair, name in zip(typed(action.get(":parameters", [])), step[1:], strict=True)}
-            if not self.holds(action.get(":precondition", []), states[-1], names):
+            if not self.can_run(step, states[-1]):
                 return Outcome("precondition_violation", number)
-            changes = list(self.changes(action.get(":effect", []), states[-1], names))
-            deleted = {atom for adds, atom in changes if not adds}
-            states.append((states[-1] - deleted) | {atom for adds, atom in changes if adds})
+            states.append(self.after(step, states[-1]))
         if not self.holds(self.goal, states[-1], {}):
             return Outcome("goal_not_satisfied", len(steps))
         if self.any_broken(states, over=True):
             return Outcome("safety_constraints_violation", len(steps))
         return Outcome("success_plans", len(steps))
+
+
+def opposite(value: bool | None) -> bool | None:
+    return None if value is None else not value
+
+
+def conjunction(values: Iterable[bool | None]) -> bool | None:
+    """False where one is false, else None where one is undecided."""
+    known = set(values)
+    return False if False in known else None if None in known else True
+
+
+def all_known(values: list[float | None]) -> TypeGuard[list[float]]:
+    return None not in values

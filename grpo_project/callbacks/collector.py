@@ -48,6 +48,7 @@ class CompletionCollector:
         self._start()
 
     def _start(self) -> None:
+        self._batches: list[Counter[tuple[str, str]]] = []  # prompts by domain and difficulty
         self._count: Counter[tuple[str, str]] = Counter()
         self._success: Counter[tuple[str, str]] = Counter()
         self._reward: defaultdict[tuple[str, str], float] = defaultdict(float)
@@ -62,6 +63,9 @@ class CompletionCollector:
         """
         if len(scored) % num_generations:
             raise ValueError(f"{len(scored)} completions do not form groups of {num_generations}")
+        self._batches.append(
+            Counter((self._row_domain[item.row_index], self._row_bucket[item.row_index]) for item in scored[::num_generations])
+        )
         for item in scored:
             key = (self._row_domain[item.row_index], self._row_bucket[item.row_index])
             self._count[key] += 1
@@ -111,7 +115,24 @@ class CompletionCollector:
             "zero_variance_by_difficulty": self._rates(1, self._idle, self._prompts),
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
         }
-        return record
+        return record | self._by_batch_and_cell()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts since the last flush as JSON-ready data: a run stopped between two log lines loses none of them."""
+        cells = [
+            [*key, self._count[key], self._success[key], self._reward[key], self._prompts[key], self._idle[key]]
+            for key in self._count
+        ]
+        return {"cells": cells, "verdicts": dict(self._verdicts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on counting where `state` was taken."""
+        self._start()
+        for domain, bucket, count, success, reward, prompts, idle in state["cells"]:
+            key = (domain, bucket)
+            self._count[key], self._success[key], self._reward[key] = count, success, reward
+            self._prompts[key], self._idle[key] = prompts, idle
+        self._verdicts.update(state["verdicts"])
 
     @staticmethod
     def _sums(counter: Mapping[tuple[str, str], float], part: int) -> dict[str, Any]:
@@ -128,3 +149,20 @@ class CompletionCollector:
     def _means(self, part: int) -> dict[str, float]:
         counts, sums = self._sums(self._count, part), self._sums(self._reward, part)
         return {name: sums[name] / count for name, count in counts.items()}
+
+    def _by_batch_and_cell(self) -> dict[str, Any]:
+        """What the report draws.
+
+        prompts_per_batch: {domain: [fewest, most]} prompts in one call of `observe`. cells: {domain: {difficulty: [prompts,
+        completions, successes]}}.
+        """
+        prompts: Counter[tuple[str, str]] = sum(self._batches, Counter())
+        domains = sorted({domain for domain, _ in prompts})
+        of_domain = {name: [sum(n for key, n in batch.items() if key[0] == name) for batch in self._batches] for name in domains}
+        cells: dict[str, dict[str, list[int]]] = {name: {} for name in domains}
+        for key in sorted(prompts, key=lambda key: DIFFICULTIES.index(key[1])):
+            cells[key[0]][key[1]] = [prompts[key], self._count[key], self._success[key]]
+        return {
+            "prompts_per_batch": {name: [min(counts), max(counts)] for name, counts in of_domain.items()},
+            "cells": cells,
+        }

@@ -2,6 +2,7 @@
 
 resolved_config.json   settings with the source of each, versions, commit, data hashes, command line
 metrics.jsonl          one line per logging step
+completions.jsonl      one completion per domain for up to 200 of these steps, to be replayed by script/report.py
 evaluation_before.json evaluation_after.json results.md
 checkpoint-<step>/     what a killed run goes on from
 model/                 the trained model

@@ -93,8 +93,9 @@ class ConditionCompiler:
             case Not(part):
                 return self.compile(part, binding, not negated)
             case And(parts):
-                grounded = [self.compile(part, binding, negated) for part in parts]
-                return _any(grounded) if negated else _all(grounded)
+                if negated:
+                    return _any([self.compile(part, binding, True) for part in parts])
+                return self._conjunction(parts, binding)
             case Or(parts):
                 grounded = [self.compile(part, binding, negated) for part in parts]
                 return _all(grounded) if negated else _any(grounded)
@@ -107,6 +108,24 @@ class ConditionCompiler:
                 grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
                 return _all(grounded) if negated else _any(grounded)
         raise TypeError(f"not a formula: {formula!r}")
+
+    def _conjunction(self, parts: tuple[Formula, ...], binding: Binding) -> Condition:
+        """Plain literals go straight into the masks: they are nearly all that is ever compiled."""
+        positive = negative = 0
+        rest: list[Condition] = []
+        for part in parts:
+            inner = part.part if isinstance(part, Not) else part
+            if not isinstance(inner, Literal) or inner.atom[0] == "=":
+                rest.append(self.compile(part, binding))
+                continue
+            mask = self._bit((inner.atom[0], *[binding.get(word, word) for word in inner.atom[1:]]))
+            if inner is part:
+                positive |= mask
+            else:
+                negative |= mask
+        if rest or positive & negative:
+            return _all([Condition(positive, negative), *rest])
+        return Condition(positive, negative)
 
 
 def _all(conditions: list[Condition]) -> Condition:

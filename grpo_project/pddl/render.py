@@ -36,7 +36,7 @@ def render_atom(atom: Atom) -> str:
 def render_formula(formula: Formula, name_object: bool = False) -> str:
     """One line of PDDL. name_object: write out `- object` where every variable has that type.
 
-    A domain that declares `object` among its types needs it: there an untyped variable fits nothing (VAL).
+    A domain with types needs it: VAL takes an untyped variable there for one of an unknown type.
     """
     match formula:
         case Literal(atom):
@@ -86,12 +86,12 @@ def render_constraint(constraint: Constraint, name_object: bool = False) -> str:
 
 def render_domain(domain: Domain) -> str:
     """The whole domain definition, ending in a newline."""
-    named = ROOT_TYPE in domain.types
+    named = bool(domain.types)
     lines = [f"(define (domain {domain.name})"]
     if domain.requirements:
         lines.append(f"  (:requirements {' '.join(domain.requirements)})")
     if domain.types:
-        lines.append(f"  (:types {_names(domain.types)})")
+        lines.append(f"  (:types {_names(domain.types, named)})")
     if domain.constants:
         lines.append(f"  (:constants {_names(domain.constants, named)})")
     if domain.predicates:
@@ -115,10 +115,10 @@ def render_domain(domain: Domain) -> str:
 def render_problem(problem: Problem, domain: Domain | None = None) -> str:
     """The whole problem definition, atoms sorted, ending in a newline.
 
-    Variables of type `object` say so where any object has another type. The domain is needed only where none has, and yet it
-    declares `object` itself (see render_formula).
+    Variables of type `object` say so where any object has another type. The domain is needed only where none has, and yet the
+    domain has types (see render_formula).
     """
-    named = any(kind != ROOT_TYPE for kind in problem.objects.values()) or (domain is not None and ROOT_TYPE in domain.types)
+    named = any(kind != ROOT_TYPE for kind in problem.objects.values()) or (domain is not None and bool(domain.types))
     lines = [f"(define (problem {problem.name})", f"  (:domain {problem.domain_name})"]
     lines.append(f"  (:objects {_names(problem.objects, named)})")
     lines.append("  (:init")
@@ -150,7 +150,7 @@ def _typed(variables: Iterable[TypedName], name_object: bool) -> str:
     return " ".join(f"{name} - {kind}" for name, kind in pairs)
 
 
-def _names(names: Mapping[str, str | None] | Mapping[str, str], name_object: bool = False) -> str:
+def _names(names: Mapping[str, str | None] | Mapping[str, str], name_object: bool) -> str:
     """Names grouped by type in order of first use; those without a type last, as PDDL asks."""
     groups: dict[str | None, list[str]] = {}
     for name, kind in names.items():

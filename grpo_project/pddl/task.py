@@ -276,7 +276,7 @@ class Task:
         numeric: list[GroundNumericEffect] = []
         cost = 0.0
         for effect in action.effects:
-            for inner in self._compiler.bindings(effect.variables, binding):
+            for inner in self._compiler.bindings(effect.variables, binding) if effect.variables else (binding,):
                 when = TRUE if effect.when is None else self._compiler.compile(effect.when, inner)
                 if effect.numeric is not None:
                     if self.numbers is None:

@@ -21,7 +21,7 @@ from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import extract_plan
 from grpo_project.pddl.render import render_domain, render_problem
 from grpo_project.pddl.task import Task
-from grpo_project.pddl.validator import Verdict, VerdictClass, validate_text
+from grpo_project.pddl.validator import Verdict, VerdictClass, validate, validate_text
 
 TIMEOUT_SECONDS = 10.0
 VALIDATORS = ("builtin", "val", "both")
@@ -29,7 +29,6 @@ VALIDATORS = ("builtin", "val", "both")
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
 _BROKEN = re.compile(r"Failure to satisfy|satisfied without|Constraint violated|Failed to meet deadline|Condition failed")
-_AT_THE_END = re.compile(r"Outstanding requirements unsatisfied|Final requirement")
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,15 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
         return ValAnswer("success_plans", None, output)
     if not body or "Bad plan description" in output or status not in (0, 1):
         return ValAnswer("plan_format_error", None, output)
-    checks = list(_CHECKED.finditer(body))
-    after_last_check = body[checks[-1].end() :] if checks else body
-    at_goal = "Plan executed successfully" in body
-    if _BROKEN.search(after_last_check) or _AT_THE_END.search(body):
-        state = step_count if at_goal else int(checks[-1].group(1)) if checks else 0
-        return ValAnswer("safety_constraints_violation", state, output)
-    if at_goal:
+    run, all_steps_ran, ending = body.partition("Plan executed successfully")
+    if all_steps_ran:
+        # The last state is held against the constraints only where it satisfies the goal.
+        if _CHECKED.search(ending):
+            return ValAnswer("safety_constraints_violation", step_count, output)
         return ValAnswer("goal_not_satisfied", None, output)
+    checks = list(_CHECKED.finditer(run))
+    if checks and _BROKEN.search(run, checks[-1].end()):
+        return ValAnswer("safety_constraints_violation", int(checks[-1].group(1)), output)
     unsatisfied = _UNSATISFIED.search(body)
     return ValAnswer("precondition_violation", int(unsatisfied.group(1)) if unsatisfied else None, output)
 
@@ -145,11 +145,11 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
 def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> Disagreement | None:
     """What VAL sees differently in a model's answer, or None.
 
-    Not asked about are the two readings of VAL that we do not share: text that is no plan, of which it judges the beginning, and
-    steps with surplus arguments in an untyped domain, which it drops.
+    Not asked about are the readings of VAL that models run into and that we do not share (deviations.py): text that is no plan,
+    of which it judges the beginning; in an untyped domain surplus arguments, and made-up objects where something is quantified.
     """
     extraction = extract_plan(text)
-    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+    if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):
         return None
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
@@ -158,27 +158,51 @@ def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> D
     return Disagreement(verdict, answer, render_domain(task.domain), render_problem(task.problem, task.domain), plan)
 
 
-def _has_surplus_arguments(task: Task, steps: Sequence[Step]) -> bool:
+def _is_read_otherwise_by_val(task: Task, steps: Sequence[Step]) -> bool:
+    if task.domain.types:
+        return False
     actions = task.domain.actions
-    return not task.domain.types and any(
-        step[0] in actions and len(step) - 1 > len(actions[step[0]].parameters) for step in steps
-    )
+    known = [step for step in steps if step[0] in actions]
+    if any(len(step) - 1 > len(actions[step[0]].parameters) for step in known):
+        return True
+    objects = {**task.domain.constants, **task.problem.objects}
+    if all(name in objects for step in known for name in step[1:]):
+        return False
+    text = render_domain(task.domain) + render_problem(task.problem, task.domain)
+    return "(forall (" in text or "(exists (" in text
 
 
 def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
-    """Our verdict with VAL's class and step put in its place; text that is no plan stays a format error."""
+    """VAL's class and step, with what the steps that VAL ran achieved by our count; text that is no plan stays a format error."""
     verdict = validate_text(task, text)
     extraction = extract_plan(text)
-    if extraction.steps is None or _has_surplus_arguments(task, extraction.steps):
+    if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):
         return verdict
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
         return verdict
-    constraint = answer.verdict_class == "safety_constraints_violation"
-    return verdict._replace(
+    broken = answer.verdict_class == "safety_constraints_violation"
+    stopped = answer.verdict_class == "precondition_violation"
+    executed = _steps_run(answer, len(extraction.steps))
+    ran = validate(task, extraction.steps[:executed])
+    succeeded = answer.verdict_class == "success_plans"
+    return ran._replace(
         verdict_class=answer.verdict_class,
-        failing_step=answer.step if answer.verdict_class == "precondition_violation" else None,
-        state_index=answer.step if constraint else None,
-        violated_constraint=(verdict.violated_constraint or "(named by VAL only)") if constraint else None,
+        failing_step=answer.step if stopped else None,
+        unmet=(),
+        violated_constraint=(verdict.violated_constraint or "(named by VAL only)") if broken else None,
+        state_index=answer.step if broken else None,
+        goals_met=ran.goals_total if succeeded else ran.goals_met,
+        best_goals_met=ran.goals_total if succeeded else ran.best_goals_met,
+        steps_executed=executed,
+        steps_total=len(extraction.steps),
         detail=f"VAL: {answer.verdict_class}; builtin: {verdict.detail}",
     )
+
+
+def _steps_run(answer: ValAnswer, step_count: int) -> int:
+    if answer.verdict_class == "plan_format_error":
+        return 0
+    if answer.step is None:
+        return step_count
+    return answer.step - 1 if answer.verdict_class == "precondition_violation" else answer.step

@@ -40,6 +40,7 @@ from grpo_project.curriculum.manager import STATE_FILE, setup_fixed_curriculum_m
 from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
 from grpo_project.curriculum.schedules import Schedule, load_schedule, uniform
 from grpo_project.errors import ConfigError, DataError
+from grpo_project.pddl.val import find_val
 from grpo_project.training import ranks
 from grpo_project.training.held_out import feedback_problems, held_out_problems
 
@@ -148,6 +149,8 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
     if checkpoint is None and ranks.is_main() and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
         run_folder.refuse_used_folder(output_dir)
     model = locate_model(config.base_model)
+    if config.validator != "builtin":
+        find_val()
 
     data_root = locate(config.data_root) or Path(config.data_root)
     # Before any file is read: a quota that cannot work is no news after a minute of parsing.

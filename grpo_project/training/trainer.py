@@ -289,6 +289,7 @@ class Run:
         from grpo_project.callbacks.timing import StepTimer
         from grpo_project.callbacks.trackers import Trackers
         from grpo_project.prompting import to_messages
+        from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
@@ -335,7 +336,10 @@ class Run:
             if ranks.is_main():
                 write_json_atomically(place / STATE_FILE, feedback.state_dict())
 
-        reward_function = make_reward_function(prepared.rows, config.reward_config(), feedback.add, self._judge(folder))
+        completions = CompletionFile(folder.path / COMPLETIONS, prepared.rows.rows, prepared.buckets.of_row, config.max_steps)
+        reward_function = make_reward_function(
+            prepared.rows, config.reward_config(), completions.beside(feedback.add), self._judge(folder)
+        )
         sampler = CurriculumSampler.for_training(
             prepared.planner,
             num_generations=config.num_generations,
@@ -363,7 +367,7 @@ class Run:
             collector,
             timer,
             progress,
-            [MetricsFile(folder.metrics), tracker] if ranks.is_main() else [],
+            [MetricsFile(folder.metrics), completions, tracker] if ranks.is_main() else [],
             weights_at=prepared.engine.weights_at,
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,

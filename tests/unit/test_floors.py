@@ -12,7 +12,7 @@ PACKAGE = ROOT / "grpo_project"
 FLOORS = {
     "errors": 0, "pddl": 0, "configs": 0,
     "domains": 1, "prompting": 1, "rewards": 1, "core": 1,
-    "curriculum": 2, "evaluation": 2,
+    "curriculum": 2, "evaluation": 2, "reporting": 2,
     "callbacks": 3, "training": 3,
 }  # fmt: skip
 HEAVY = ("torch", "transformers", "trl", "unsloth", "datasets", "wandb")

@@ -49,6 +49,18 @@ def test_success_is_counted_by_domain_and_by_difficulty() -> None:
     assert collector.flush() == {}
 
 
+def test_counts_between_two_log_lines_survive_a_checkpoint() -> None:
+    rows = ({0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"})
+    whole, first, second = (CompletionCollector(*rows) for _ in range(3))
+    early, late = [_scored(0, 1.0), _scored(0, -1.0)], [_scored(1, -0.5), _scored(1, -0.5)]
+    for part in (early, late):
+        whole.observe(part, 2)
+    first.observe(early, 2)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    second.observe(late, 2)
+    assert second.figures() == whole.figures() and whole.figures()["completions"] == 4
+
+
 def test_completions_that_form_no_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="3 completions do not form groups of 2"):
         CompletionCollector({0: "ferry"}, {0: "easy"}).observe([_scored(0, 1.0)] * 3, num_generations=2)

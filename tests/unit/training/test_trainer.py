@@ -193,6 +193,10 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
 
     for when in ("before", "after"):
         assert (run / f"evaluation_{when}.json").is_file()
+    samples = [json.loads(line) for line in (run / "completions.jsonl").read_bytes().split(b"\n") if line]
+    assert [line["step"] for line in samples] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    assert {line["domain"] for line in samples} == {"blocksworld", "ferry", "grippers", "spanner"}
+    assert records[0]["prompts_per_batch"] == {name: [1, 1] for name in ("blocksworld", "ferry", "grippers", "spanner")}
     table = (run / "results.md").read_text()
     assert "blocksworld" in table and "spanner" in table and table.strip() in shown
     policy = load_policy(str(run / "model"))

@@ -1,0 +1,338 @@
+"""Runs to the plain data that the page and the figures draw: columns by log line, counts beside every rate."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from grpo_project.core.statistics import wilson_interval
+from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.evaluation import EvaluationResult
+from grpo_project.pddl import VERDICT_CLASSES
+from grpo_project.reporting.alarms import alarms
+from grpo_project.reporting.run import RecordedRun, StoredEvaluation
+from grpo_project.reporting.shapes import is_number
+from grpo_project.reporting.traces import run_traces
+
+Record = Mapping[str, Any]
+Pool = Callable[[Iterable[Any]], Any]
+
+CELL = ("prompts", "completions", "successes")  # what a cell of `cells` counts, in this order
+MOST_POINTS = 600  # log lines per run on the page; longer runs are pooled
+# Figures of metrics.jsonl that are means over a log line's completions or steps.
+PLAIN_COLUMNS = (
+    "loss grad_norm learning_rate reward reward_std kl entropy clip_ratio completion_length_mean completion_length_min "
+    "completion_length_max completions_cut_off mixed_groups zero_variance_groups resampled_groups tokens_seen"
+).split()
+TIMINGS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation", "other")
+
+
+def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: datetime.datetime | None = None) -> dict[str, Any]:
+    """Everything the page shows. JSON types only."""
+    described = [run_data(run) for run in runs]
+    written = now or datetime.datetime.now(datetime.UTC)
+    return {
+        "title": title or (runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"),
+        "written": written.strftime("%Y-%m-%d %H:%M UTC"),
+        "buckets": list(BUCKETS),
+        "verdict_classes": list(VERDICT_CLASSES),
+        "timings": [name for name in [*TIMINGS, *sorted(_timings(described) - set(TIMINGS))] if name != "total"],
+        "domains": sorted({domain for run in described for domain in run["domains"]}),
+        "runs": described,
+    }
+
+
+def run_data(run: RecordedRun) -> dict[str, Any]:
+    """One run. `points` holds columns of equal length, one entry per pooled log line."""
+    pooled, points = _points(run.records)
+    traces, notes = run_traces(run)
+    evaluations = [_evaluation(stored) for stored in run.evaluations]
+    domains = {domain for own in (points["by_domain"], points["cells"]) for domain in own}
+    domains |= {domain for outcome in run.outcomes for domain in outcome["eval_counts"]}
+    domains |= {row["domain"] for found in evaluations for row in found["rows"]} | {made["domain"] for made in traces}
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "state": run.state,
+        "step": run.step,
+        "max_steps": run.max_steps,
+        "seconds_since_last_line": run.seconds_since_last_line,
+        "log_lines": len(run.records),
+        "pooled": pooled,
+        "domains": sorted(domains),
+        "points": points,
+        "evaluations": evaluations,
+        "outcomes": _outcomes(run),
+        "feedback": str(run.described.get("feedback") or ""),
+        "held_out": run.described.get("held_out") or "",
+        "alarms": [vars(alarm) for alarm in alarms(run)],
+        "traces": traces,
+        "trace_notes": notes,
+        "configuration": _configuration(run),
+    }
+
+
+# -- log lines --------------------------------------------------------------------------------------------------------
+
+
+def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
+    """(log lines per point, columns). Counts of pooled lines are summed, other figures averaged, the last step names them."""
+    size = max(1, -(-len(records) // MOST_POINTS))
+    groups = [records[start : start + size] for start in range(0, len(records), size)]
+
+    def column(pool: Pool, value: Callable[..., Any], *of: Any) -> list[Any]:
+        return [_pooled([value(record, *of) for record in group], pool) for group in groups]
+
+    def counted(rates: str, counts: str, rewards: str, order: Sequence[str] = ()) -> dict[str, dict[str, list[Any]]]:
+        return {
+            key: {
+                "completions": column(sum, _get, counts, key),
+                "successes": column(sum, _product, rates, counts, key, True),
+                "reward_sum": column(sum, _product, rewards, counts, key),
+            }
+            for key in _keys(records, counts, order)
+        }
+
+    def nested(pool: Pool, value: Callable[..., Any], name: str, order: Sequence[str] = ()) -> dict[str, list[Any]]:
+        return {key: column(pool, value, key) for key in _keys(records, name, order)}
+
+    cells = {
+        domain: {
+            bucket: {name: column(sum, _cell, domain, bucket, place) for place, name in enumerate(CELL)}
+            for bucket in BUCKETS
+            if any(_cell(record, domain, bucket, 0) for record in records)
+        }
+        for domain in _keys(records, "cells")
+    }
+    points: dict[str, Any] = {
+        "step": [group[-1]["step"] for group in groups],
+        "completions": column(sum, _plain, "completions"),
+        "successes": column(sum, _plain, "successes"),
+        "by_domain": counted("success_rate_by_domain", "completions_by_domain", "reward_by_domain"),
+        "by_bucket": counted("success_rate_by_difficulty", "completions_by_difficulty", "reward_by_difficulty", BUCKETS),
+        "cells": cells,
+        "weights": nested(_mean, lambda record, key: _get(record, "curriculum_weights", key), "curriculum_weights", BUCKETS),
+        "prompts_by_bucket": nested(sum, _bucket_prompts, "bucket_shares", BUCKETS),
+        "prompts_by_domain": nested(sum, _domain_prompts, "cells"),
+        "fewest_per_batch": nested(min, lambda record, key: _per_batch(record, key, 0), "prompts_per_batch"),
+        "most_per_batch": nested(max, lambda record, key: _per_batch(record, key, 1), "prompts_per_batch"),
+        "verdicts": nested(sum, _verdicts, "verdict_shares", VERDICT_CLASSES),
+        "seconds": nested(
+            _mean, lambda record, key: _get(record, "seconds_per_step", key), "seconds_per_step", (*TIMINGS, "total")
+        ),
+    }
+    points["zero_variance_by_domain"] = nested(
+        _mean, lambda record, key: _get(record, "zero_variance_by_domain", key), "zero_variance_by_domain"
+    )
+    points["expected_spread"] = {
+        domain: {bucket: column(_mean, _expected_spread, domain, bucket) for bucket in BUCKETS}
+        for domain in _keys(records, "curriculum/expected_spread")
+    }
+    points["stages"] = _stages(records)
+    points["curriculum"] = {
+        name.removeprefix("curriculum/"): column(_mean, _plain, name)
+        for name in sorted({key for record in records for key in record if key.startswith("curriculum/")})
+        if any(is_number(record.get(name)) for record in records)
+    }
+    for name in PLAIN_COLUMNS:
+        if any(is_number(record.get(name)) for record in records):
+            points[name] = column(max if name == "tokens_seen" else _mean, _plain, name)
+    if not points["prompts_by_domain"]:
+        # Runs from before the cells were recorded: every prompt has the same number of completions.
+        points["prompts_by_domain"] = {name: own["completions"] for name, own in points["by_domain"].items()}
+    return size, points
+
+
+def _pooled(values: Sequence[Any], pool: Pool) -> Any:
+    numbers = [value for value in values if is_number(value)]
+    if not numbers:
+        return None
+    value = pool(numbers)
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    values = list(numbers)
+    return sum(values) / len(values)
+
+
+def _keys(records: Sequence[Record], name: str, order: Sequence[str] = ()) -> list[str]:
+    """The keys of a nested figure over all records: in `order`, then the others sorted."""
+    found = {key for record in records if isinstance(record.get(name), Mapping) for key in record[name]}
+    return [key for key in order if key in found] + sorted(found.difference(order))
+
+
+def _get(record: Record, name: str, key: str) -> Any:
+    nested = record.get(name)
+    return nested.get(key) if isinstance(nested, Mapping) else None
+
+
+def _product(record: Record, rates: str, counts: str, key: str, whole: bool = False) -> Any:
+    rate, count = _get(record, rates, key), _get(record, counts, key)
+    if not isinstance(rate, (int, float)) or not isinstance(count, (int, float)):
+        return None
+    return round(rate * count) if whole else rate * count
+
+
+def _plain(record: Record, name: str) -> Any:
+    return record.get(name)
+
+
+def _cell(record: Record, domain: str, bucket: str, place: int) -> Any:
+    own = _get(record, "cells", domain)
+    counts = own.get(bucket) if isinstance(own, Mapping) else None
+    return counts[place] if counts else None
+
+
+def _domain_prompts(record: Record, domain: str) -> Any:
+    own = _get(record, "cells", domain)
+    return sum(counts[0] for counts in own.values()) if isinstance(own, Mapping) else None
+
+
+def _bucket_prompts(record: Record, bucket: str) -> Any:
+    """Prompts of a difficulty; where only shares are known, the share of the completions, which has the same proportions."""
+    cells = record.get("cells")
+    if isinstance(cells, Mapping):
+        return sum(own[bucket][0] for own in cells.values() if bucket in own)
+    share, total = _get(record, "bucket_shares", bucket), record.get("completions")
+    return round(share * total) if isinstance(share, (int, float)) and isinstance(total, int) else None
+
+
+def _per_batch(record: Record, domain: str, place: int) -> Any:
+    pair = _get(record, "prompts_per_batch", domain)
+    return pair[place] if isinstance(pair, Sequence) and len(pair) == 2 else None
+
+
+def _verdicts(record: Record, name: str) -> Any:
+    shares, total = record.get("verdict_shares"), record.get("completions")
+    if not isinstance(shares, Mapping) or not isinstance(total, int):
+        return None
+    return round(float(shares.get(name) or 0.0) * total)
+
+
+def _expected_spread(record: Record, domain: str, bucket: str) -> Any:
+    own = _get(record, "curriculum/expected_spread", domain)
+    return own.get(bucket) if isinstance(own, Mapping) else None
+
+
+def _stages(records: Sequence[Record]) -> list[list[Any]]:
+    """[first step, stage] for every stretch of log lines in one named stage of the curriculum."""
+    found: list[list[Any]] = []
+    for record in records:
+        stage = record.get("curriculum/stage")
+        if isinstance(stage, str) and (not found or found[-1][1] != stage):
+            found.append([record["step"], stage])
+    return found
+
+
+# -- evaluations ------------------------------------------------------------------------------------------------------
+
+
+def rate_row(successes: int, count: int) -> dict[str, Any]:
+    """A rate with its count and 95% Wilson interval; `rate` is None without observations."""
+    low, high = wilson_interval(successes, count)
+    return {"successes": successes, "count": count, "rate": successes / count if count else None, "low": low, "high": high}
+
+
+def _evaluation(stored: StoredEvaluation) -> dict[str, Any]:
+    result = stored.result
+    return {
+        "label": stored.label,
+        "step": stored.step,
+        "name": result.name,
+        "seconds": result.seconds,
+        "average": result.average(),
+        "all": rate_row(*result.counts()),
+        "rows": [_domain_row(result, domain) for domain in result.domains],
+        "buckets": {bucket: rate_row(*result.counts(bucket=bucket)) for bucket in BUCKETS if result.counts(bucket=bucket)[1]},
+    }
+
+
+def _domain_row(result: EvaluationResult, domain: str) -> dict[str, Any]:
+    verdicts = result.verdicts(domain)
+    cells = {bucket: rate_row(*result.counts(domain=domain, bucket=bucket)) for bucket in BUCKETS}
+    constrained = result.counts(domain=domain, constrained=True)
+    return {
+        "domain": domain,
+        **rate_row(*result.counts(domain=domain)),
+        "buckets": {bucket: cell for bucket, cell in cells.items() if cell["count"]},
+        "constrained": rate_row(*constrained) if constrained[1] else None,
+        "verdicts": {name: verdicts[name] for name in VERDICT_CLASSES},
+    }
+
+
+def _outcomes(run: RecordedRun) -> list[dict[str, Any]]:
+    """The evaluations made during training: step, counts by domain, counts by difficulty, domains then held for collapsed."""
+    found = []
+    for record in run.outcomes:
+        cells = {domain: own for domain, own in record["eval_counts"].items() if isinstance(own, Mapping)}
+        by_domain = {domain: [sum(cell[place] for cell in own.values()) for place in (0, 1)] for domain, own in cells.items()}
+        by_bucket = {
+            bucket: [sum(own[bucket][place] for own in cells.values() if bucket in own) for place in (0, 1)] for bucket in BUCKETS
+        }
+        found.append(
+            {
+                "step": int(record.get("eval_step", record["step"])),
+                "average": record.get("eval_avg_test_pass_rate"),
+                "interval": record.get("eval_avg_test_pass_rate_interval") or {},
+                "by_domain": by_domain,
+                "by_bucket": {bucket: counts for bucket, counts in by_bucket.items() if counts[1]},
+                "collapsed": list(record.get("eval_collapsed") or ()),
+            }
+        )
+    return found
+
+
+def _timings(described: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {name for run in described for name in run["points"]["seconds"]}
+
+
+# -- configuration ----------------------------------------------------------------------------------------------------
+
+
+def _configuration(run: RecordedRun) -> dict[str, Any]:
+    described = run.described
+    environment = dict(_mapping(described.get("environment")))
+    packages = _mapping(environment.pop("packages", {}))
+    schedule = described.get("schedule_source")
+    return {
+        "settings": _texts(run.settings),
+        "sources": _texts(described.get("sources")),
+        "command_line": _command_line(described.get("command_line")),
+        "environment": _texts({**environment, **packages}),
+        "reward": _texts(described.get("reward")),
+        "fingerprints": _texts(described.get("fingerprints")),
+        "schedule": schedule if isinstance(schedule, str) else "",
+        "buckets": {
+            domain: {"p40": found.get("p40"), "p80": found.get("p80"), "counts": dict(_mapping(found.get("counts")))}
+            for domain, found in _mapping(described.get("buckets")).items()
+            if isinstance(found, Mapping)
+        },
+    }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {name: _shown(inner) for name, inner in _mapping(value).items()}
+
+
+def _command_line(words: object) -> str:
+    import shlex
+
+    return shlex.join(str(word) for word in words) if isinstance(words, list) else ""
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "not set"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={inner}" for name, inner in value.items()) or "not set"
+    return str(value)

@@ -1,0 +1,89 @@
+"""Training runs as one HTML page that needs no network, as figures for papers; evaluation files as a leaderboard.
+
+python script/report.py outputs/my_run                               # outputs/my_run/report.html
+python script/report.py outputs/a outputs/b --output compared.html   # several runs side by side
+python script/report.py outputs/my_run --png figures                 # figures/*.png beside the page
+python script/report.py --leaderboard results/*.json --output leaderboard.md
+
+A run may still be training: the page shows what is logged so far. Exit status 0, or 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="--output_dir of a training run")
+    parser.add_argument("--leaderboard", nargs="+", metavar="FILE", help="evaluation files, to be ranked in a Markdown table")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="the page (default: report.html in the run's folder; for several runs in the working directory) or the table "
+        "(default: printed only)",
+    )
+    parser.add_argument("--title", help="head line of the page; default the name of the run")
+    parser.add_argument("--png", metavar="DIR", help="write the figures as PNG files too; needs matplotlib")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        if arguments.leaderboard:
+            return make_leaderboard(arguments)
+        return make_report(arguments)
+    except GrpoProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def make_leaderboard(arguments: argparse.Namespace) -> int:
+    from grpo_project.core.files import write_text_atomically
+    from grpo_project.reporting import leaderboard, read_entries
+
+    if arguments.runs or arguments.png or arguments.title:
+        raise ConfigError("--leaderboard ranks evaluation files: it takes no RUN, --png or --title")
+    table = leaderboard(read_entries(arguments.leaderboard))
+    print(table, end="")
+    if arguments.output:
+        write_text_atomically(Path(arguments.output), table)
+    return 0
+
+
+def make_report(arguments: argparse.Namespace) -> int:
+    from grpo_project.core.files import write_text_atomically
+    from grpo_project.reporting import page_data, read_runs, render_page, write_figures
+
+    if not arguments.runs:
+        raise ConfigError("name at least one run folder, or evaluation files with --leaderboard; --help shows both")
+    runs = read_runs(arguments.runs)
+    data = page_data(runs, arguments.title)
+    output = Path(arguments.output or (runs[0].path / "report.html" if len(runs) == 1 else "report.html"))
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder; --output names the file to write")
+    page = render_page(data)
+    write_text_atomically(output, page)
+    for run in runs:
+        print(f"{run.name}: {run.state}, step {run.step} of {run.max_steps}")
+        for fault in run.faults:
+            print(f"  {fault}", file=sys.stderr)
+    print(f"{output}: {len(page) / 1e6:.1f} MB, opens in any browser without a network")
+    if arguments.png:
+        for path in write_figures(data, Path(arguments.png)):
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

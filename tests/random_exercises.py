@@ -1,0 +1,562 @@
+"""Random problems and plans to judge: the five domains, and toy domains made up on the spot that use every construct.
+
+An exercise is a pure function of (seed, index, for_val), so that a failure can be repeated alone. Whether steps run and formulas
+hold is asked of the naive simulator: no case is chosen by the code under test but for the walks in the five domains.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count, product
+from typing import NamedTuple
+
+from naive_simulator import State, World, read, read_plan, typed
+
+from grpo_project.core.random_streams import stream
+from grpo_project.domains import all_domains
+from grpo_project.domains.instances import generate_instance, policy_plan
+from grpo_project.pddl import Task, compile_task, render_problem
+
+SEED_VARIABLE = "PDDL_CASE_SEED"
+PLANS_PER_EXERCISE = 8
+
+Scope = dict[str, str]  # a name or variable in reach, and its type
+Step = tuple[str, ...]
+
+
+class Exercise(NamedTuple):
+    """A problem and plans for it as text, each with the way it was made. `origin` says how to make it once more."""
+
+    origin: str
+    domain: str
+    problem: str
+    plans: tuple[tuple[str, str], ...]
+
+
+def seed_from_environment() -> int:
+    """The run's seed: PDDL_CASE_SEED, which conftest.py draws afresh where nobody set it, and prints."""
+    return int(os.environ[SEED_VARIABLE])
+
+
+def exercises(seed: int, for_val: bool) -> Iterator[Exercise]:
+    """Without end. for_val: only what VAL can read and decides as PDDL3 has it."""
+    return (exercise(seed, index, for_val) for index in count())
+
+
+def exercise(seed: int, index: int, for_val: bool) -> Exercise:
+    """Exercise `index` of a seed: a toy domain where it is even, else one of the five."""
+    rng = stream(seed, "exercise", index, "val" if for_val else "all")
+    origin = f"random_exercises.exercise({seed}, {index}, {for_val})"
+    return _toy_exercise(rng, origin, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
+
+
+# The five domains
+
+
+def _shipped_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -> Exercise:
+    domains = list(all_domains().values())
+    domain = domains[number % len(domains)]
+    instance = generate_instance(domain, rng.randrange(2**31), number, domain.sizes["train"], 0.6)
+    task = compile_task(domain.domain, instance.problem)
+    reference = policy_plan(domain, instance).steps or _task_walk(rng, task, 12)
+    problem = render_problem(instance.problem)
+    world = World(domain.domain_pddl, problem)
+    timed = False
+    if rng.random() < 0.3:
+        # Constraints of every kind, beside those that the domain's own generator knows.
+        writer = _Writer(rng, for_val, world.parents, world.predicates, {}, wide=True)
+        constraints = _constraints(rng, writer, world, _trace(world, reference))
+        bare = render_problem(replace(instance.problem, constraints=None))
+        problem = f"{bare.rstrip().removesuffix(')')}{constraints})\n"
+        timed = _is_timed(constraints)
+    walks = [reference, _task_walk(rng, task, rng.randint(1, 15))]
+    return Exercise(origin, domain.domain_pddl, problem, _plans(rng, world, walks, timed))
+
+
+def _task_walk(rng: random.Random, task: Task, length: int) -> tuple[Step, ...]:
+    actions, state, steps = task.applicable_actions(), task.initial, []
+    for _ in range(length):
+        possible = [action for action in actions if action.condition.holds(state)]
+        if not possible:
+            break
+        action = rng.choice(possible)
+        steps.append(action.step)
+        state = action.apply(state)
+    return tuple(steps)
+
+
+# Toy domains
+
+# Declared types as text, and the types that exist. With `object` declared, what has no parent is no object (see grippers).
+_TYPES = (
+    ("lamp box - thing hall attic - place thing place - object", ("lamp", "box", "thing", "hall", "attic", "place", "object")),
+    ("lamp box - thing thing hall", ("lamp", "box", "thing", "hall")),
+    ("lamp - thing thing hall object", ("lamp", "thing", "hall", "object")),
+    ("", ("object",)),
+)
+
+
+class _Writer:
+    """Random well-typed PDDL over some types, predicates and functions. wide: many objects, so that quantifiers stay single."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        for_val: bool,
+        parents: dict[str, str | None],
+        predicates: dict[str, list[str | None]],
+        functions: dict[str, list[str | None]],
+        wide: bool = False,
+    ) -> None:
+        self.rng = rng
+        self.for_val = for_val
+        self.parents = parents
+        self.predicates = predicates
+        self.functions = functions
+        self.wide = wide
+        self.types = list(parents) if parents else ["object"]
+        # Where nothing says that `object` is above the types, VAL lets nothing stand for it: see the deviations.
+        if "object" not in parents and ("object" in parents.values() or not for_val):
+            self.types.append("object")
+
+    def fits(self, own: str, wanted: str | None) -> bool:
+        wanted = wanted or "object"
+        if wanted == "object" and "object" not in self.parents:
+            return True
+        climbing: str | None = own
+        while climbing is not None:
+            if climbing == wanted:
+                return True
+            climbing = self.parents.get(climbing)
+        return False
+
+    def terms(self, signature: list[str | None], scope: Scope) -> list[str] | None:
+        """A term in scope for each place, or None where a place has none. What was bound last is preferred."""
+        chosen = []
+        for wanted in signature:
+            fitting = [name for name, own in scope.items() if self.fits(own, wanted)]
+            if not fitting:
+                return None
+            variables = [name for name in fitting if name.startswith("?")]
+            chosen.append(self.rng.choice(variables if variables and self.rng.random() < 0.7 else fitting))
+        return chosen
+
+    def applied(self, table: dict[str, list[str | None]], scope: Scope) -> str:
+        """A predicate or function with terms; each table has a member without places."""
+        while True:
+            name = self.rng.choice(list(table))
+            terms = self.terms(table[name], scope)
+            if terms is not None:
+                return f"({' '.join([name, *terms])})"
+
+    def variables(self, scope: Scope) -> tuple[str, Scope]:
+        """One or two quantified variables as text, and the scope inside. Now and then one hides an outer variable."""
+        count = 1 if self.wide else self.rng.choice((1, 1, 1, 2))
+        outer = [name for name in scope if name.startswith("?")]
+        names = [f"?{letter}" for letter in self.rng.sample("uvwxyz", count)]
+        if outer and self.rng.random() < 0.15:
+            names[0] = self.rng.choice(outer)
+        names = list(dict.fromkeys(names))
+        kinds = [self.rng.choice(self.types) for _ in names]
+        words = names if not self.parents else [f"{name} - {kind}" for name, kind in zip(names, kinds, strict=True)]
+        inner = {name: kind for name, kind in scope.items() if name not in names}
+        return f"({' '.join(words)})", {**inner, **dict(zip(names, kinds, strict=True))}
+
+    def number(self) -> str:
+        return self.rng.choice(("0", "1", "2", "3", "0.5", "4"))
+
+    def expression(self, scope: Scope, depth: int) -> str:
+        if depth == 0 or self.rng.random() < 0.5:
+            return self.applied(self.functions, scope) if self.rng.random() < 0.7 else self.number()
+        operator = self.rng.choice("+-*/")
+        right = self.number() if operator != "/" else self.rng.choice(("2", "4", "0.5"))
+        return f"({operator} {self.expression(scope, depth - 1)} {right})"
+
+    def comparison(self, scope: Scope) -> str:
+        # VAL takes strict comparisons leniently: see the deviations.
+        operator = self.rng.choice(("<=", "=", ">=") if self.for_val else ("<", "<=", "=", ">=", ">"))
+        return f"({operator} {self.applied(self.functions, scope)} {self.expression(scope, 1)})"
+
+    def formula(self, scope: Scope, depth: int) -> str:
+        kind = self.rng.choices(
+            ("atom", "not", "and", "or", "imply", "forall", "exists", "equal", "compare", "empty"),
+            (4, 2, 2, 2, 1, 1, 1, 1, 1.5 if self.functions else 0, 0 if self.for_val else 0.2),
+        )[0]
+        if kind == "empty":
+            return self.rng.choice(("(and)", "(or)", "()"))
+        if kind == "equal" and scope:
+            return f"(= {self.rng.choice(list(scope))} {self.rng.choice(list(scope))})"
+        if kind == "compare":
+            return self.comparison(scope)
+        if self.wide and kind in ("forall", "exists") and any(name.startswith("?") for name in scope):
+            kind = "atom"
+        if depth == 0 or kind in ("atom", "equal"):
+            return self.applied(self.predicates, scope)
+        if kind == "not":
+            return f"(not {self.formula(scope, depth - 1)})"
+        if kind in ("forall", "exists"):
+            words, inner = self.variables(scope)
+            return f"({kind} {words} {self.formula(inner, depth - 1)})"
+        count = 2 if kind == "imply" else self.rng.choice((1, 2, 2, 3))
+        return f"({kind} {' '.join(self.formula(scope, depth - 1) for _ in range(count))})"
+
+    def literals(self, scope: Scope) -> str:
+        """One to three effects without condition, as text that may stand under `and`."""
+        found = []
+        for _ in range(self.rng.choice((1, 1, 2, 3))):
+            atom = self.applied(self.predicates, scope)
+            found.append(f"(not {atom})" if self.rng.random() < 0.45 else atom)
+        return " ".join(found)
+
+    def effect(self, scope: Scope) -> str:
+        kind = self.rng.choices(("plain", "when", "forall", "forall when"), (4, 3, 1, 2))[0]
+        words, inner = "", scope
+        if "forall" in kind:
+            words, inner = self.variables(scope)
+        text = f"(and {self.literals(inner)})"
+        if "when" in kind:
+            text = f"(when {self.formula(inner, 2)} {text})"
+        return f"(forall {words} {text})" if words else text
+
+    def numeric_effect(self, scope: Scope) -> str:
+        change = self.rng.choice(("assign", "increase", "decrease", "scale-up", "scale-down"))
+        # By small numbers only: past 2^53 VAL, whose numbers are longer, sees differences that a double does not hold.
+        amount = self.expression(scope, 1) if not change.startswith("scale") else self.rng.choice(("2", "4", "0.5"))
+        text = f"({change} {self.applied(self.functions, scope)} {amount})"
+        return f"(when {self.formula(scope, 1)} {text})" if self.rng.random() < 0.4 else text
+
+    def action(self, name: str, constants: Scope) -> str:
+        count = self.rng.choice((0, 1, 1, 2, 2, 3))
+        parameters = {f"?{letter}": self.rng.choice(self.types) for letter in "abc"[:count]}
+        words = [f"{variable} - {kind}" if self.parents else variable for variable, kind in parameters.items()]
+        scope = {**constants, **parameters}
+        conditions = [self.formula(scope, 2) for _ in range(self.rng.choice((0, 1, 1, 2)))]
+        effects = [self.effect(scope) for _ in range(self.rng.choice((1, 2, 2, 3)))]
+        if self.functions:
+            effects.append(f"(increase (total-cost) {self.rng.choice(('1', '2', self.applied(self.functions, scope)))})")
+            if self.rng.random() < 0.6:
+                effects.append(self.numeric_effect(scope))
+        precondition = conditions[0] if len(conditions) == 1 else f"(and {' '.join(conditions)})"
+        return f"""(:action {name} :parameters ({" ".join(words)})
+    :precondition {precondition}
+    :effect (and {" ".join(effects)}))"""
+
+    def constraint(self, scope: Scope, longest: int, nested: bool = False) -> str:
+        """One constraint, or several under forall and and."""
+        rng = self.rng
+        occupied = {kind for kind in self.types if any(self.fits(own, kind) for own in scope.values())}
+        if rng.random() < (0.15 if nested else 0.25):
+            words, inner = self.variables(scope)
+            # VAL crashes on a type without objects, and on two foralls in one another with anything beside them.
+            if not self.for_val:
+                return f"(forall {words} {self.constraint(inner, longest, True)})"
+            if not nested and all(kind in occupied for kind in inner.values()):
+                return f"(forall {words} {self.constraint(inner, longest, True)})"
+        if rng.random() < 0.1:
+            return f"(and {self.constraint(scope, longest, True)} {self.constraint(scope, longest, True)})"
+        first, second = self.formula(scope, rng.choice((0, 1, 2))), self.formula(scope, rng.choice((0, 1, 2)))
+        operators = [
+            "always",
+            "sometime",
+            "at-most-once",
+            "at end",
+            "sometime-before",
+            "sometime-after",
+            "within",
+            "always-within",
+        ]
+        operators += ["hold-during"] if self.for_val else ["hold-during", "hold-after"] * 2
+        operator = rng.choice(operators)
+        time = rng.randint(0, longest + 1)
+        match operator:
+            case "sometime-before" | "sometime-after":
+                return f"({operator} {first} {second})"
+            case "within" | "hold-after":
+                return f"({operator} {rng.choice((f'{time}', f'{time}', f'{time}.5'))} {first})"
+            case "always-within":
+                return f"({operator} {rng.randint(0, 3)} {first} {second})"
+            case "hold-during" if self.for_val:
+                # A window over one state, since VAL looks at the first only: see the deviations, hold-after as well.
+                return f"({operator} {rng.choice((f'{time} {time + 1}', f'{time}.5 {time + 2}'))} {first})"
+            case "hold-during":
+                return f"({operator} {rng.choice((f'{time}', f'{time}', f'{time}.5'))} {time + rng.randint(0, 4)} {first})"
+        return f"({operator} {first})"
+
+
+def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
+    declared, types = rng.choice(_TYPES)
+    parents = dict(typed(read(f"({declared})")))
+    predicates: dict[str, list[str | None]] = {"ready": []}
+    for number in range(rng.randint(3, 5)):
+        predicates[f"p{number}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
+    functions: dict[str, list[str | None]] = {}
+    # In an untyped domain VAL gives up on the numbers of an object that the plan made up.
+    if rng.random() < 0.35 and (declared or not for_val):
+        functions = {"level": [], "weight": [rng.choice(types)]}
+    constants = {f"c{number}": rng.choice(types) for number in range(rng.randint(0, 2))}
+    objects = {f"o{number}": rng.choice(types) for number in range(rng.randint(2, 4))}
+    writer = _Writer(rng, for_val, parents, predicates, functions)
+    actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
+
+    def signature(name: str, places: list[str | None]) -> str:
+        words = [f"?{letter} - {kind}" if declared else f"?{letter}" for letter, kind in zip("ab", places, strict=False)]
+        return f"({' '.join([name, *words])})"
+
+    def names(table: Scope) -> str:
+        return " ".join(f"{name} - {kind}" if declared else name for name, kind in table.items())
+
+    def domain_text(constraints: str) -> str:
+        sections = ["(:requirements :adl :constraints :fluents)" if functions else "(:requirements :adl :constraints)"]
+        if declared:
+            sections.append(f"(:types {declared})")
+        if constants:
+            sections.append(f"(:constants {names(constants)})")
+        sections.append(f"(:predicates {' '.join(signature(*item) for item in predicates.items())})")
+        if functions:
+            sections.append(f"(:functions (total-cost) {' '.join(signature(*item) for item in functions.items())})")
+        if constraints:
+            sections.append(constraints)
+        return "(define (domain toy)\n  " + "\n  ".join([*sections, *actions]) + ")\n"
+
+    everything = {**constants, **objects}
+    facts = [fact for fact in _ground(writer, predicates, everything) if rng.random() < 0.4]
+    for term in _ground(writer, functions, everything):
+        # VAL gives up on a number that has no value: see the deviations.
+        if for_val or rng.random() < 0.8:
+            facts.append(f"(= {term} {rng.choice(('0', '1', '2', '3', '2.5'))})")
+    if functions:
+        facts.append("(= (total-cost) 0)")
+
+    def problem_text(goal: str, constraints: str) -> str:
+        metric = "  (:metric minimize (total-cost))\n" if functions else ""
+        return f"""(define (problem p) (:domain toy)
+  (:objects {names(objects)})
+  (:init {" ".join(facts)})
+  (:goal {goal})
+{constraints}{metric})
+"""
+
+    world = World(domain_text(""), problem_text("()", ""))
+    reference = _world_walk(rng, world, rng.randint(1, 8))
+    trace = _trace(world, reference)
+    goals = []
+    for _ in range(rng.randint(1, 3)):
+        goal = writer.formula(everything, 2)
+        if rng.random() < 0.85 and not world.holds(read(goal), trace[-1], {}):
+            goal = f"(not {goal})"
+        goals.append(goal)
+    own = _constraints(rng, writer, world, trace, constants) if rng.random() < 0.25 else ""
+    constraints = _constraints(rng, writer, world, trace)
+    domain, problem = domain_text(own), problem_text(f"(and {' '.join(goals)})", constraints)
+    walks = [reference, reference, _world_walk(rng, world, rng.randint(0, 8))]
+    return Exercise(origin, domain, problem, _plans(rng, world, walks, _is_timed(own + constraints)))
+
+
+def _ground(writer: _Writer, table: dict[str, list[str | None]], names: Scope) -> list[str]:
+    found = []
+    for name, places in table.items():
+        for chosen in product(*([n for n, own in names.items() if writer.fits(own, place)] for place in places)):
+            found.append(f"({' '.join([name, *chosen])})")
+    return found
+
+
+def _world_walk(rng: random.Random, world: World, length: int) -> tuple[Step, ...]:
+    """Steps that run one after another, found by trying random ones."""
+    possible = [
+        [name, *names.values()]
+        for name, action in world.actions.items()
+        for names in world.bindings(action.get(":parameters", []), {})
+    ]
+    state, steps = world.start, []
+    for _ in range(length):
+        tried = rng.sample(possible, min(25, len(possible)))
+        step = next((step for step in tried if world.can_run(step, state)), None)
+        if step is None:
+            break
+        steps.append(tuple(step))
+        state = world.after(step, state)
+    return tuple(steps)
+
+
+def _trace(world: World, steps: tuple[Step, ...]) -> list[State]:
+    states = [world.start]
+    for step in steps:
+        states.append(world.after(list(step), states[-1]))
+    return states
+
+
+def _constraints(rng: random.Random, writer: _Writer, world: World, trace: list[State], scope: Scope | None = None) -> str:
+    """A section of up to three constraints, most of them such as the trace keeps; empty where there are none (VAL reads no empty
+    section). They may name what is in scope, else any object."""
+    found: list[str] = []
+    names = world.objects if scope is None else scope
+    for _ in range(rng.randint(0, 3)):
+        lenient = rng.random() < 0.25
+        for _ in range(6):
+            text = writer.constraint(names, len(trace))
+            kept = not any(world.broken(tree, bound, trace, True) for tree, bound in world.ground_constraints(read(text), {}))
+            if kept or lenient:
+                found.append(text)
+                break
+    return f"  (:constraints (and {' '.join(found)}))\n" if found else ""
+
+
+def _is_timed(constraints: str) -> bool:
+    return re.search(r"\((within|always-within|hold-during|hold-after) ", constraints) is not None
+
+
+# Plans
+
+
+def _plans(rng: random.Random, world: World, walks: list[tuple[Step, ...]], timed: bool) -> tuple[tuple[str, str], ...]:
+    """The first walk as it is, then others and mutants."""
+    found = [("solution", _text(walks[0]))]
+    kinds = [*_MUTATIONS, *list(_MUTATIONS)[:8], "walk", "double", "empty", "upper", "comments", "one line", "stamped"]
+    while len(found) < PLANS_PER_EXERCISE:
+        kind = rng.choice(kinds)
+        steps = rng.choice(walks)
+        if kind == "walk":
+            found.append((kind, _text(walks[-1])))
+        elif kind == "double":
+            first, second = rng.choice(list(_MUTATIONS)), rng.choice(list(_MUTATIONS))
+            mutant = _MUTATIONS[second](rng, world, _MUTATIONS[first](rng, world, steps))
+            found.append((f"{first}, {second}", _text(mutant)))
+        elif kind in _MUTATIONS:
+            found.append((kind, _text(_MUTATIONS[kind](rng, world, steps))))
+        else:
+            found.append((kind, _presented(rng, kind, steps, timed)))
+    return tuple(found)
+
+
+def _text(steps: tuple[Step, ...]) -> str:
+    return "".join(f"({' '.join(step)})\n" for step in steps)
+
+
+def _presented(rng: random.Random, kind: str, steps: tuple[Step, ...], timed: bool) -> str:
+    """The same steps in another form that both VAL and the extraction accept."""
+    text = _text(steps)
+    match kind:
+        case "empty":
+            return rng.choice(("", "\n", "; nothing\n"))
+        case "upper":
+            return text.upper()
+        case "comments":
+            return "; a plan\n" + "".join(f"{line} ; (not a step)\n" for line in text.splitlines())
+        case "one line":
+            return text.replace("\n", rng.choice((" ", "", "\t"))) + "\n"
+    # A time stamp is a time to VAL and a number to the extraction: timed constraints need the steps at 1, 2, 3...
+    start, form = (1, "{}: {} [1]\n") if timed else (rng.choice((0, 1)), rng.choice(("{}: {}\n", "{}.000: {}\n", "{}: {} [1]\n")))
+    return "".join(form.format(number, line) for number, line in enumerate(text.splitlines(), start))
+
+
+Mutation = Callable[[random.Random, World, tuple[Step, ...]], tuple[Step, ...]]
+
+
+def _changed(rng: random.Random, steps: tuple[Step, ...], change: Callable[[Step], Step]) -> tuple[Step, ...]:
+    """The steps with one of them changed."""
+    if not steps:
+        return steps
+    at = rng.randrange(len(steps))
+    return (*steps[:at], change(steps[at]), *steps[at + 1 :])
+
+
+def _with_argument(rng: random.Random, step: Step, names: list[str]) -> Step:
+    if len(step) == 1 or not names:
+        return step
+    at = rng.randrange(1, len(step))
+    return (*step[:at], rng.choice(names), *step[at + 1 :])
+
+
+def _drop(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    at = rng.randrange(len(steps)) if steps else 0
+    return steps[:at] + steps[at + 1 :]
+
+
+def _swap(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    plan = list(steps)
+    if plan:
+        first, second = rng.randrange(len(plan)), rng.randrange(len(plan))
+        plan[first], plan[second] = plan[second], plan[first]
+    return tuple(plan)
+
+
+def _duplicate(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    at = rng.randint(0, len(steps))
+    return (*steps[:at], *steps[at : at + 1], *steps[at:])
+
+
+def _other_argument(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """One argument becomes another object of its own type."""
+
+    def change(step: Step) -> Step:
+        if len(step) == 1 or step[0] not in world.actions:
+            return step
+        at = rng.randrange(1, len(step))
+        own = world.objects.get(step[at])
+        return (*step[:at], rng.choice([n for n, kind in world.objects.items() if kind == own] or [step[at]]), *step[at + 1 :])
+
+    return _changed(rng, steps, change)
+
+
+def _any_argument(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return _changed(rng, steps, lambda step: _with_argument(rng, step, list(world.objects)))
+
+
+def _unknown_object(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return _changed(rng, steps, lambda step: _with_argument(rng, step, ["nobody"]))
+
+
+def _unknown_action(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return _changed(rng, steps, lambda step: ("no-such-action", *step[1:]))
+
+
+def _argument_missing(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return _changed(rng, steps, lambda step: step[:-1] if len(step) > 1 else step)
+
+
+def _argument_too_many(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return _changed(rng, steps, lambda step: (*step, rng.choice(list(world.objects))))
+
+
+def _truncate(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return steps[: rng.randint(0, len(steps))]
+
+
+def _shuffle(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(rng.sample(steps, len(steps)))
+
+
+def _append(rng: random.Random, world: World, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    name = rng.choice(list(world.actions))
+    bindings = list(world.bindings(world.actions[name].get(":parameters", []), {}))
+    return (*steps, (name, *rng.choice(bindings).values())) if bindings else steps
+
+
+_MUTATIONS: dict[str, Mutation] = {
+    "drop": _drop,
+    "swap": _swap,
+    "duplicate": _duplicate,
+    "other argument": _other_argument,
+    "any argument": _any_argument,
+    "truncate": _truncate,
+    "shuffle": _shuffle,
+    "append": _append,
+    "unknown object": _unknown_object,
+    "unknown action": _unknown_action,
+    "argument missing": _argument_missing,
+    "argument too many": _argument_too_many,
+}
+
+
+def is_readable(world: World, text: str) -> bool:
+    """Whether every step names a known action, as many arguments as it takes, and known objects."""
+    return all(
+        step[0] in world.actions
+        and len(step) - 1 == len(world.parameters(step[0]))
+        and all(name in world.objects for name in step[1:])
+        for step in read_plan(text)
+    )

@@ -1,0 +1,130 @@
+"""Run folders made without a model: plans of a search and spoiled ones, judged, counted and written by our own code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpo_project.callbacks.metrics_file import MetricsFile
+from grpo_project.core.random_streams import stream
+from grpo_project.core.rows import RowTable, read_rows
+from grpo_project.curriculum.difficulty import fill_buckets
+from grpo_project.domains import all_domains
+from grpo_project.evaluation import evaluate, planner_completions
+from grpo_project.pddl import find_plan
+from grpo_project.prompting import render_plan
+from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
+
+DOMAINS = ("blocksworld", "delivery", "ferry", "grippers", "spanner")
+# What a model could write to break out of a page that holds it.
+HOSTILE = (
+    "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 2'>"
+    "<!--<script>\u2028&lt;b&gt;\u202eabc\x00 @@DATA@@ @@SCRIPT@@ \ud800 '\"`${window.broken = 3}` (pickup </pre>"
+)
+GROUP = 4  # completions of a prompt
+
+
+@dataclass(frozen=True)
+class MadeRun:
+    """A run folder and the problems that it was made from."""
+
+    path: Path
+    table: RowTable
+
+
+def spoiled(plan: Sequence[Sequence[str]], kind: int) -> str:
+    """A plan as text: whole, without a step in the middle, without its end, or no plan at all."""
+    steps = list(plan)
+    if kind % 4 == 1:
+        del steps[len(steps) // 2]
+    if kind % 4 == 2:
+        steps = steps[:-1]
+    return HOSTILE if kind % 4 == 3 else render_plan([tuple(step) for step in steps])
+
+
+def search(table: RowTable, index: int) -> Sequence[Sequence[str]]:
+    """A plan that solves a row."""
+    task = table.task(index)
+    steps = find_plan(task, heuristic=all_domains()[table.rows[index].scenario].heuristic(task)).steps
+    assert steps is not None, f"row {index} needs a larger search"
+    return steps
+
+
+def write_run(folder: Path, data: Path, steps: int = 12, max_steps: int = 12, prefer: int = 0) -> MadeRun:
+    """A run that never was trained: its completions are search plans, spoiled ever less often, each judged and counted.
+
+    One prompt of every domain in a batch. `prefer` shifts which completions are whole, so that two runs differ.
+    """
+    from grpo_project.callbacks.collector import CompletionCollector
+    from grpo_project.configs.reward import RewardConfig
+    from grpo_project.rewards import make_reward_function
+
+    table = read_rows(data)
+    buckets = fill_buckets(table.rows, table.domains)
+    plans = {index: search(table, index) for domain in table.domains for index in table.indices_of(domain)[:3]}
+    collector = CompletionCollector(
+        {index: row.scenario for index, row in enumerate(table.rows)}, dict(enumerate(buckets.of_row))
+    )
+    folder.mkdir(parents=True)
+    completions = CompletionFile(folder / COMPLETIONS, table.rows, buckets.of_row, max_steps)
+    reward = make_reward_function(table, RewardConfig(), completions.beside(lambda scored: collector.observe(scored, GROUP)))
+    rng = stream("report", prefer)
+    metrics = MetricsFile(folder / "metrics.jsonl")
+    for step in range(1, steps + 1):
+        rows = [table.indices_of(domain)[step % 3] for domain in table.domains]
+        kinds = [0 if rng.random() < step / (steps + 4) else rng.randrange(4) for _ in range(GROUP * len(rows))]
+        indices = [row for row in rows for _ in range(GROUP)]
+        reward(indices, [spoiled(plans[row], kind) for row, kind in zip(indices, kinds, strict=True)], row_index=indices)
+        record: dict[str, Any] = {
+            "step": step,
+            **collector.flush(),
+            "curriculum_weights": {"easy": 0.5, "medium": 0.4, "hard": 0.1},
+            "loss": 0.1 / step,
+            "grad_norm": 0.5,
+            "entropy": 1.0 / step + 0.5,
+            "completion_length_mean": 30.0,
+            "completion_length_min": 10.0,
+            "completion_length_max": 50.0,
+            "completions_cut_off": 0.0,
+            "seconds_per_step": {"generation": 1.0, "backward": 0.5, "other": 0.1, "total": 1.6},
+        }
+        metrics.record(record)
+        completions.record(record)
+    asked = [index for domain in table.domains for index in table.indices_of(domain)[:3]]
+    before = evaluate(table, asked, lambda rows: [spoiled(plans[i], k) for k, i in enumerate(asked)], "before training")
+    (folder / "evaluation_before.json").write_text(json.dumps(before.to_json()), encoding="utf-8")
+    if steps == max_steps:
+        after = evaluate(table, asked, lambda rows: planner_completions(table, asked), "after training")
+        (folder / "evaluation_after.json").write_text(json.dumps(after.to_json()), encoding="utf-8")
+    described = {
+        "settings": {"max_steps": max_steps, "learning_rate": 1e-4, "curriculum": "step", "seed": prefer},
+        "sources": {"max_steps": "command line", "learning_rate": "built-in default", "seed": "command line"},
+        "command_line": ["train.py", "--max_steps", str(max_steps)],
+        "environment": {"commit": "abc", "packages": {"numpy": "2"}},
+        "held_out": str(data),
+        "buckets": {domain: vars(found) for domain, found in buckets.statistics.items()},
+    }
+    (folder / "resolved_config.json").write_text(json.dumps(described), encoding="utf-8")
+    return MadeRun(folder, table)
+
+
+def write_problems(folder: Path) -> Path:
+    """Six problems of each of the five domains, small enough for search, without constraints."""
+    from grpo_project.pddl import render_problem
+
+    folder.mkdir(parents=True)
+    for name in DOMAINS:
+        domain = all_domains()[name]
+        lines = []
+        for index in range(6):
+            rng = stream("report", "problems", name, index)
+            ranges = {key: (low, min(low + 1, high)) for key, (low, high) in domain.sizes["train"].items()}
+            parameters = domain.draw_parameters(rng, ranges)
+            text = render_problem(domain.generate(rng, parameters, False))
+            meta = {"scenario": name, "problem_file": domain.file_name(parameters, index), "problem_pddl": text}
+            lines.append(json.dumps({"prompt": "Solve it.", "meta": meta}))
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

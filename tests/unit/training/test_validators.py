@@ -1,0 +1,86 @@
+"""Training with --validator val and both: who decides a reward, and what a disagreement leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from grpo_project.configs.reward import RewardConfig
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import BackendMissing
+from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
+from grpo_project.rewards import make_reward_function
+from grpo_project.training.preparation import prepare
+from grpo_project.training.trainer import Run
+
+# A strict comparison of equal numbers: it holds for VAL and not here (pddl/deviations.py).
+DOMAIN = """(define (domain lift) (:requirements :fluents) (:predicates (up)) (:functions (load))
+  (:action raise :parameters () :precondition (> (load) 1) :effect (up))
+  (:action push :parameters () :precondition (>= (load) 1) :effect (up)))"""
+PROBLEM = "(define (problem heavy) (:domain lift) (:init (= (load) 1)) (:goal (up)))"
+
+
+@pytest.fixture
+def task() -> Task:
+    domain = parse_domain(DOMAIN)
+    return compile_task(domain, parse_problem(PROBLEM, domain))
+
+
+def judge_of(validator: str, folder: Path) -> Any:
+    config = TrainingConfig(base_model="any", data_root="any", validator=validator)
+    return Run(SimpleNamespace(config=config))._judge(SimpleNamespace(path=folder))
+
+
+def reward_of(task: Task, judge: Any, completions: list[str]) -> list[float]:
+    table = SimpleNamespace(task=lambda row_index: task)
+    reward = make_reward_function(table, RewardConfig(), None, judge)
+    return reward(prompts=None, completions=completions, row_index=[0] * len(completions))
+
+
+def test_both_reports_each_disagreement_once_with_all_it_takes_to_repeat_it(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    completions = ["(push)", "(raise)", "(raise)", "Hello.", "(push) (raise)"]
+    judge = judge_of("both", tmp_path)
+    rewards = reward_of(task, judge, completions)
+    assert rewards == reward_of(task, validate_text, completions)  # the builtin verdict decides
+    assert rewards[0] == 1.0 and max(rewards[1:]) < 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    folders = sorted((tmp_path / "disagreements").iterdir())
+    assert len(told) == len(folders) == 2  # (raise) came twice
+    assert "builtin says precondition_violation at 1, VAL says success_plans at None" in told[0]
+    assert all(any(str(folder) in line for line in told) for folder in folders)
+    for folder in folders:
+        files = {path.name: path.read_text() for path in folder.iterdir()}
+        assert set(files) == {"domain.pddl", "problem.pddl", "plan.txt", "val_output.txt", "verdicts.txt"}
+        domain = parse_domain(files["domain.pddl"])
+        again = validate_text(compile_task(domain, parse_problem(files["problem.pddl"], domain)), files["plan.txt"])
+        assert again.verdict_class in files["verdicts.txt"]
+        assert "Plan valid" in files["val_output.txt"]
+
+
+def test_both_says_nothing_where_both_agree(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reward_of(task, judge_of("both", tmp_path), ["(push)", "", "(fly)", "Hello."])
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "disagreements").exists()
+
+
+def test_val_decides_where_it_is_the_validator(task: Task, tmp_path: Path) -> None:
+    assert reward_of(task, judge_of("val", tmp_path), ["(raise)", "(push)"]) == [1.0, 1.0]
+    assert judge_of("builtin", tmp_path) is validate_text
+
+
+@pytest.mark.parametrize("validator", ["val", "both"])
+def test_a_missing_val_is_found_before_anything_is_loaded(
+    validator: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAL_BINARY", str(tmp_path / "none"))
+    data = repository / "data"
+    places = {"base_model": str(data / "models" / "tiny-planner"), "data_root": str(data / "four_domain")}
+    with pytest.raises(BackendMissing, match="VAL_BINARY names"):
+        prepare(
+            TrainingConfig(**places, output_dir=str(tmp_path / "run"), validator=validator), lambda step, max_steps: {"easy": 1.0}
+        )
