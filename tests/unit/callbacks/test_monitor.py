@@ -94,7 +94,7 @@ def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(capsys: p
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         first, second = _run(monitor, collector, 2)
-        assert first.should_training_stop and not first.should_save  # completions are still to be used again
+        assert not first.should_training_stop and not first.should_save  # completions are still to be used again
         assert second.should_training_stop and second.should_save
     finally:
         give_back()

@@ -169,7 +169,7 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
     assert resolved["settings"]["batch_size"] == 4
     assert resolved["environment"]["packages"]["trl"]
     assert set(resolved["environment"]) >= {"commit", "uncommitted_changes", "python"}
-    assert set(resolved["fingerprints"]) == {"data", "schedule"}
+    assert {"data", "schedule", "model", "tokenizer", "reward", "schedule_source"} <= set(resolved["fingerprints"])
     assert "step < 2" in resolved["schedule_source"]
 
     first, *records = _records(run)
