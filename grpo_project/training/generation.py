@@ -276,6 +276,8 @@ def _growing_cache(config: Any) -> Any:
     class GrowingLayer(DynamicLayer):
         """`keys` and `values` are views of the first tokens of `_room`, which has space for more."""
 
+        keys: torch.Tensor
+        values: torch.Tensor
         _room: tuple[torch.Tensor, torch.Tensor] | None = None
 
         def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -46,7 +46,7 @@ def test_the_golden_problems_survive_render_and_parse():
 @pytest.mark.parametrize("root", DATA_ROOTS, ids=lambda root: root.name)
 def test_a_sample_of_the_shipped_rows_survives_render_and_parse(root):
     rows = read_rows(root, on_bad_row="error", validate_pddl=False)
-    assert len(rows) >= 1000
+    assert len(rows) >= 200
     for row in rows.rows[::40]:
         assert_stable(row)
 
