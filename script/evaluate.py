@@ -144,7 +144,8 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
         journal = None
         if output:
             journal = stack.enter_context(Journal(output.with_name(f"{output.name}.journal.jsonl"), settings))
-        progress = stack.enter_context(Progress(*columns, transient=True, console=Console(stderr=True)))
+        terminal = Console(stderr=True)
+        progress = stack.enter_context(Progress(*columns, transient=True, console=terminal, disable=not terminal.is_terminal))
         known = len(journal.answers) if journal else 0
         bar = progress.add_task(f"asking {name}", total=len(questions), completed=known)
 
