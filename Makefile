@@ -1,7 +1,7 @@
-.PHONY: help setup train test check data bench
+.PHONY: help setup train test check data bench bench-curriculum
 
 help:   ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup:  ## .venv with the pinned requirements
 	@./script/setup_environment.sh
@@ -25,3 +25,6 @@ data: setup  ## the shipped problems once more
 
 bench: setup  ## where a training step's time goes, and how fast the validator is
 	.venv/bin/python script/bench.py
+
+bench-curriculum: setup  ## which curriculum helps: hours, in parts (script/compare_curricula.py --help)
+	.venv/bin/python script/compare_curricula.py

@@ -43,6 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="search",
         help="policy: plans of each domain's simple rule, where it works; varied_policy: its open choices drawn at random",
     )
+    add(
+        "--ignore_constraints_share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the plans that are made as a classical planner makes them: as if the problem had no constraints",
+    )
     add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
     add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from grpo_project.configs.training import GROUPS, convert, flag_of, settings  # noqa: E402
+from grpo_project.configs.training import CURRICULUM, GROUPS, convert, describe_settings, flag_of, settings  # noqa: E402
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
@@ -67,34 +67,68 @@ def build_parser() -> argparse.ArgumentParser:
         shown = f" [{default}]" if default is not None else ""
         groups[about["group"]].add_argument(
             flag_of(spec.name),
+            *ALIASES.get(spec.name, ()),
             dest=spec.name,
             metavar="{" + ",".join(about["choices"]) + "}" if about["choices"] else _METAVARS[about["kind"]],
             nargs="+" if about["kind"] == "names" else None,
             help=text + shown.replace("%", "%%"),
         )
+    groups[CURRICULUM].add_argument(
+        "--enable_curriculum", metavar="{true,false}", help="false: the same as --curriculum uniform [true]"
+    )
+    parser.add_argument("--print_config", action="store_true", help="show every setting with its origin, and stop")
     return parser
 
 
+# Names that other scripts gave to the same settings.
+ALIASES = {
+    "base_model": ["--model_name"],
+    "data_root": ["--dataset_path"],
+    "micro_batch_size": ["--per_device_train_batch_size"],
+}
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "names": "NAME"}
 
 
 def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
-    """{setting: value} of the flags that were given. Raises ConfigError for text that is no number, SystemExit for --help."""
+    """{setting: value} of the flags that were given. Raises ConfigError for text that is no number, SystemExit for --help.
+
+    `print_config` is there, and True, where it was asked for; it is no setting.
+    """
     given: dict[str, object] = {}
-    for name, value in vars(build_parser().parse_args(argv)).items():
+    found = vars(build_parser().parse_args(argv))
+    enabled = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if "enable_curriculum" in found:
+        text = found.pop("enable_curriculum").lower()
+        if text not in enabled:
+            raise ConfigError(f"--enable_curriculum must be true or false, got {text!r}")
+        if not enabled[text] and found.setdefault("curriculum", "uniform") != "uniform":
+            raise ConfigError(f"--enable_curriculum false contradicts --curriculum {found['curriculum']}: leave one out")
+    if found.pop("print_config", False):
+        given["print_config"] = True
+    for name, value in found.items():
         text = " ".join(value) if isinstance(value, list) else value
         given[name] = text if isinstance(text, bool) else convert(name, text, flag_of(name))
     return given
 
 
+def start(given: dict[str, object]) -> int:
+    """Trains with these settings, or shows them (`print_config`). Returns the exit status; raises a GrpoProjectError."""
+    from grpo_project.training.preparation import resolve_settings
+
+    shown_only = given.pop("print_config", False)
+    config = resolve_settings(given)
+    if shown_only:
+        print(describe_settings(config))
+        return 0
+    from grpo_project.training.trainer import train
+
+    return train(config, get_curriculum_weights)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 interrupted."""
     try:
-        given = parse_flags(argv)
-        from grpo_project.training.preparation import resolve_settings
-        from grpo_project.training.trainer import train
-
-        return train(resolve_settings(given), get_curriculum_weights)
+        return start(parse_flags(argv))
     except GrpoProjectError as error:
         print(f"{Path(__file__).name}: {error}", file=sys.stderr)
         return 2

@@ -117,6 +117,23 @@ class CompletionCollector:
         }
         return record | self._by_batch_and_cell()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The counts since the last flush as JSON-ready data: a run stopped between two log lines loses none of them."""
+        cells = [
+            [*key, self._count[key], self._success[key], self._reward[key], self._prompts[key], self._idle[key]]
+            for key in self._count
+        ]
+        return {"cells": cells, "verdicts": dict(self._verdicts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on counting where `state` was taken."""
+        self._start()
+        for domain, bucket, count, success, reward, prompts, idle in state["cells"]:
+            key = (domain, bucket)
+            self._count[key], self._success[key], self._reward[key] = count, success, reward
+            self._prompts[key], self._idle[key] = prompts, idle
+        self._verdicts.update(state["verdicts"])
+
     @staticmethod
     def _sums(counter: Mapping[tuple[str, str], float], part: int) -> dict[str, Any]:
         sums: defaultdict[str, Any] = defaultdict(int)

@@ -146,7 +146,12 @@ class CurriculumFeedback(TrainerCallback):
     def state_dict(self) -> dict[str, Any]:
         """The engine's state and what this callback adds."""
         rollbacks = [list(pair) for pair in self.rollbacks]
-        return {**self.engine.state_dict(), "kept_step": self.kept_step, "rollbacks": rollbacks}
+        return {
+            **self.engine.state_dict(),
+            "kept_step": self.kept_step,
+            "rollbacks": rollbacks,
+            "collector": self._collector.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Raises ConfigError as the engine does."""
@@ -154,6 +159,8 @@ class CurriculumFeedback(TrainerCallback):
         kept = state.get("kept_step")
         self.kept_step = None if kept is None else int(kept)
         self.rollbacks = [(int(at), int(to)) for at, to in state.get("rollbacks", ())]
+        if "collector" in state:  # a state that was begun anew has none
+            self._collector.load_state_dict(state["collector"])
 
 
 def _rate(counts: tuple[int, int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +10,28 @@ from typing import Any
 
 from grpo_project.core.files import append_json_line
 
+logger = logging.getLogger(__name__)
+
 
 class MetricsFile:
-    """Appends records to `path`. NaN and infinity become null: JSON has neither."""
+    """Appends records to `path`. NaN and infinity become null: JSON has neither.
+
+    What a full disk does not take waits for the next record; training goes on.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._waiting: list[Any] = []
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Writes one line."""
-        append_json_line(self.path, _finite(record))
+        """Writes one line, after those that still wait."""
+        self._waiting.append(_finite(record))
+        try:
+            while self._waiting:
+                append_json_line(self.path, self._waiting[0])
+                del self._waiting[0]
+        except OSError as error:
+            logger.warning("%s took no line (%s); %d wait", self.path, error, len(self._waiting))
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -42,8 +42,9 @@ class Sink(Protocol):
 class RunMonitor(TrainerCallback):
     """`weights_at(step)`: the curriculum weights under which the batch of a step (from 0) is drawn.
 
-    The progress line comes first among the sinks; `sinks` get every record, in order. The first Ctrl-C lets the step
-    finish and writes a checkpoint, if `may_save(step)` allows one there; the second stops at once.
+    The progress line comes first among the sinks; `sinks` get every record, in order. The first Ctrl-C or SIGTERM lets the step
+    finish, and those after it up to one where `may_save(step)` allows a checkpoint, which is written; the second stops at once.
+    `agree` tells whether any of the processes that train together was asked to stop: they must stop at the same step.
     `extra()`: figures of others for the next record, asked once for each; callbacks that make them stand before this one.
     """
 
@@ -56,6 +57,7 @@ class RunMonitor(TrainerCallback):
         weights_at: Callable[[int], Mapping[str, float]],
         max_steps: int,
         may_save: Callable[[int], bool],
+        agree: Callable[[bool], bool] = bool,
         extra: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._collector = collector
@@ -65,9 +67,11 @@ class RunMonitor(TrainerCallback):
         self._weights_at = weights_at
         self._lines = CurriculumLines(max_steps)
         self._may_save = may_save
+        self.agree = agree
         self._extra = extra
         self._latest: dict[str, Any] = {}
         self.interrupted = False
+        self.signal_number = 0
 
     # -- Trainer events -----------------------------------------------------------------------------------------------
 
@@ -76,8 +80,8 @@ class RunMonitor(TrainerCallback):
         self._timer.begin_step()
         self._tell_weights(state.global_step)
         found = self._extra()
-        if "eval_step" in found:  # an evaluation before the first step
-            for sink in self._sinks:
+        if "eval_step" in found:  # an evaluation before the first step; the progress line has no step to tell
+            for sink in self._sinks[1:]:
                 sink.record({"step": state.global_step, **found})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -88,9 +92,13 @@ class RunMonitor(TrainerCallback):
             self._progress.step(state.global_step, figures)
             if state.global_step < state.max_steps:
                 self._tell_weights(state.global_step)
-        if self.interrupted:
+        self.interrupted = self.agree(self.interrupted)
+        if self.interrupted and self._may_save(state.global_step):
             control.should_training_stop = True
-            control.should_save = self._may_save(state.global_step)
+            control.should_save = True
+        if control.should_save:
+            # A record's window must not span a checkpoint: its first half would be lost to a run that goes on from there.
+            control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         if not logs or "train_runtime" in logs:  # the closing summary of the Trainer is no step
@@ -110,24 +118,28 @@ class RunMonitor(TrainerCallback):
         """Ends the progress line. Call it also after an error. The other sinks are closed by who made them."""
         self._progress.close()
 
-    # -- Ctrl-C -------------------------------------------------------------------------------------------------------
+    # -- Ctrl-C and SIGTERM -------------------------------------------------------------------------------------------
 
     def catch_interrupts(self) -> Callable[[], None]:
-        """Takes over SIGINT; the returned function gives it back. Does nothing outside the main thread."""
+        """Takes over SIGINT and SIGTERM; the returned function gives them back. Does nothing outside the main thread."""
 
         def first_asks_second_stops(signum: int, frame: Any) -> None:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.interrupted = True
+            self.signal_number = signum
             print("\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr, flush=True)
 
+        before: dict[int, Any] = {}
         try:
-            before = signal.signal(signal.SIGINT, first_asks_second_stops)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, first_asks_second_stops)
         except ValueError:
             return lambda: None
 
         def give_back() -> None:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
         return give_back
 

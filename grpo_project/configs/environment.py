@@ -1,7 +1,9 @@
 """What the surroundings say: `GRPO_<SETTING>` variables, and whether W&B has somebody to log in as.
 
 `GRPO_LEARNING_RATE=2e-5` is `--learning_rate 2e-5` with less weight than the command line and more than a model's own
-defaults. `WANDB_PROJECT` and `WANDB_NAME` are honoured as W&B's own names for --wandb_project and --run_name.
+defaults. `WANDB_PROJECT` and `WANDB_NAME` are honoured as W&B's own names for --wandb_project and --run_name, and
+the names of the guides (`RESUME_FROM_CHECKPOINT_DIR`, `MAX_PROMPT_LENGTH`, `LENGTH_ALLOCATION_STRATEGY` and the like) for the
+settings of the same meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ from grpo_project.configs.training import convert, settings
 from grpo_project.errors import ConfigError
 
 PREFIX = "GRPO_"
-WANDB_NAMES = {"WANDB_PROJECT": "wandb_project", "WANDB_NAME": "run_name"}
+FOREIGN_NAMES = {
+    "WANDB_PROJECT": "wandb_project",
+    "WANDB_NAME": "run_name",
+    "RESUME_FROM_CHECKPOINT_DIR": "resume_from_checkpoint",
+    "MAX_PROMPT_LENGTH": "max_prompt_length",
+    "MAX_COMPLETION_LENGTH": "max_completion_length",
+    "MAX_SEQ_LENGTH": "max_seq_length",
+    "LENGTH_ALLOCATION_STRATEGY": "length_allocation_strategy",
+}
 WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
@@ -46,9 +56,9 @@ def read_environment(environ: Mapping[str, str] | None = None) -> EnvironmentCon
     environ = os.environ if environ is None else environ
     known = {spec.name.upper(): spec.name for spec in settings()}
     values: dict[str, Any] = {}
-    for variable, name in WANDB_NAMES.items():
+    for variable, name in FOREIGN_NAMES.items():
         if environ.get(variable):
-            values[name] = environ[variable]
+            values[name] = convert(name, environ[variable], f"environment variable {variable}")
     unknown: list[str] = []
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or not environ[variable].strip():

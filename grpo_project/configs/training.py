@@ -2,7 +2,8 @@
 
 `TrainingConfig` is a frozen dataclass that cannot exist in a wrong state. The command line of the training script and the
 `GRPO_*` environment variables are made from its fields, so a setting is named, explained and bounded in this file alone.
-Precedence: command line > environment > run being continued > `grpo_defaults` of the model's planner.json > built-in default.
+Precedence: command line > environment > --config_file > run being continued > `grpo_defaults` of the model's planner.json >
+built-in default.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from grpo_project.configs.lengths import STRATEGIES, ScriptConfig
 from grpo_project.configs.reward import REWARD_MODES, RewardConfig, parse_bands
 from grpo_project.errors import ConfigError, ModelError
 
@@ -33,8 +35,9 @@ MODEL = "memory and model loading"
 REPORT = "reporting"
 GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 
+TRACKERS = ("wandb", "tensorboard", "trackio")
 CURRICULA = ("step", "uniform", "stage", "adaptive")
-EVALUATE_EVERY = 25  # steps, where evaluations are needed and nobody said how often
+EVALUATE_EVERY = 25  # steps, where nobody said how often
 
 # What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
 MODEL_MAY_SET = frozenset(
@@ -49,7 +52,7 @@ FIXED_ON_RESUME = (
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
     "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
     "load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples on_collapse "
-    "resample_zero_variance skip_zero_variance"
+    "resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy"
 ).split()
 
 
@@ -92,6 +95,9 @@ class TrainingConfig:
     run_name: str | None = setting(None, "str", RUN, "name of the run in W&B and of its default output folder")
     resume_from_checkpoint: str | None = setting(
         None, "str", RUN, "checkpoint folder to go on from, or 'auto' for the newest complete one in --output_dir"
+    )
+    config_file: str | None = setting(
+        None, "str", RUN, "JSON object with settings by name; the command line and the environment are stronger"
     )
     save_steps: int = setting(100, "int", RUN, "steps between two checkpoints")
     save_total_limit: int = setting(3, "int", RUN, "checkpoints kept; the oldest goes first")
@@ -144,6 +150,17 @@ class TrainingConfig:
         2048, "int", SAMPLING, "tokens; a longer prompt is left out and counted, since a cut problem is another problem"
     )
     max_completion_length: int = setting(512, "int", SAMPLING, "tokens a plan may take before it is cut off")
+    max_seq_length: int | None = setting(
+        None, "int", SAMPLING, "tokens of prompt and completion together; default: the sum of the two lengths"
+    )
+    length_allocation_strategy: str = setting(
+        "custom",
+        "str",
+        SAMPLING,
+        "the prompt's share of --max_seq_length: balanced half, completion_heavy a quarter, prompt_heavy three quarters; custom: "
+        "as the two lengths say",
+        choices=STRATEGIES,
+    )
 
     curriculum: str = setting(
         "step",
@@ -159,8 +176,8 @@ class TrainingConfig:
         None,
         "int",
         CURRICULUM,
-        "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25 where "
-        "the curriculum or --on_collapse needs them, else 0",
+        "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25, or 0 "
+        "where --eval_samples is 0 and neither --curriculum nor --on_collapse needs them",
     )
     max_eval_samples: int = setting(24, "int", CURRICULUM, "problems per domain in an evaluation during training")
     on_collapse: str = setting(
@@ -232,9 +249,25 @@ class TrainingConfig:
         "no W&B; metrics.jsonl is written either way (W&B goes offline by itself when nobody is logged in)",
         flag="--no_wandb",
     )
+    report_to: tuple[str, ...] = setting(
+        ("wandb",), "names", REPORT, "trackers beside metrics.jsonl, all with the same numbers: wandb, tensorboard, trackio, none"
+    )
     wandb_project: str = setting("pddl-grpo-v2", "str", REPORT, "W&B project")
+    wandb_continuity: str = setting(
+        "continue",
+        "str",
+        REPORT,
+        "the W&B run of a resumed training: the same one; a new one with a copy of the points so far (fork); a new, empty one; "
+        "the same one, written here and sent later (offline)",
+        choices=("continue", "fork", "new", "offline"),
+    )
+    force_new_wandb_run: bool = setting(False, "bool", REPORT, "the same as --wandb_continuity new")
 
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def script_config(self) -> ScriptConfig:
+        """The lengths, checked against each other. Raises ConfigError for a strategy without --max_seq_length."""
+        return ScriptConfig.of(self.as_dict())
 
     def reward_config(self) -> RewardConfig:
         """How verdicts become rewards. Raises ConfigError for ranges that make no sense."""
@@ -269,8 +302,15 @@ class TrainingConfig:
             choices = spec.metadata.get("choices")
             if choices and getattr(self, spec.name) not in choices:
                 raise ConfigError(f"{flag_of(spec.name)} must be one of {', '.join(choices)}; got {getattr(self, spec.name)!r}")
+        unknown = sorted(set(self.report_to) - {*TRACKERS, "none"})
+        self._require("report_to", bool(self.report_to) and not unknown, f"must name some of {', '.join(TRACKERS)}, or be none")
+        self._require("report_to", self.report_to == ("none",) or "none" not in self.report_to, "may be none, or others")
         self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
         self.reward_config()
+        self._require("max_seq_length", self.max_seq_length is None or self.max_seq_length >= 2, "must be at least 2")
+        lengths = self.script_config()
+        for name in ("max_prompt_length", "max_completion_length"):
+            object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
         micro = self.micro_batch_size
         if micro is not None and (micro < 1 or self.batch_size % micro):
             sizes = ", ".join(str(size) for size in range(1, self.batch_size + 1) if self.batch_size % size == 0)
@@ -304,7 +344,8 @@ class TrainingConfig:
         """Steps between two evaluations during training; 0: none."""
         if self.eval_every_n_steps is not None:
             return self.eval_every_n_steps
-        return EVALUATE_EVERY if self.curriculum == "stage" or self.on_collapse != "warn" else 0
+        needed = self.curriculum == "stage" or self.on_collapse != "warn"
+        return EVALUATE_EVERY if needed or self.eval_samples else 0
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
@@ -372,6 +413,25 @@ def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> TrainingConfig:
                 values[name] = _of_right_kind(name, value, source)
                 sources[name] = source
     return TrainingConfig(**values, sources=sources)
+
+
+def describe_settings(config: TrainingConfig) -> str:
+    """One line per setting: name, value, and where the value came from."""
+    values = config.as_dict()
+    width, middle = max(map(len, values)), max(len(json.dumps(value)) for value in values.values())
+    lines = [f"{name:<{width}}  {json.dumps(values[name]):<{min(middle, 60)}}  {config.sources.get(name, '')}" for name in values]
+    return "\n".join(lines)
+
+
+def read_config_file(path: str) -> dict[str, Any]:
+    """The settings in a JSON file. Raises ConfigError where it is none, or names a file of its own."""
+    try:
+        found = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config_file {path} cannot be read: {error}") from None
+    if not isinstance(found, dict) or "config_file" in found:
+        raise ConfigError(f"--config_file {path} must hold one JSON object of settings, without config_file among them")
+    return found
 
 
 def _did_you_mean(name: str, known: set[str]) -> str:

@@ -31,7 +31,7 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
     except BaseException:  # Ctrl-C too: nothing may stay behind
         aside.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:
@@ -66,7 +66,7 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
         handle.flush()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Makes a rename durable. Some file systems refuse it for folders; the rename itself has happened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -10,20 +10,22 @@ model/                 the trained model
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from grpo_project.core.files import write_json_atomically
+from grpo_project.core.checkpoint import faults, newest_good, survey
+from grpo_project.core.files import write_json_atomically, write_text_atomically
 from grpo_project.errors import ConfigError, DataError, RunExists
 
 RESOLVED_CONFIG = "resolved_config.json"
@@ -42,9 +44,8 @@ PACKAGES = (
     "unsloth_zoo",
     "bitsandbytes",
 )
-# What the Trainer needs to go on: without one of these a checkpoint is torn or was never meant for continuing.
-CHECKPOINT_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+LOCK = ".lock"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,30 @@ def reopen(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
+def may_begin_again(path: Path) -> bool:
+    """Whether `path` holds a run that died before its first checkpoint: it has nothing to lose but a few log lines."""
+    return (path / RESOLVED_CONFIG).is_file() and not any(path.glob("checkpoint-*"))
+
+
+def hold(folder: RunFolder) -> IO[str]:
+    """Keeps other processes out of a run folder for as long as the returned file is open. Raises RunExists.
+
+    The system lets go when the process ends, however it ends.
+    """
+    handle = open(folder.path / LOCK, "a+", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        owner = handle.read().strip()
+        handle.close()
+        raise RunExists(f"{folder.path} is in use by process {owner or 'unknown'}: wait for it, or stop it first") from None
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
 def read_resolved_config(path: Path) -> dict[str, Any]:
     """resolved_config.json of a run folder as plain data. Raises ConfigError when it is missing or broken."""
     try:
@@ -122,33 +147,45 @@ def read_resolved_config(path: Path) -> dict[str, Any]:
 
 
 def checkpoints(path: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of every checkpoint that has all its files, oldest first."""
-    found = []
-    for folder in path.glob("checkpoint-*") if path.is_dir() else ():
-        match = _CHECKPOINT.fullmatch(folder.name)
-        if match and all((folder / name).is_file() for name in CHECKPOINT_FILES):
-            found.append((int(match[1]), folder))
-    return sorted(found)
+    """(step, folder) of every checkpoint that has all its files in full length, oldest first."""
+    return [(found.step, found.path) for found in survey(path, thorough=False) if found.good]
 
 
-def find_checkpoint(asked: str, output_dir: str | None) -> Path:
-    """The checkpoint meant by --resume_from_checkpoint. Raises ConfigError when there is none to go on from."""
+def find_checkpoint(asked: str, output_dir: str | None) -> Path | None:
+    """The checkpoint meant by --resume_from_checkpoint, good to its last byte; None where `auto` finds a run without any yet.
+
+    Damaged ones are passed over by `auto`, with a warning that names them. Raises ConfigError when there is none to go on from.
+    """
     if asked == "auto":
         if output_dir is None:
             raise ConfigError("--resume_from_checkpoint auto needs --output_dir: the folder of the run to go on with")
-        found = checkpoints(Path(output_dir))
-        if not found:
-            raise ConfigError(f"--resume_from_checkpoint auto: {output_dir} holds no complete checkpoint. Start without the flag")
-        return found[-1][1].resolve()
+        found = survey(Path(output_dir))
+        good = [one for one in found if one.good]
+        damaged = [str(one) for one in found if not one.good and (not good or one.step > good[-1].step)]
+        if not good and damaged:
+            raise ConfigError(
+                f"--resume_from_checkpoint auto: no checkpoint in {output_dir} is good ({' | '.join(damaged)}). "
+                "Nothing was deleted; start a new run in another --output_dir"
+            )
+        for text in damaged:
+            logger.warning("passed over, and left as it is: %s", text)
+        return good[-1].path.resolve() if good else None
     folder = Path(asked)
     if not folder.is_dir():
-        raise ConfigError(f"--resume_from_checkpoint {asked}: no such folder")
-    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
-    if missing:
-        inside = checkpoints(folder)
-        hint = f"; did you mean {inside[-1][1]}?" if inside else ""
-        raise ConfigError(f"--resume_from_checkpoint {asked} is no complete checkpoint: {', '.join(missing)} missing{hint}")
+        raise ConfigError(f"--resume_from_checkpoint {asked}: no such folder{_offer(folder.parent)}")
+    wrong = faults(folder)
+    if wrong:
+        inside = _offer(folder)
+        text = "; ".join(fault.text for fault in wrong)
+        raise ConfigError(
+            f"--resume_from_checkpoint {asked} is no checkpoint to go on from: {text}{inside or _offer(folder.resolve().parent)}"
+        )
     return folder.resolve()
+
+
+def _offer(run: Path) -> str:
+    good = newest_good(run)
+    return f". The newest good one is --resume_from_checkpoint {good}" if good else ""
 
 
 def drop_metrics_after(folder: RunFolder, step: int) -> int:
@@ -169,9 +206,7 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
     if moved:
         with open(folder.path / "metrics.superseded.jsonl", "a", encoding="utf-8") as archive:
             archive.writelines(line + "\n" for line in moved)
-        aside = folder.metrics.with_suffix(".jsonl.new")
-        aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(aside, folder.metrics)
+        write_text_atomically(folder.metrics, "".join(line + "\n" for line in kept))
     return len(moved)
 
 

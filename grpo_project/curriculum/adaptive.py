@@ -17,8 +17,10 @@ class AdaptiveCurriculum:
 
     The idea is that of "Self-Evolving Curriculum for LLM Reasoning" (Chen et al. 2025, arXiv 2505.14970): categories are the
     arms of a non-stationary bandit, and the mean absolute advantage, which GRPO computes anyway, stands for what is learned
-    now. The spread used here is the same quantity up to a constant; for rewards of success alone it is sqrt(p (1 - p)), the
-    learnability of Foster et al. 2025 (arXiv 2502.12272). Chosen over two others:
+    now. DUMP (Wang et al. 2025, arXiv 2504.09710) does the same with upper confidence bounds. The measure used here is the
+    standard deviation of the rewards of a group. For rewards of success alone it is sqrt(p (1 - p)), half of the mean absolute
+    advantage where advantages are divided by it; squared, as `sharpness` 2 does, it is the learnability p (1 - p) of Foster
+    et al. 2025 (arXiv 2502.12272). Chosen over two others:
     - Learning-progress bandits (Graves et al. 2017, arXiv 1704.03003; Matiisen et al. 2017, arXiv 1707.00183) reward an arm by
       the change of its success. With a few prompts per arm and batch, the difference of two noisy rates is mostly noise;
       the spread is seen at once and is exactly what scales the gradient.

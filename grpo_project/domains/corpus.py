@@ -23,7 +23,7 @@ from grpo_project import __version__
 from grpo_project.core.files import write_json_atomically, write_text_atomically
 from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
-from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan
+from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan, without_constraints
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
 from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
@@ -53,6 +53,7 @@ class CorpusConfig:
     node_budget: int = 200_000
     plan_ties: str = "random"
     plans: str = "search"
+    ignore_constraints_share: float = 0.0
     prompt_style: str = "full"
     allow_duplicates: bool = False
     inline: bool = True
@@ -64,6 +65,8 @@ class CorpusConfig:
             raise ConfigError(f"--count must be at least 1, got {self.count}")
         if not 0.0 <= self.constraints_share <= 1.0:
             raise ConfigError(f"--constraints_share must lie in [0, 1], got {self.constraints_share}")
+        if not 0.0 <= self.ignore_constraints_share <= 1.0:
+            raise ConfigError(f"--ignore_constraints_share must lie in [0, 1], got {self.ignore_constraints_share}")
         if self.split not in SPLITS:
             raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got {self.split!r}")
         if not 0 <= self.shard < self.shards:
@@ -117,7 +120,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
     del wanted["out"]
     # The usual case leaves no trace: folders made before there was a choice can be gone on with.
-    for name, usual in (("with_prompt", True), ("prompt_format", "pddl")):
+    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
         if wanted[name] == usual:
             del wanted[name]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
@@ -248,10 +251,11 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
     if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
         return None
+    posed = without_constraints(instance, config.ignore_constraints_share)
     if config.plans in ("policy", "varied_policy"):
-        result = policy_plan(domain, instance, varied=config.plans == "varied_policy")
+        result = policy_plan(domain, posed, varied=config.plans == "varied_policy")
     else:
-        result = reference_plan(domain, instance, config.node_budget, config.plan_ties == "random")
+        result = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
     if not result.steps:
         return None
     problem = instance.problem
@@ -271,6 +275,8 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         text = render_problem(problem)
         # Without the prompt a row is meant to be small, and half of PDDL is indentation.
         meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
+    if posed is not instance:
+        meta["plan_ignores_constraints"] = True
     if config.prompt_style != "full":
         meta["prompt_style"] = config.prompt_style
     if config.prompt_format != "pddl":

@@ -43,10 +43,21 @@ def generate_instance(domain: PlanningDomain, seed: int, index: int, ranges: Ran
     return Instance(problem, file_name, parameters, canonical, split_of(canonical))
 
 
+def without_constraints(instance: Instance, share: float) -> Instance:
+    """For this share of instances the same one without trajectory constraints; which ones is drawn from their own streams."""
+    if instance.problem.constraints is None or _own_stream("constraints", instance).random() >= share:
+        return instance
+    return replace(instance, problem=replace(instance.problem, constraints=None))
+
+
+def _own_stream(name: str, instance: Instance) -> random.Random:
+    return random.Random(f"{name}/{instance.canonical}/{instance.file_name}")
+
+
 def reference_plan(domain: PlanningDomain, instance: Instance, node_budget: int, random_ties: bool) -> SearchResult:
     """A plan by A* with the domain's heuristic. random_ties: equally good plans are drawn from the instance's own stream."""
     task = compile_task(domain.domain, instance.problem)
-    rng = random.Random(f"ties/{instance.canonical}/{instance.file_name}") if random_ties else None
+    rng = _own_stream("ties", instance) if random_ties else None
     return find_plan(task, node_budget, domain.heuristic(task), rng)
 
 
@@ -58,7 +69,7 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
     keeps its options open: reinforcement learning has something to choose from.
     """
     task = compile_task(domain.domain, instance.problem)
-    rng = random.Random(f"policy/{instance.canonical}/{instance.file_name}")
+    rng = _own_stream("policy", instance)
     for chooser in (rng,) * (VARIED_TRIES if varied else 0) + (None,):
         steps = domain.policy(instance.problem, chooser)
         if steps and validate(task, steps).success:

@@ -14,6 +14,7 @@ from grpo_project.callbacks.timing import StepTimer
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.training.resampling import Resampler
+from grpo_project.training.saving import TransactionalSaving
 
 # Completions per micro-batch. On a CPU a small one stays in the cache: 192 at once took 2.5 s where 48 at a time took 1.4 s.
 CPU_COMPLETIONS = 48
@@ -172,7 +173,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         # checkpoints
         "save_strategy": "steps",
         "save_steps": config.save_steps,
-        "save_total_limit": config.save_total_limit,
+        "save_total_limit": None,  # saving.py removes checkpoints itself, and never the last good one
         "save_only_model": False,
         "load_best_model_at_end": False,
         "restore_callback_states_from_checkpoint": False,
@@ -188,7 +189,7 @@ def make_trainer_class(base: type) -> type:
     plain transformers backend (`lean=True`) it also decodes with our own loop on a CPU and leaves out gradient work that is zero.
     """
 
-    class PlanningTrainer(base):  # type: ignore[misc,valid-type]
+    class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
         _buffered_inputs: Any
 
         def __init__(

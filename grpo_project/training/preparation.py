@@ -5,7 +5,6 @@ Here a mistake of the user ends in one line within a second or two; nothing has 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
@@ -25,10 +24,12 @@ from grpo_project.configs.training import (
     locate,
     locate_model,
     model_defaults,
+    read_config_file,
     read_model_card,
     resolve,
 )
-from grpo_project.core import run_folder
+from grpo_project.core import identity, run_folder
+from grpo_project.core.checkpoint import read_run_state
 from grpo_project.core.rows import RowTable, read_rows
 from grpo_project.curriculum.adaptive import AdaptiveCurriculum
 from grpo_project.curriculum.base import Curriculum
@@ -51,6 +52,8 @@ BucketRows = Mapping[str, Mapping[str, Sequence[int]]]
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 CHECKPOINT = "the run being continued"
+# Asked of one start of a run, not of the run: a fork once is no fork at every resume.
+OF_ONE_START = ("resume_from_checkpoint", "output_dir", "config_file", "wandb_continuity", "force_new_wandb_run")
 
 
 def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | None = None) -> TrainingConfig:
@@ -63,10 +66,15 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
         logger.warning("environment variable %s is no setting of this script; it is ignored", variable)
     layers: list[tuple[str, Mapping[str, Any]]] = [(COMMAND_LINE, given), (ENVIRONMENT, environment.values)]
     first = resolve(layers)
+    if first.config_file is not None:
+        layers.append((first.config_file, read_config_file(first.config_file)))
+        first = resolve(layers)
     if first.resume_from_checkpoint is not None:
         checkpoint = run_folder.find_checkpoint(first.resume_from_checkpoint, first.output_dir)
-        saved = run_folder.read_resolved_config(checkpoint.parent)["settings"]
-        saved = {name: value for name, value in saved.items() if name not in ("resume_from_checkpoint", "output_dir")}
+        if checkpoint is None:  # died before its first checkpoint, or never began
+            return _with_model_defaults(layers, first)
+        saved = read_run_state(checkpoint)["settings"]
+        saved = {name: value for name, value in saved.items() if name not in OF_ONE_START}
         _refuse_conflicts(layers, saved)
         if first.output_dir is not None and Path(first.output_dir).resolve() != checkpoint.parent:
             raise ConfigError(
@@ -74,9 +82,12 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
             )
         place = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
         return resolve([(COMMAND_LINE, {**given, **place}), *layers[1:], (CHECKPOINT, saved)])
+    return _with_model_defaults(layers, first)
+
+
+def _with_model_defaults(layers: Sequence[tuple[str, Mapping[str, Any]]], first: TrainingConfig) -> TrainingConfig:
     model = locate_model(first.base_model)
-    layers.append((f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model)))
-    return resolve(layers)
+    return resolve([*layers, (f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model))])
 
 
 def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Mapping[str, Any]) -> None:
@@ -129,11 +140,13 @@ class Preparation:
 
 def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparation:
     """Reads the data, fills the buckets and plans the batches; writes nothing. Raises a GrpoProjectError for bad input."""
-    checkpoint = Path(config.resume_from_checkpoint) if config.resume_from_checkpoint else None
+    asked = config.resume_from_checkpoint
+    checkpoint = Path(asked) if asked not in (None, "auto") else None
     output_dir = Path(config.output_dir) if config.output_dir else _default_output_dir(config)
     if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
         raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
-    if checkpoint is None and ranks.is_main():
+    # The first process makes the folder, so only it can tell whether the folder was used before.
+    if checkpoint is None and ranks.is_main() and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
         run_folder.refuse_used_folder(output_dir)
     model = locate_model(config.base_model)
     if config.validator != "builtin":
@@ -159,9 +172,14 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
         shares = [decision.weights for decision in chunks]
     elif _is_schedule(config.curriculum):
         shares = [*shares, *(get_curriculum_weights(step, config.max_steps) for step in range(config.max_steps))]
-    fingerprints = {"data": rows.fingerprint, "schedule": _hash_of(shares)}
+    schedule_source = _source_of(get_curriculum_weights) if _is_schedule(config.curriculum) else config.curriculum
+    fingerprints = {
+        "data": rows.fingerprint,
+        "schedule": identity.hash_of(shares),
+        **identity.describe(model, schedule_source, config.reward_config().as_dict(), ranks.world_size()),
+    }
     if checkpoint is not None:
-        _refuse_changed_inputs(checkpoint.parent, fingerprints)
+        _refuse_changed_inputs(checkpoint, fingerprints)
     held_out, held_out_rows, held_out_name = held_out_problems(config, rows)
     feedback, feedback_rows, feedback_name = feedback_problems(config, rows, held_out)
     return Preparation(
@@ -173,7 +191,7 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
         planner=planner,
         weights=weights,
         weights_function=get_curriculum_weights,
-        schedule_source=_source_of(get_curriculum_weights) if _is_schedule(config.curriculum) else config.curriculum,
+        schedule_source=schedule_source,
         held_out=held_out,
         held_out_rows=held_out_rows,
         held_out_name=held_out_name,
@@ -190,17 +208,12 @@ def _default_output_dir(config: TrainingConfig) -> Path:
     return Path("outputs") / (config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S"))
 
 
-def _hash_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _refuse_changed_inputs(folder: Path, fingerprints: Mapping[str, Any]) -> None:
-    """The schedule is compared by the weights it gives at every step, so an edited comment is no change."""
-    saved = run_folder.read_resolved_config(folder).get("fingerprints", {})
-    what = {"data": "the training data", "schedule": "the curriculum schedule"}
-    for name, value in fingerprints.items():
-        if name in saved and saved[name] != value:
-            raise ConfigError(f"{what[name]} changed since {folder} was started: restore it, or start a new run")
+def _refuse_changed_inputs(checkpoint: Path, fingerprints: Mapping[str, Any]) -> None:
+    """The schedule is compared by the weights it gives at every step, so an edited comment is only mentioned."""
+    for difference in identity.differences(read_run_state(checkpoint).get("fingerprints", {}), fingerprints):
+        if difference.fatal:
+            raise ConfigError(f"{difference.text} since {checkpoint} was written: restore it, or start a new run")
+        logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
 
 
 def _is_schedule(curriculum: str) -> bool:

@@ -11,16 +11,19 @@ import json
 import logging
 import os
 import shlex
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import run_folder
+from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
 from grpo_project.core.files import write_json_atomically, write_text_atomically
 from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
@@ -34,13 +37,13 @@ from grpo_project.training.preparation import Preparation, Weights, leave_out, l
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = 130  # the shell's status for Ctrl-C
+INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
 COLLAPSED = 3  # stopped by --on_collapse stop
 SUCCESS = 0
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
-    """One whole run. Returns 0, 3 where --on_collapse stop ended it, or 130 after Ctrl-C.
+    """One whole run. Returns 0, 3 where --on_collapse stop ended it, 130 after Ctrl-C or 143 after SIGTERM.
 
     Raises a GrpoProjectError for what the user can put right.
     """
@@ -50,8 +53,11 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
     try:
         return run.go()
     except KeyboardInterrupt:
-        say_how_to_go_on(run.folder)
-        return INTERRUPTED
+        if ranks.is_main():
+            say_how_to_go_on(run.folder)
+        return INTERRUPTED + (run.signal_number or signal.SIGINT)
+    finally:
+        run.release()
 
 
 def say(text: str) -> None:
@@ -72,16 +78,17 @@ def say_how_to_go_on(folder: RunFolder | None) -> None:
     if folder is None:
         print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
         return
-    found = run_folder.checkpoints(folder.path)
+    script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+    command = f"{script} --output_dir {shlex.quote(str(folder.path))} --resume_from_checkpoint auto"
+    found = newest_good(folder.path)
     if found:
-        script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+        print(f"\nInterrupted. Go on from step {step_of(found)}: {command}", file=sys.stderr)
+    else:
         print(
-            f"\nInterrupted. Go on from step {found[-1][0]}: {script} --output_dir {shlex.quote(str(folder.path))} "
-            "--resume_from_checkpoint auto",
+            f"\nInterrupted before the first checkpoint. What there is lies in {folder.path}; add --resume_from_checkpoint auto "
+            "to the command you gave to begin again there",
             file=sys.stderr,
         )
-    else:
-        print(f"\nInterrupted before the first checkpoint. What there is lies in {folder.path}", file=sys.stderr)
 
 
 def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:
@@ -109,6 +116,8 @@ class Run:
         self.prepared = prepared
         self.config = prepared.config
         self.folder: RunFolder | None = None
+        self.signal_number = 0
+        self._lock: IO[str] | None = None
 
     def go(self) -> int:
         """Everything after preparation, in order. Returns the exit status."""
@@ -123,10 +132,11 @@ class Run:
         from grpo_project.training.backend import load_policy, save_policy
 
         config = self.config
+        lengths = config.script_config()
         policy = load_policy(
             self.prepared.model,
             training=True,
-            max_sequence_length=config.max_prompt_length + config.max_completion_length,
+            max_sequence_length=lengths.sequence_length,
             load_in_4bit=config.load_in_4bit,
             lora_rank=config.lora_rank,
             lora_alpha=config.lora_alpha,
@@ -140,19 +150,18 @@ class Run:
             say(f"warning: with these --reward_bands {weakness}")
         say(f"Backend: {policy.name}, because {policy.reason}")
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
+        prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
+        say(f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}")
+        if lengths.warning():
+            say(f"{lengths.warning()}: what is longer does not fit; lower one of the two, or use --length_allocation_strategy")
         silence_libraries()  # not before: Unsloth must be the first to import transformers
         prompts = self._fit_prompts(policy)
-        if not ranks.is_main():
-            self.folder = folder = RunFolder(self.prepared.output_dir)
-        elif self.prepared.checkpoint is None:
-            self.folder = folder = run_folder.create(self.prepared.output_dir)
-        else:
-            self.folder = folder = run_folder.reopen(self.prepared.output_dir)
+        self.folder = folder = self._open_folder()
         self._write_resolved_config(folder, environment)
 
         before = self._evaluate(policy, folder, "before")
         trainer, monitor, tracker, feedback = self._make_trainer(policy, folder, prompts, environment)
-        say(f"Run folder: {folder.path}   W&B: {tracker.state}")
+        say(f"Run folder: {folder.path}   {tracker.state}")
         give_back = monitor.catch_interrupts()
         try:
             trainer.train(resume_from_checkpoint=str(self.prepared.checkpoint) if self.prepared.checkpoint else None)
@@ -162,9 +171,13 @@ class Run:
             if monitor.interrupted or sys.exc_info()[0] is not None:
                 tracker.close()
         if monitor.interrupted:
+            self.signal_number = monitor.signal_number
             raise KeyboardInterrupt
         if ranks.is_main():
-            save_policy(policy, folder.model, self._history(trainer.state.global_step))
+            aside = folder.path / ".model.partial"
+            shutil.rmtree(aside, ignore_errors=True)
+            save_policy(policy, aside, self._history(trainer.state.global_step))
+            replace_folder(aside, folder.model)
         after = self._evaluate(policy, folder, "after")
         if before is not None and after is not None:
             table = self._write_results(folder, before, after, time.monotonic() - began)
@@ -184,6 +197,37 @@ class Run:
         return SUCCESS
 
     # -- before training ----------------------------------------------------------------------------------------------
+
+    def _open_folder(self) -> RunFolder:
+        """The run folder, held until `release`, with its log as it was at the step from which the run goes on."""
+        prepared = self.prepared
+        if not ranks.is_main():
+            return RunFolder(prepared.output_dir)
+        if prepared.checkpoint is None and not run_folder.may_begin_again(prepared.output_dir):
+            folder = run_folder.create(prepared.output_dir)
+        else:
+            folder = run_folder.reopen(prepared.output_dir)
+        self._lock = run_folder.hold(folder)
+        step = step_of(prepared.checkpoint) if prepared.checkpoint else 0
+        # A run that begins again also begins its log again: an evaluation before training is a line of step 0.
+        moved = run_folder.drop_metrics_after(folder, step if prepared.checkpoint else -1)
+        if prepared.checkpoint is not None or moved:
+            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
+        return folder
+
+    def release(self) -> None:
+        """Lets other processes use the run folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _run_state(self, tracker: Any) -> dict[str, Any]:
+        """What every checkpoint says about its run."""
+        return {
+            "settings": self.config.as_dict(),
+            "fingerprints": dict(self.prepared.fingerprints),
+            "schedule_source": self.prepared.schedule_source,
+            "wandb": tracker.position(),
+        }
 
     def _write_resolved_config(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
@@ -205,8 +249,7 @@ class Run:
         if self.prepared.checkpoint is None:
             folder.write_json(run_folder.RESOLVED_CONFIG, described)
         else:
-            step = self.prepared.checkpoint.name.rpartition("-")[2]
-            folder.write_json(f"resumed_at_{step}.json", described)
+            folder.write_json(f"resumed_at_{step_of(self.prepared.checkpoint)}.json", described)
 
     def _judge(self, folder: RunFolder) -> Any:
         """Who decides rewards (--validator). Raises BackendMissing where VAL is asked for and not there."""
@@ -245,12 +288,13 @@ class Run:
         from grpo_project.callbacks.monitor import RunMonitor
         from grpo_project.callbacks.progress import ProgressLine
         from grpo_project.callbacks.timing import StepTimer
-        from grpo_project.callbacks.tracking import WandbTracker
+        from grpo_project.callbacks.trackers import Trackers
         from grpo_project.prompting import to_messages
         from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
         from grpo_project.training.sampler import CurriculumSampler
+        from grpo_project.training.saving import any_process, attempt
         from grpo_project.training.snapshots import Snapshots
 
         config, prepared = self.config, self.prepared
@@ -280,8 +324,14 @@ class Run:
             keep=snapshots.keep if snapshots else None,
             restore=snapshots.restore if snapshots else None,
             may_save=lambda step: step % config.num_iterations == 0,
-            on_change=lambda: write_state(folder.path),
+            on_change=lambda: show_state(folder.path),
         )
+
+        def show_state(place: Path) -> None:
+            """For people and tools; what a run goes on from is in its checkpoints."""
+            failure = attempt(lambda: write_state(place))
+            if failure is not None:
+                logger.warning("%s could not be written (%s)", place / STATE_FILE, failure)
 
         def write_state(place: Path) -> None:
             if ranks.is_main():
@@ -302,20 +352,17 @@ class Run:
         )
         sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
         if prepared.checkpoint is not None:
-            step = int(prepared.checkpoint.name.rpartition("-")[2])
-            moved = run_folder.drop_metrics_after(folder, step) if ranks.is_main() else 0
             state = load_curriculum_state(prepared.checkpoint)
             if state is not None:
                 feedback.load_state_dict(state)
             elif prepared.engine.feedback:
                 raise ConfigError(f"{prepared.checkpoint} has no {STATE_FILE}: its curriculum cannot be continued")
-            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
-        tracker = WandbTracker(
+        tracker = Trackers.of(
+            config if ranks.is_main() else None,
             folder.path,
-            config.wandb_project,
-            config.run_name,
-            read_environment().wandb_mode if config.use_wandb and ranks.is_main() else "disabled",
+            read_environment().wandb_mode,
             {**config.as_dict(), "environment": dict(environment)},
+            prepared.checkpoint,
         )
         monitor = RunMonitor(
             collector,
@@ -358,6 +405,9 @@ class Run:
 
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
+        trainer.checkpoint_limit = config.save_total_limit
+        trainer.checkpoint_states = {"run_state": lambda: self._run_state(tracker)}
+        monitor.agree = lambda here: any_process(trainer, here)
         return trainer, monitor, tracker, feedback
 
     def _resampler(self, planner: BatchPlanner) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDES = ("README.md", "GRPO_V2_README.md")
+GUIDES = ("README.md", "GRPO_V2_README.md", "docs/verifier.md")
 
 
 def commands():

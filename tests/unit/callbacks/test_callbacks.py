@@ -15,7 +15,7 @@ from grpo_project.callbacks.collector import CompletionCollector
 from grpo_project.callbacks.metrics_file import MetricsFile
 from grpo_project.callbacks.progress import CurriculumLines, ProgressLine, format_duration, progress_text
 from grpo_project.callbacks.timing import StepTimer
-from grpo_project.callbacks.tracking import MOST_FAILURES, STEP_AXIS, WandbTracker, flatten
+from grpo_project.core.wandb_sync_manager import flatten
 
 
 def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied") -> Any:
@@ -47,6 +47,18 @@ def test_success_is_counted_by_domain_and_by_difficulty() -> None:
     assert record["reward_by_difficulty"] == {"easy": 0.5, "hard": -0.5}
     assert record["verdict_shares"] == {"goal_not_satisfied": 0.5, "success_plans": 0.5}
     assert collector.flush() == {}
+
+
+def test_counts_between_two_log_lines_survive_a_checkpoint() -> None:
+    rows = ({0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"})
+    whole, first, second = (CompletionCollector(*rows) for _ in range(3))
+    early, late = [_scored(0, 1.0), _scored(0, -1.0)], [_scored(1, -0.5), _scored(1, -0.5)]
+    for part in (early, late):
+        whole.observe(part, 2)
+    first.observe(early, 2)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    second.observe(late, 2)
+    assert second.figures() == whole.figures() and whole.figures()["completions"] == 4
 
 
 def test_completions_that_form_no_groups_are_refused() -> None:
@@ -167,65 +179,17 @@ def test_metrics_are_one_json_object_per_line_without_nan(tmp_path: Path) -> Non
     assert lines == [{"step": 1, "kl": None, "by": {"a": None, "b": [1.0, None]}}, {"step": 2}]
 
 
-class _FakeWandb:
-    """Stands in for the wandb module: `fail` makes every call raise."""
+def test_a_full_disk_delays_lines_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from grpo_project.callbacks import metrics_file
 
-    def __init__(self, fail: str = "") -> None:
-        self.fail = fail
-        self.logged: list[dict[str, Any]] = []
-        self.finished = False
-        self.url = "https://wandb"
-        self.summary: dict[str, Any] = {}
-
-    def Settings(self, **values: Any) -> dict[str, Any]:  # noqa: N802 - the module's own name
-        return values
-
-    def init(self, **values: Any) -> _FakeWandb:
-        if self.fail == "init":
-            raise OSError("no network")
-        return self
-
-    def define_metric(self, *names: Any, **values: Any) -> None:
-        pass
-
-    def log(self, values: dict[str, Any]) -> None:
-        if self.fail == "log":
-            raise OSError("gone")
-        self.logged.append(values)
-
-    def finish(self) -> None:
-        self.finished = True
-
-
-def test_the_tracker_sends_numbers_on_our_own_step_axis(tmp_path: Path) -> None:
-    fake = _FakeWandb()
-    tracker = WandbTracker(tmp_path, "p", "r", "online", {}, wandb=fake)
-    tracker.record({"step": 7, "reward": 0.5, "success_rate_by_domain": {"ferry": 0.25}, "note": "text"})
-    tracker.summary({"after": {"ferry": 0.5}})
-    tracker.close()
-    assert fake.logged == [{"step": 7, "reward": 0.5, "success_rate_by_domain/ferry": 0.25, STEP_AXIS: 7}]
-    assert fake.summary == {"after/ferry": 0.5}
-    assert fake.finished
-
-
-@pytest.mark.parametrize("fail", ["init", "log"])
-def test_a_tracker_that_fails_stops_nothing(tmp_path: Path, fail: str) -> None:
-    fake = _FakeWandb(fail)
-    tracker = WandbTracker(tmp_path, "p", None, "online", {}, wandb=fake)
-    for step in range(MOST_FAILURES + 3):
-        tracker.record({"step": step})
-    tracker.summary({"a": 1})
-    tracker.close()
-    assert fake.logged == []
-    if fail == "init":
-        assert tracker.state.startswith("did not start")
-
-
-def test_a_disabled_tracker_loads_nothing(tmp_path: Path) -> None:
-    tracker = WandbTracker(tmp_path, "p", None, "disabled", {}, wandb=_FakeWandb("init"))
-    tracker.record({"step": 1})
-    tracker.close()
-    assert tracker.state == "off"
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.record({"step": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics_file, "append_json_line", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+        file.record({"step": 2})
+        file.record({"step": 3})
+    file.record({"step": 4})
+    assert [json.loads(line)["step"] for line in file.path.read_text().splitlines()] == [1, 2, 3, 4]
 
 
 def test_nested_names_are_joined() -> None:

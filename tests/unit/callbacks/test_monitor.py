@@ -29,7 +29,7 @@ class _Sink:
         pass
 
 
-def _monitor(max_steps: int = 4) -> tuple[RunMonitor, _Sink, io.StringIO, CompletionCollector]:
+def _monitor(max_steps: int = 4, extra: Any = dict) -> tuple[RunMonitor, _Sink, io.StringIO, CompletionCollector]:
     collector = CompletionCollector({0: "ferry"}, {0: "easy"})
     sink, stream = _Sink(), io.StringIO()
     monitor = RunMonitor(
@@ -40,6 +40,7 @@ def _monitor(max_steps: int = 4) -> tuple[RunMonitor, _Sink, io.StringIO, Comple
         weights_at=lambda step: {"easy": 1.0} if step < 2 else {"easy": 0.5, "hard": 0.5},
         max_steps=max_steps,
         may_save=lambda step: step % 2 == 0,
+        extra=extra,
     )
     return monitor, sink, stream, collector
 
@@ -74,6 +75,15 @@ def test_a_record_has_the_weights_of_the_batch_that_was_trained() -> None:
     assert "Step 2/4: curriculum weights = {'easy': 0.5, 'hard': 0.5}" in told
 
 
+def test_an_evaluation_before_the_first_step_is_a_record_of_its_own() -> None:
+    fresh = [{"eval_step": 0, "eval_avg_test_pass_rate": 0.25}]
+    monitor, sink, stream, collector = _monitor(extra=lambda: fresh.pop() if fresh else {})
+    _run(monitor, collector, 2)
+    assert sink.records[0] == {"step": 0, "eval_step": 0, "eval_avg_test_pass_rate": 0.25}
+    assert [record["step"] for record in sink.records] == [0, 1, 2] and "eval_step" not in sink.records[1]
+    assert not [line for line in stream.getvalue().splitlines() if line.startswith("step 0/4")]
+
+
 def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(capsys: pytest.CaptureFixture[str]) -> None:
     monitor, _, _, collector = _monitor()
     give_back = monitor.catch_interrupts()
@@ -84,7 +94,7 @@ def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(capsys: p
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         first, second = _run(monitor, collector, 2)
-        assert first.should_training_stop and not first.should_save  # completions are still to be used again
+        assert not first.should_training_stop and not first.should_save  # completions are still to be used again
         assert second.should_training_stop and second.should_save
     finally:
         give_back()

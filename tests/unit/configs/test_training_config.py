@@ -66,9 +66,11 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_flag(name: str, valu
 
 
 def test_what_acts_on_evaluations_gets_some() -> None:
-    assert TrainingConfig().feedback_every == 0
-    assert TrainingConfig(curriculum="adaptive").feedback_every == 0
-    assert TrainingConfig(curriculum="stage").feedback_every == 25
+    assert TrainingConfig().feedback_every == 25  # the guard watches unless told not to
+    assert TrainingConfig(eval_samples=0).feedback_every == 0
+    assert TrainingConfig(eval_samples=0, curriculum="adaptive").feedback_every == 0
+    assert TrainingConfig(eval_samples=0, curriculum="stage").feedback_every == 25
+    assert TrainingConfig(eval_every_n_steps=0).feedback_every == 0
     assert TrainingConfig(on_collapse="stop", eval_every_n_steps=7).feedback_every == 7
     with pytest.raises(ConfigError, match="--curriculum stage acts on held-out success, so --eval_every_n_steps may not be 0"):
         TrainingConfig(curriculum="stage", eval_every_n_steps=0)

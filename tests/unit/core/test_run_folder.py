@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from grpo_project.core import run_folder
-from grpo_project.core.run_folder import CHECKPOINT_FILES, RunFolder
+from grpo_project.core.checkpoint import begin, commit
+from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import ConfigError, DataError, RunExists
 
 
 def _checkpoint(run: Path, step: int, leave_out: str = "") -> Path:
-    folder = run / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    for name in CHECKPOINT_FILES:
-        if name != leave_out:
-            (folder / name).write_text("x")
+    folder = begin(run, step)
+    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
+        (folder / name).write_text("x")
+    folder = commit(run, step)
+    if leave_out:
+        (folder / leave_out).unlink()
     return folder
 
 
@@ -46,28 +49,49 @@ def test_an_empty_folder_may_be_used_and_a_foreign_one_may_not(tmp_path: Path) -
         run_folder.create(tmp_path / "thesis" / "chapter1.tex" / "below")
 
 
-def test_torn_checkpoints_are_passed_over(tmp_path: Path) -> None:
+def test_torn_checkpoints_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _checkpoint(tmp_path, 9)
     _checkpoint(tmp_path, 10)
     _checkpoint(tmp_path, 20, leave_out="optimizer.pt")
     (tmp_path / "checkpoint-best").mkdir()
     assert [step for step, _ in run_folder.checkpoints(tmp_path)] == [9, 10]
-    assert run_folder.find_checkpoint("auto", str(tmp_path)).name == "checkpoint-10"
-    with pytest.raises(ConfigError, match="checkpoint-20 is no complete checkpoint: optimizer.pt missing"):
+    found = run_folder.find_checkpoint("auto", str(tmp_path))
+    assert found is not None and found.name == "checkpoint-10"
+    assert "passed over, and left as it is: checkpoint-20: optimizer.pt is missing" in caplog.text
+    with pytest.raises(ConfigError, match="checkpoint-20 is no checkpoint.*optimizer.pt is missing.*newest good.*checkpoint-10"):
         run_folder.find_checkpoint(str(tmp_path / "checkpoint-20"), None)
-    with pytest.raises(ConfigError, match="did you mean .*checkpoint-10"):
+    with pytest.raises(ConfigError, match="newest good one is --resume_from_checkpoint .*checkpoint-10"):
         run_folder.find_checkpoint(str(tmp_path), None)
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="auto needs --output_dir"):
         run_folder.find_checkpoint("auto", None)
-    with pytest.raises(ConfigError, match="holds no complete checkpoint"):
+    assert run_folder.find_checkpoint("auto", str(tmp_path)) is None
+    _checkpoint(tmp_path, 20, leave_out="optimizer.pt")
+    with pytest.raises(ConfigError, match="no checkpoint in .* is good .checkpoint-20: optimizer.pt is missing"):
         run_folder.find_checkpoint("auto", str(tmp_path))
     with pytest.raises(ConfigError, match="no such folder"):
         run_folder.find_checkpoint(str(tmp_path / "none"), None)
     with pytest.raises(ConfigError, match="holds no run to go on with"):
         run_folder.reopen(tmp_path)
+
+
+def test_a_run_that_died_before_its_first_checkpoint_may_begin_again(tmp_path: Path) -> None:
+    assert not run_folder.may_begin_again(tmp_path)
+    folder = run_folder.create(tmp_path)
+    assert run_folder.may_begin_again(tmp_path)
+    _checkpoint(folder.path, 5, leave_out="optimizer.pt")
+    assert not run_folder.may_begin_again(tmp_path)
+
+
+def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
+    folder = run_folder.create(tmp_path)
+    held = run_folder.hold(folder)
+    with pytest.raises(RunExists, match=f"in use by process {os.getpid()}"):
+        run_folder.hold(folder)
+    held.close()
+    run_folder.hold(folder).close()
 
 
 def test_lines_beyond_the_checkpoint_are_set_aside_and_kept(tmp_path: Path) -> None:

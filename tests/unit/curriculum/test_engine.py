@@ -184,6 +184,19 @@ def test_the_planner_draws_by_the_decision_with_exact_quotas_and_passes_over_ski
     assert engine.decide(5).skipped
 
 
+@pytest.mark.parametrize(("kind", "how", "per_chunk"), KINDS)
+def test_a_lost_state_can_be_replaced_by_a_fresh_one_from_which_a_run_goes_on(
+    kind: str, how: dict[str, Any], per_chunk: int
+) -> None:
+    fresh, chunks = make(kind, **how), STEPS // per_chunk
+    fresh.begin_at(4)
+    resumed = make(kind, **how)
+    resumed.load_state_dict(json.loads(json.dumps(fresh.state_dict())))
+    decisions = play(resumed, 4 // per_chunk, chunks, 1, per_chunk, loaded=True)
+    assert len(decisions) == chunks - 4 // per_chunk
+    assert all(sum(decision.quotas.values()) == 8 for decision in decisions)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

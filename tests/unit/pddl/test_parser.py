@@ -110,6 +110,34 @@ def test_problem_faults_are_named(text, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "line", "column"),
+    [
+        (["(define (problem p) (:domain d)", "  (:objects a)", "  (:init (p a))", "  (:goal (q a)))"], 4, 10),
+        (["(define (problem p) (:domain d)", "  (:objects a)", "  (:init (p b))", "  (:goal (p a)))"], 3, 13),
+        (["(define (problem p) (:domain d)", "  (:objects a)", "  (:init (p a a))", "  (:goal (p a)))"], 3, 10),
+        (["(define (problem p) (:domain d)", "  (:objects a)", "  (:init)", "  (:goal (p a"], 4, 10),
+        (
+            [
+                "(define (problem p) (:domain d)",
+                "  (:objects a)",
+                "  (:init)",
+                "  (:goal (p a))",
+                "  (:constraints (never (p a))))",
+            ],
+            5,
+            17,
+        ),
+    ],
+)
+def test_a_fault_in_a_problem_knows_line_and_column_and_shows_the_line(lines, line, column):
+    with pytest.raises(PddlError) as caught:
+        parse_problem("\n".join(lines), parse_domain(SMALL_DOMAIN), "some.pddl")
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert str(caught.value).startswith(f"some.pddl:{line}:{column}: ")
+    assert lines[line - 1].strip() in str(caught.value)
+
+
 def test_surplus_closing_brackets_at_the_end_are_let_through():
     assert parse_domain(SMALL_DOMAIN + "\n)\n") == parse_domain(SMALL_DOMAIN)
 

@@ -18,7 +18,17 @@ from random_exercises import Exercise, exercises, is_readable, seed_from_environ
 from val_process import Val, ValCannotRead, ValVerdict
 
 from grpo_project.domains import all_domains
-from grpo_project.pddl import VERDICT_CLASSES, Task, Verdict, compile_task, parse_domain, parse_problem, validate_text
+from grpo_project.pddl import (
+    VERDICT_CLASSES,
+    Task,
+    Verdict,
+    compile_task,
+    parse_domain,
+    parse_problem,
+    render_domain,
+    render_problem,
+    validate_text,
+)
 from grpo_project.pddl.val import ValValidator, cross_check, find_val, step_of
 
 OPERATORS = {"always", "sometime", "at-most-once", "sometime-before", "sometime-after", "at end", "within", "always-within"}
@@ -167,3 +177,14 @@ def test_what_we_render_means_the_same_to_val():
             assert found is None, case.described(found and found.describe())
             compared += 1
     assert compared > 50
+
+
+def test_random_domains_and_problems_survive_render_and_parse():
+    for exercise, _ in zip(exercises(seed_from_environment(), for_val=False), range(120), strict=False):
+        domain = parse_domain(exercise.domain)
+        problem = parse_problem(exercise.problem, domain)
+        rendered = render_domain(domain), render_problem(problem, domain)
+        again = parse_domain(rendered[0])
+        assert again == domain, exercise.origin
+        assert parse_problem(rendered[1], again) == problem, exercise.origin
+        assert (render_domain(again), render_problem(parse_problem(rendered[1], again), again)) == rendered, exercise.origin

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,24 @@ def test_a_file_that_got_lost_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "ferry.jsonl").unlink()
     assert run(tmp_path, *arguments) == 0
     assert contents(tmp_path) == whole
+
+
+def test_a_share_of_the_plans_ignores_constraints_and_says_so(tmp_path: Path) -> None:
+    arguments = ["--domains", "ferry", "spanner", "--count", "40", "--plans", "policy", "--ignore_constraints_share", "0.5"]
+    assert run(tmp_path, *arguments) == 0
+    for domain in ("ferry", "spanner"):
+        broken = 0
+        rows = rows_of(tmp_path, domain)
+        for row in rows:
+            known = get_domain(domain)
+            problem = parse_problem(row["meta"]["problem_pddl"], known.domain)
+            verdict = validate_text(compile_task(known.domain, problem), row["response"])
+            if row["meta"].get("plan_ignores_constraints"):
+                broken += verdict.verdict_class == "safety_constraints_violation"
+                verdict = validate_text(compile_task(known.domain, replace(problem, constraints=None)), row["response"])
+            assert verdict.success
+        careless = sum(row["meta"].get("plan_ignores_constraints", False) for row in rows)
+        assert 10 <= careless <= 30 and broken >= 3
 
 
 def test_rows_of_another_origin_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

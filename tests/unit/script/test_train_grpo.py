@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from grpo_project.configs.training import BUILT_IN
+from grpo_project.core.checkpoint import begin, commit
 from grpo_project.errors import ConfigError, ModelError
 
 GUIDE_FLAGS = (
@@ -137,6 +139,15 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def write_checkpoint(run: Path, step: int, settings: Mapping[str, Any] | None = None) -> Path:
+    """A whole checkpoint as far as can be told without loading it."""
+    folder = begin(run, step)
+    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
+        (folder / name).write_text("precious")
+    (folder / "run_state.json").write_text(json.dumps({"settings": dict(settings or {}), "fingerprints": {}}))
+    return commit(run, step)
+
+
 def _break_empty(root: Path) -> None:
     (root / "ferry.jsonl").write_text("")
 
@@ -197,9 +208,7 @@ def test_bad_input_ends_in_one_line_and_leaves_the_disk_alone(
     root = make_data_root()
     spoil(root)
     used = tmp_path / "used"
-    (used / "checkpoint-5").mkdir(parents=True)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
-        (used / "checkpoint-5" / name).write_text("precious")
+    write_checkpoint(used, 5)
     (used / "resolved_config.json").write_text("{}")
     before = _files(tmp_path)
     flags = [str(used) if flag == "USED" else flag for flag in flags]
@@ -232,11 +241,9 @@ def stopped_run(tmp_path: Path, data_root: Path, model_folder: Path) -> Path:
     from grpo_project.configs.training import TrainingConfig
 
     run = tmp_path / "run"
-    (run / "checkpoint-4").mkdir(parents=True)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
-        (run / "checkpoint-4" / name).write_text("x")
     config = TrainingConfig(base_model=str(model_folder), data_root=str(data_root), beta=0.125, domains=("ferry", "spanner"))
-    (run / "resolved_config.json").write_text(json.dumps({"settings": config.as_dict()}))
+    config = replace(config, wandb_continuity="fork", force_new_wandb_run=True)
+    write_checkpoint(run, 4, config.as_dict())
     return run
 
 
@@ -252,6 +259,7 @@ def test_a_continued_run_takes_its_settings_from_the_run(stopped_run: Path) -> N
         assert config.output_dir == str(stopped_run)
         assert config.resume_from_checkpoint == str(stopped_run / "checkpoint-4")
         assert config.sources["batch_size"] == "the run being continued"
+        assert (config.wandb_continuity, config.force_new_wandb_run) == ("continue", False)  # asked of one start only
 
 
 def test_what_would_make_it_another_run_is_refused_by_name(stopped_run: Path, tmp_path: Path) -> None:
@@ -271,3 +279,127 @@ def test_a_model_that_is_not_there_is_told_while_settings_are_resolved(tmp_path:
 
     with pytest.raises(ModelError, match="no such folder"):
         resolve_settings({"base_model": str(tmp_path / "none")})
+
+
+# -- where values come from --------------------------------------------------------------------------------------------
+
+
+def _shown(text: str) -> dict[str, tuple[str, str]]:
+    """{setting: (value, origin)} of --print_config."""
+    lines = [line.split(None, 1) for line in text.splitlines()]
+    return {name: tuple(part.strip() for part in rest.rsplit("  ", 1)) for name, rest in lines}  # type: ignore[misc]
+
+
+def test_print_config_shows_every_value_with_its_origin(
+    script: ModuleType, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.configs.training import settings
+
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"max_steps": 11, "temperature": 0.5, "learning_rate": 1e-3}))
+    monkeypatch.setenv("GRPO_TEMPERATURE", "0.7")
+    monkeypatch.setenv("GRPO_MAX_STEPS", "12")
+    flags = ["--model_name", str(model_folder), "--config_file", str(file), "--max_steps", "13", "--print_config"]
+    assert script.main(flags) == 0
+    shown = _shown(capsys.readouterr().out)
+    assert set(shown) == {spec.name for spec in settings()}
+    assert shown["max_steps"] == ("13", "command line")
+    assert shown["temperature"] == ("0.7", "environment")
+    assert shown["learning_rate"] == ("0.001", str(file))
+    assert shown["beta"] == ("0.5", f"{model_folder}/planner.json")
+    assert shown["seed"] == ("42", BUILT_IN)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"lerning_rate": 1}', '{"seed": "many"}', '{"config_file": "other.json"}'])
+def test_a_config_file_that_is_wrong_is_named(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(content)
+    assert script.main(["--config_file", str(file), "--print_config"]) == 2
+    error = capsys.readouterr().err
+    assert str(file) in error and error.count("\n") == 1
+
+
+def test_both_doors_know_the_flags_of_the_improved_script(
+    script: ModuleType, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(script.__file__ or "").parent))
+    spec = importlib.util.spec_from_file_location("improved", Path(script.__file__ or "").parent / "improved_training_script.py")
+    assert spec is not None and spec.loader is not None
+    improved = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(improved)
+    guide = (
+        f"--output_dir out --model_name {model_folder} --dataset_path data/four_domain --eval_every_n_steps 50 "
+        "--max_eval_samples 4 --wandb_project p --force_new_wandb_run --save_steps 50 --save_total_limit 3 "
+        "--per_device_train_batch_size 1 --print_config"
+    ).split()
+    answers = []
+    for door in (script, improved):
+        assert door.main([*guide, "--curriculum", "stage"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    shown = _shown(answers[0])
+    assert (shown["base_model"][0], shown["data_root"][0]) == (f'"{model_folder}"', '"data/four_domain"')
+    assert (shown["eval_every_n_steps"][0], shown["micro_batch_size"][0]) == ("50", "1")
+    assert shown["force_new_wandb_run"][0] == "true"
+
+    assert improved.main(["--model_name", str(model_folder), "--print_config"]) == 0
+    own = _shown(capsys.readouterr().out)
+    assert (own["eval_every_n_steps"][0], own["max_eval_samples"][0], own["curriculum"][0]) == ("25", "8", '"stage"')
+    assert improved.main(["--model_name", str(model_folder), "--enable_curriculum", "false", "--print_config"]) == 0
+    assert _shown(capsys.readouterr().out)["curriculum"] == ('"uniform"', "command line")
+    for wrong, words in (
+        (["--curriculum", "step"], "contradicts --curriculum step"),
+        (["--enable_curriculum", "2"], "true or false"),
+    ):
+        assert script.main(["--enable_curriculum", "false", *wrong]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(stopped_run: Path, tmp_path: Path) -> None:
+    from grpo_project.training.preparation import resolve_settings
+
+    fresh = resolve_settings({"resume_from_checkpoint": "auto", "output_dir": str(tmp_path / "new")})
+    assert fresh.resume_from_checkpoint == "auto"
+    (stopped_run / "checkpoint-4" / "optimizer.pt").write_text("other")
+    with pytest.raises(ConfigError, match="no checkpoint in .* is good .*optimizer.pt.* Nothing was deleted"):
+        resolve_settings({"resume_from_checkpoint": "auto", "output_dir": str(stopped_run)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("data", "other", "the training data changed"),
+        ("schedule", "other", "the curriculum schedule changed"),
+        ("model", "other", "the base model changed"),
+        ("tokenizer", "other", "the tokenizer changed"),
+        ("reward", "other", "the reward changed"),
+        ("world_size", 2, r"the number of processes .world size. changed .2 -> 1."),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_by_name(
+    data_root: Path, model_folder: Path, tmp_path: Path, name: str, value: object, words: str
+) -> None:
+    from grpo_project.configs.training import TrainingConfig
+    from grpo_project.training.preparation import prepare, resolve_settings
+
+    flags = {"base_model": str(model_folder), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 0}
+    config = TrainingConfig(**flags, output_dir=str(tmp_path / "run"))
+
+    def weights(step: int, max_steps: int) -> dict[str, float]:
+        return {"easy": 1.0, "medium": 0.0, "hard": 0.0}
+
+    fingerprints = prepare(config, weights).fingerprints
+    folder = write_checkpoint(tmp_path / "run", 1, config.as_dict())
+    state = {"settings": config.as_dict(), "fingerprints": {**fingerprints, name: value}}
+    (folder / "run_state.json").write_text(json.dumps(state))
+    (folder / "manifest.json").unlink()
+    begin(tmp_path / "run", 1).rmdir()
+    folder.rename(tmp_path / "run" / ".checkpoint-1.partial" / "checkpoint-1")
+    commit(tmp_path / "run", 1)
+    again = resolve_settings({"resume_from_checkpoint": str(folder)})
+    with pytest.raises(ConfigError, match=f"{words} since .*checkpoint-1 was written: restore it, or start a new run"):
+        prepare(again, weights)
+    with pytest.raises(ConfigError, match="--batch_size is 8 .*but the run being continued has 4"):
+        resolve_settings({"resume_from_checkpoint": str(folder), "batch_size": 8})

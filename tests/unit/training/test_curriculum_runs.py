@@ -79,10 +79,16 @@ def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return set(first) == set(second) and all(torch.equal(first[name], second[name]) for name in first)
 
 
+TRL_FIGURES = ("loss", "grad_norm", "entropy", "kl", "clip_ratio", "reward_std", "completion_length_mean")
+TRL_FIGURES += ("completion_length_min", "completion_length_max", "completions_cut_off")
+
+
 def _records(folder: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without what no two runs share."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in r.items() if name not in ("seconds_per_step", "tokens_seen")} for r in records]
+    # TRL's own figures are means since the last log line, and it forgets them in between.
+    noise = ("seconds_per_step", "tokens_seen") + (TRL_FIGURES if records[-1]["step"] - records[-2]["step"] > 1 else ())
+    return [{name: value for name, value in r.items() if name not in noise} for r in records]
 
 
 def _state(folder: Path) -> dict[str, Any]:
@@ -96,7 +102,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adaptive": {"domain_weights": ("ferry=2",), "batch_size": 10, "skip_zero_variance": 2},
     "adaptive accumulated in micro-batches": {"gradient_accumulation_steps": 2, "batch_size": 4, "micro_batch_size": 2},
     "adaptive used twice": {"num_iterations": 2, "eval_every_n_steps": 1, "max_eval_samples": 2, "max_steps": 8},
-    "own": {"eval_every_n_steps": 3, "max_eval_samples": 1},
+    "own": {"eval_every_n_steps": 3, "max_eval_samples": 1, "logging_steps": 3},  # checkpoints between two log lines
     "step resampled": {"resample_zero_variance": 2},
 }
 

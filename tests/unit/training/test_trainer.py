@@ -169,10 +169,11 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
     assert resolved["settings"]["batch_size"] == 4
     assert resolved["environment"]["packages"]["trl"]
     assert set(resolved["environment"]) >= {"commit", "uncommitted_changes", "python"}
-    assert set(resolved["fingerprints"]) == {"data", "schedule"}
+    assert {"data", "schedule", "model", "tokenizer", "reward", "schedule_source"} <= set(resolved["fingerprints"])
     assert "step < 2" in resolved["schedule_source"]
 
-    records = _records(run)
+    first, *records = _records(run)
+    assert (first["step"], first["inference/step"]) == (0, 0) and "eval_avg_test_pass_rate" in first  # before training
     assert [record["step"] for record in records] == [1, 2, 3, 4]
     wanted = {
         "reward",

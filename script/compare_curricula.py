@@ -1,0 +1,218 @@
+#!/usr/bin/env python
+"""Which curriculum helps: the same training under each, at least five seeds, equal completions, paired by seed.
+
+    python script/compare_curricula.py                      everything that is left, until it is done or Ctrl-C
+    python script/compare_curricula.py --budget_minutes 50  as much as fits; the run under way is stopped with a checkpoint
+    python script/compare_curricula.py --only adaptive      one curriculum, or one run: --only adaptive-seed3
+    python script/compare_curricula.py --report             what is done and left, and the figures so far
+
+Every run is a process of the main script with a folder of its own under --out; what is finished stays, what was stopped goes
+on from its checkpoint, exactly. When all is done the figures go to docs/curriculum_evidence.json and .md. Settings of the main
+script that all runs share stand after `--`:
+
+    python script/compare_curricula.py --seeds 1 2 3 4 5 -- --max_steps 100 --learning_rate 1e-4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from grpo_project.core.files import write_json_atomically, write_text_atomically  # noqa: E402
+from grpo_project.core.run_folder import checkpoints  # noqa: E402
+from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
+
+TRAINING_SCRIPT = ROOT / "script" / "train_grpo_unsloth_stl_v2.py"
+GRACE_SECONDS = 300  # what a stopped run gets to finish its step and write a checkpoint
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of the comparison."""
+
+    curriculum: str
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "evaluation_after.json").exists()
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "curricula", help="folder of all runs")
+    parser.add_argument("--curricula", nargs="+", default=["uniform", "step", "stage", "adaptive"], help="uniform is the control")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--eval_every", type=int, default=10, help="steps between two evaluations")
+    parser.add_argument("--eval_problems", type=int, default=50, help="problems per domain in each of them")
+    parser.add_argument("--final_problems", type=int, default=200, help="problems per domain, others, before and after")
+    parser.add_argument("--only", nargs="+", default=[], help="curricula or runs (adaptive-seed3) to do now; default: all")
+    parser.add_argument("--budget_minutes", type=float, help="stop after this time, with a checkpoint to go on from")
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--evidence", type=Path, default=ROOT / "docs" / "curriculum_evidence.json", help="where the figures go")
+    parser.add_argument("shared", nargs="*", help="after --: settings of the main script, the same for all runs")
+    return parser.parse_args(argv)
+
+
+def parts_of(options: argparse.Namespace) -> list[Part]:
+    """All runs, a seed of every curriculum before the next seed, so that what is done is always paired."""
+    return [Part(name, seed, options.out / f"{_slug(name)}-seed{seed}") for seed in options.seeds for name in options.curricula]
+
+
+def _slug(curriculum: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in curriculum)
+
+
+def fix_settings(options: argparse.Namespace) -> None:
+    """Writes down what all runs share. Raises ConfigError where an earlier part of the comparison was run with something else."""
+    settings = {
+        "eval_every": options.eval_every,
+        "eval_problems": options.eval_problems,
+        "final_problems": options.final_problems,
+        "shared": options.shared,
+    }
+    path = options.out / "comparison.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in settings.items():
+            if before.get(name) != value:
+                raise ConfigError(
+                    f"{options.out} was begun with {name} {before.get(name)}, now it is {value}: runs under different settings "
+                    "cannot be compared. Repeat the first settings, or choose another --out"
+                )
+    elif not options.report:
+        write_json_atomically(path, settings)
+
+
+def command_of(part: Part, options: argparse.Namespace) -> list[str]:
+    """The main script's command that begins the run or goes on with it."""
+    script = [sys.executable, str(TRAINING_SCRIPT)]
+    if checkpoints(part.folder):
+        return [*script, "--output_dir", str(part.folder), "--resume_from_checkpoint", "auto"]
+    if part.folder.exists():  # stopped before its first checkpoint: kept for whoever wants to look, in nobody's way
+        number = sum(1 for _ in part.folder.parent.glob(f"{part.name}.stopped-*")) + 1
+        part.folder.rename(part.folder.with_name(f"{part.name}.stopped-{number}"))
+    own: dict[str, Any] = {
+        "curriculum": part.curriculum,
+        "seed": part.seed,
+        "output_dir": part.folder,
+        "eval_every_n_steps": options.eval_every,
+        "max_eval_samples": options.eval_problems,
+        "eval_samples": options.final_problems,
+        "save_steps": options.eval_every,
+        "save_total_limit": 2,
+        "logging_steps": options.eval_every,
+    }
+    flags = [text for name, value in own.items() for text in (f"--{name}", str(value))]
+    return [*script, *flags, "--no_wandb", *options.shared]
+
+
+def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> bool:
+    """Runs until done or the deadline (time.monotonic()); says which. Raises DataError where the run fails by itself."""
+    with open(options.out / f"{part.name}.log", "a", encoding="utf-8") as log:
+        # A session of its own: Ctrl-C at the terminal would reach it as well, and two of them end it without a checkpoint.
+        process = subprocess.Popen(
+            command_of(part, options), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
+        )
+        try:
+            process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if isinstance(stopped, KeyboardInterrupt):
+                raise
+            return part.done
+    if process.returncode != 0 or not part.done:
+        raise DataError(f"{part.name} ended with status {process.returncode}; see {options.out / f'{part.name}.log'}")
+    return True
+
+
+def report(parts: list[Part], options: argparse.Namespace) -> None:
+    """What is done and left, the figures so far, and, when all is done, the evidence files."""
+    from grpo_project.curriculum.comparison import compare, read_run, tables
+
+    done = [part for part in parts if part.done]
+    left = [part.name for part in parts if not part.done]
+    print(f"{len(done)} of {len(parts)} runs are done" + (f"; left: {', '.join(left)}" if left else ""))
+    paired = [p for p in done if all(q.done for q in parts if q.seed == p.seed)]
+    if not paired:
+        print("No seed is finished for every curriculum yet, so there is nothing to compare.")
+        return
+    evidence = compare([read_run(part.folder, part.curriculum, part.seed) for part in paired])
+    shown = tables(evidence)
+    print(f"\n{shown}")
+    if left:
+        print(f"\nThe evidence is written to {options.evidence} when all runs are done.")
+        return
+    resolved = json.loads((parts[0].folder / "resolved_config.json").read_text(encoding="utf-8"))
+    made = {
+        "settings": {name: value for name, value in resolved["settings"].items() if name not in _OWN},
+        "environment": resolved["environment"],
+        "comparison": json.loads((options.out / "comparison.json").read_text(encoding="utf-8")),
+    }
+    write_json_atomically(options.evidence, {**evidence, "made_with": made})
+    write_text_atomically(
+        options.evidence.with_suffix(".md"),
+        f"# Which curriculum helps\n\nWritten by script/compare_curricula.py; {options.evidence.name} has all figures, and "
+        f"docs/curriculum.md says how to read them.\n\n{shown}\n",
+    )
+    print(f"\nWritten: {options.evidence} and {options.evidence.with_suffix('.md').name} beside it")
+
+
+_OWN = ("curriculum", "seed", "output_dir", "run_name", "resume_from_checkpoint")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 all done (or a report), 3 some runs are left, 2 a mistake that the message names, 130 interrupted."""
+    options = parse(argv)
+    deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
+    try:
+        parts = parts_of(options)
+        unknown = set(options.only) - {part.name for part in parts} - set(options.curricula)
+        if unknown:
+            raise ConfigError(f"--only {', '.join(sorted(unknown))}: no such run; they are {', '.join(p.name for p in parts)}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        fix_settings(options)
+        chosen = [p for p in parts if not options.only or p.name in options.only or p.curriculum in options.only]
+        for part in chosen if not options.report else []:
+            if part.done:
+                continue
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
+            began = time.monotonic()
+            finished = run_part(part, options, deadline)
+            minutes = (time.monotonic() - began) / 60
+            print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
+        report(parts, options)
+        return 0 if options.report or all(part.done for part in parts) else 3
+    except GrpoProjectError as error:
+        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no run is left behind
+    sys.exit(main())
