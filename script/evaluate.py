@@ -113,6 +113,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     """Asks, judges, prints and writes. Returns the exit status."""
     from contextlib import ExitStack
 
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from grpo_project.core.files import write_json_atomically
@@ -143,7 +144,8 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
         journal = None
         if output:
             journal = stack.enter_context(Journal(output.with_name(f"{output.name}.journal.jsonl"), settings))
-        progress = stack.enter_context(Progress(*columns, transient=True))
+        terminal = Console(stderr=True)
+        progress = stack.enter_context(Progress(*columns, transient=True, console=terminal, disable=not terminal.is_terminal))
         known = len(journal.answers) if journal else 0
         bar = progress.add_task(f"asking {name}", total=len(questions), completed=known)
 
