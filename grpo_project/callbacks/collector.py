@@ -123,7 +123,8 @@ class CompletionCollector:
             [*key, self._count[key], self._success[key], self._reward[key], self._prompts[key], self._idle[key]]
             for key in self._count
         ]
-        return {"cells": cells, "verdicts": dict(self._verdicts)}
+        batches = [[[*key, prompts] for key, prompts in batch.items()] for batch in self._batches]
+        return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on counting where `state` was taken."""
@@ -133,6 +134,7 @@ class CompletionCollector:
             self._count[key], self._success[key], self._reward[key] = count, success, reward
             self._prompts[key], self._idle[key] = prompts, idle
         self._verdicts.update(state["verdicts"])
+        self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod
     def _sums(counter: Mapping[tuple[str, str], float], part: int) -> dict[str, Any]:

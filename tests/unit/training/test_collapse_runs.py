@@ -22,7 +22,7 @@ from grpo_project.training.trainer import COLLAPSED, train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-PROBLEMS = 8  # of each domain
+PROBLEMS = 12  # of each domain
 
 
 def schedule(step: int, max_steps: int) -> dict[str, float]:

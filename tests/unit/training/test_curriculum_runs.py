@@ -212,6 +212,5 @@ def test_a_checkpoint_without_the_curriculums_state_cannot_be_continued(
     assert train(TrainingConfig(**{**settings, "curriculum": "adaptive", "max_steps": 2}), varied.schedule) == 0
     checkpoint = Path(settings["output_dir"]) / "checkpoint-2"
     (checkpoint / "curriculum_state.json").unlink()
-    again = preparation.resolve_settings({"resume_from_checkpoint": str(checkpoint)})
-    with pytest.raises(ConfigError, match="has no curriculum_state.json: its curriculum cannot be continued"):
-        train(again, varied.schedule)
+    with pytest.raises(ConfigError, match="curriculum_state.json is missing"):
+        preparation.resolve_settings({"resume_from_checkpoint": str(checkpoint)})
