@@ -10,10 +10,10 @@ train: setup  ## teach the shipped planner and show what it learned
 	.venv/bin/python script/train_grpo_unsloth_stl_v2.py --data_root data/four_domain
 
 test: setup  ## all tests that need no GPU
-	.venv/bin/python -m pytest -m "not gpu"
+	.venv/bin/python -m pytest -n auto -m "not gpu"
 
 check: setup  ## format, lint, types, fast tests
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -m "not slow and not gpu"
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -n auto -m "not slow and not gpu"
 
 data: setup  ## the shipped problems once more
 	.venv/bin/python script/generate_data.py --domains blocksworld ferry grippers spanner --count 500 --seed 11 --split train --out data/four_domain

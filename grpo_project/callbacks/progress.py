@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 BAR_WIDTH = 20
+TOLD_CHANGE = 0.05  # an adaptive curriculum moves a little at every step
 REPORTED_TENTHS = 10  # unchanged curriculum weights are repeated this many times in a run
 
 
@@ -99,7 +100,7 @@ class ProgressLine:
 
 
 class CurriculumLines:
-    """`Step 0/1000: curriculum weights = {...}`: at the start, at every change, and once per tenth of the run."""
+    """`Step 0/1000: curriculum weights = {...}`: at the start, at every change worth a line, and once per tenth of the run."""
 
     def __init__(self, max_steps: int) -> None:
         self._max_steps = max_steps
@@ -109,7 +110,9 @@ class CurriculumLines:
     def line(self, step: int, weights: Mapping[str, float]) -> str | None:
         """The line for `step` (before it trains), or None when there is nothing to say."""
         plain = {name: round(float(weight), 6) for name, weight in weights.items()}
-        if plain == self._told and step % self._every:
+        told = self._told or {}
+        changed = any(abs(weight - told.get(name, 0.0)) >= TOLD_CHANGE for name, weight in plain.items())
+        if not changed and step % self._every:
             return None
         self._told = plain
         return f"Step {step}/{self._max_steps}: curriculum weights = {plain}"

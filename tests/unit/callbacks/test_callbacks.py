@@ -117,6 +117,7 @@ def test_the_curriculum_line_is_the_guides_and_comes_at_every_change() -> None:
     assert len(told) == 10
     odd = CurriculumLines(1000)
     assert odd.line(0, {"easy": 1.0}) and not odd.line(7, {"easy": 1.0}) and odd.line(8, {"easy": 0.5})
+    assert not odd.line(9, {"easy": 0.54}) and odd.line(10, {"easy": 0.56})  # small moves add up
 
 
 def test_durations_read_well() -> None:
