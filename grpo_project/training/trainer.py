@@ -6,6 +6,7 @@ output folder and model path are known to be good. Then: load, evaluate, train, 
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -29,7 +30,7 @@ from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.manager import STATE_FILE
-from grpo_project.errors import ConfigError, ModelError
+from grpo_project.errors import ConfigError, DataError, ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
 from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training import ranks
@@ -57,6 +58,12 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
         if ranks.is_main():
             say_how_to_go_on(run.folder)
         return INTERRUPTED + (run.signal_number or signal.SIGINT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = run.folder.path if run.folder is not None else prepared.output_dir
+        how = f"; then go on by {command_to_go_on(run.folder)}" if run.folder and newest_good(run.folder.path) else ""
+        raise DataError(f"{where} cannot be written to ({error.strerror}): make room{how}") from None
     finally:
         run.release()
 
