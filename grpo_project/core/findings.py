@@ -71,5 +71,5 @@ def report(
     for finding in findings:
         say(f"[{finding.area}] {finding.text}")
         say(f"    fix: {finding.fix}" + ("  (--auto-fix does it)" if finding.repair is not None and not fix else ""))
-    say(f"{len(findings)} findings" if findings else "healthy: no findings")
+    say(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}" if findings else "healthy: no findings")
     return FOUND if findings else HEALTHY
