@@ -1,4 +1,4 @@
-"""The domain of docs/own_domain.md is written beside the others in a copy of the repository, and every command there is run on it."""
+"""The domain of docs/own_domain.md is written beside the others in a copy of the repository; every command there is run on it."""
 
 import os
 import re
