@@ -15,6 +15,8 @@ GUIDES = (
     "README.md",
     "GRPO_V2_README.md",
     "CONTRIBUTING.md",
+    "docs/faq.md",
+    "docs/migration.md",
     "docs/own_data.md",
     "docs/train_on_gpu.md",
     "docs/verifier.md",
