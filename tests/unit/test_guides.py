@@ -54,6 +54,47 @@ def test_the_citation_names_this_version_and_license():
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")[:200]
 
 
+def test_the_translation_has_the_same_sections_commands_and_figures():
+    original, translation = (
+        (ROOT / name).read_text(encoding="utf-8").split("\n## 9. ")[0]
+        for name in ("GRPO_V2_README.md", "GRPO_V2_README.zh-CN.md")
+    )
+    blocks = re.compile(r"```\w+\n.*?```", re.DOTALL)
+    assert len(blocks.findall(original)) >= 8
+    assert blocks.findall(translation) == blocks.findall(original)
+    sections = re.compile(r"^## (\d)\. ", re.MULTILINE)
+    assert sections.findall(translation) == sections.findall(original) == list("12345678")
+    # The table of promises stands in the original alone.
+    names = re.compile(r"`([^`\n]+)`")
+    original = original.split("### Promises")[0]
+    assert set(names.findall(blocks.sub("", translation))) - {"tests/unit/test_promises.py"} == {
+        re.sub(r"number of domains$", "domain 数", name) for name in names.findall(blocks.sub("", original))
+    }
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_link_within_the_repository_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{page.name} links to {target}"
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
+
+
 def test_the_guides_hold_commands():
     for guide in GUIDES:
         assert len([words for name, words in COMMANDS if name == guide]) >= 3, guide
