@@ -96,6 +96,6 @@ def attempt(action: Callable[[], Any]) -> Exception | None:
     try:
         action()
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own words for a full disk
-        logger.debug("a checkpoint failed", exc_info=True)
+        logger.debug("writing failed", exc_info=True)
         return error
     return None

@@ -6,6 +6,7 @@ output folder and model path are known to be good. Then: load, evaluate, train, 
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -29,11 +30,12 @@ from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.manager import STATE_FILE
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, DataError, ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
 from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training import ranks
 from grpo_project.training.preparation import Preparation, Weights, leave_out, load_curriculum_state, prepare
+from grpo_project.training.saving import attempt
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,12 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
         if ranks.is_main():
             say_how_to_go_on(run.folder)
         return INTERRUPTED + (run.signal_number or signal.SIGINT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        where = run.folder.path if run.folder is not None else prepared.output_dir
+        how = f"; then go on by {command_to_go_on(run.folder)}" if run.folder and newest_good(run.folder.path) else ""
+        raise DataError(f"{where} cannot be written to ({error.strerror}): make room{how}") from None
     finally:
         run.release()
 
@@ -73,13 +81,33 @@ def show_progress(done: int, total: int) -> None:
         print(f"\r{text if done < total else ' ' * len(text)}", end="\r", flush=True)
 
 
+def save_model(folder: RunFolder, write: Callable[[Path], None]) -> None:
+    """The trained model into the run folder, whole or not at all. Raises ModelError, which says how to go on, where it fails."""
+    aside = folder.path / ".model.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    failure = attempt(lambda: write(aside)) or attempt(lambda: replace_folder(aside, folder.model))
+    if failure is None:
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+    message = f"the trained model could not be written to {folder.model}: {failure}. "
+    found = newest_good(folder.path)
+    if found is None:
+        raise ModelError(message + "There is no checkpoint to save it from")
+    raise ModelError(message + f"{found.name} holds the weights of its step: make room, then run {command_to_go_on(folder)}")
+
+
+def command_to_go_on(folder: RunFolder) -> str:
+    """The command that continues the run of this folder."""
+    script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
+    return f"{script} --output_dir {shlex.quote(str(folder.path))} --resume_from_checkpoint auto"
+
+
 def say_how_to_go_on(folder: RunFolder | None) -> None:
     """After an interruption: the command that continues, or the reason why there is none."""
     if folder is None:
         print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
         return
-    script = shlex.join([sys.executable, sys.argv[0]]) if sys.argv and sys.argv[0].endswith(".py") else "the same script"
-    command = f"{script} --output_dir {shlex.quote(str(folder.path))} --resume_from_checkpoint auto"
+    command = command_to_go_on(folder)
     found = newest_good(folder.path)
     if found:
         print(f"\nInterrupted. Go on from step {step_of(found)}: {command}", file=sys.stderr)
@@ -174,10 +202,7 @@ class Run:
             self.signal_number = monitor.signal_number
             raise KeyboardInterrupt
         if ranks.is_main():
-            aside = folder.path / ".model.partial"
-            shutil.rmtree(aside, ignore_errors=True)
-            save_policy(policy, aside, self._history(trainer.state.global_step))
-            replace_folder(aside, folder.model)
+            save_model(folder, lambda aside: save_policy(policy, aside, self._history(trainer.state.global_step)))
         after = self._evaluate(policy, folder, "after")
         if before is not None and after is not None:
             table = self._write_results(folder, before, after, time.monotonic() - began)

@@ -106,8 +106,8 @@ def test_tensorboard_has_the_numbers_of_metrics_jsonl_also_after_a_resume(tmp_pa
 
 
 def test_trackio_has_the_numbers_of_metrics_jsonl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when trackio is imported
     pytest.importorskip("trackio")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     tracker = TrackioTracker(tmp_path, 0, "p", "r", {})
     for record in RECORDS:
         tracker.record(record)

@@ -20,9 +20,11 @@ torch = pytest.importorskip("torch")
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.core import checkpoint  # noqa: E402
 from grpo_project.core.checkpoint import newest_good, survey  # noqa: E402
+from grpo_project.core.run_folder import RunFolder  # noqa: E402
+from grpo_project.errors import ModelError  # noqa: E402
 from grpo_project.training import preparation, saving  # noqa: E402
 from grpo_project.training.saving import TransactionalSaving  # noqa: E402
-from grpo_project.training.trainer import train  # noqa: E402
+from grpo_project.training.trainer import save_model, train  # noqa: E402
 
 
 class HuggingFaceTrainer:
@@ -103,6 +105,24 @@ def test_a_full_disk_costs_that_checkpoint_only(
     trainer.fail = None
     save(trainer, 6)
     assert names(tmp_path) == ["checkpoint-6"]
+
+
+def test_a_full_disk_at_the_end_names_the_checkpoint_that_holds_the_weights(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+
+    def half_a_model(aside: Path) -> None:
+        aside.mkdir()
+        (aside / "model.safetensors").write_bytes(b"w")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ModelError, match=r"No space left on device. There is no checkpoint to save it from$"):
+        save_model(folder, half_a_model)
+    save(Trainer(tmp_path), 2)
+    with pytest.raises(ModelError, match=r"checkpoint-2 holds the weights.* --resume_from_checkpoint auto$") as caught:
+        save_model(folder, half_a_model)
+    assert "\n" not in str(caught.value) and names(tmp_path) == ["checkpoint-2"]
+    save_model(folder, lambda aside: (aside.mkdir(), (aside / "config.json").write_text("{}")))
+    assert names(tmp_path) == ["checkpoint-2", "model"] and names(folder.model) == ["config.json"]
 
 
 def test_a_mistake_of_ours_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
