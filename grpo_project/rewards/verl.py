@@ -32,7 +32,7 @@ def compute_score(
     reward_router_address: str | None = None,
     reward_model_tokenizer: Any = None,
 ) -> dict[str, float]:
-    """The reward of one answer: `score` in [-1, 1], `acc` 1.0 for a plan that solves the problem and else 0.0, `progress` in [0, 1].
+    """The reward of one answer: `score` in [-1, 1], `acc` 1.0 for a plan that solves the problem, else 0.0, `progress` in [0, 1].
 
     data_source: name of the planning domain. ground_truth: the problem's PDDL text. extra_info["domain_pddl"]: the domain's text,
     where it is not the one shipped under that name. `mode` is a RewardConfig mode, set through verl's reward_kwargs; the last two
@@ -46,7 +46,7 @@ def compute_score(
 
 
 def verl_rows(table: RowTable, split: str) -> Iterator[dict[str, Any]]:
-    """Every row of `table` as a row of verl's parquet files, in order. `split` is what verl's own examples put there: train, test."""
+    """Every row of `table` as a row of verl's parquet files, in order. `split` is a name such as train or test."""
     for index, row in enumerate(table.rows):
         yield {
             "data_source": row.scenario,

@@ -1,4 +1,4 @@
-"""The verl seam against verl's documented calling convention: keyword arguments by these names, a number or a dict with `score`."""
+"""The verl seam against verl's documented calling convention: keyword arguments by name; a dict with `score` comes back."""
 
 import inspect
 
