@@ -42,17 +42,17 @@ EVALUATE_EVERY = 25  # steps, where nobody said how often
 # What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
 MODEL_MAY_SET = frozenset(
     "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
-    "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards num_iterations temperature "
-    "num_generations max_prompt_length max_completion_length curriculum reward reward_bands save_steps logging_steps "
-    "eval_samples lora_rank lora_alpha".split()
+    "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards mask_truncated_completions "
+    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
+    "save_steps logging_steps eval_samples lora_rank lora_alpha".split()
 )
 # A change of one of these makes a continued run another run: its batches, its gradients or its data would differ.
 FIXED_ON_RESUME = (
     "base_model data_root domains batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler "
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
-    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
-    "load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples on_collapse "
-    "resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy"
+    "mask_truncated_completions num_iterations temperature num_generations max_prompt_length max_completion_length curriculum "
+    "reward reward_bands load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples "
+    "on_collapse resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy"
 ).split()
 
 
@@ -142,6 +142,9 @@ class TrainingConfig:
         GRPO,
         "divide advantages by the standard deviation of the group, of the batch, or not at all (keeps easy groups from shouting)",
         choices=("group", "batch", "none"),
+    )
+    mask_truncated_completions: bool = setting(
+        False, "bool", GRPO, "completions cut off at the maximum length take no part in the loss; they keep their reward"
     )
     num_iterations: int = setting(1, "int", GRPO, "optimizer steps taken on one set of completions; above 1 is off-policy")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from grpo_project.configs.training import MODEL_CARD, locate_model, read_model_card
 from grpo_project.errors import BackendMissing, ModelError
+from grpo_project.training import ranks
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -206,7 +207,7 @@ def _load_with_transformers(
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     if device == "cuda":
-        how["device_map"] = {"": 0}
+        how["device_map"] = {"": ranks.local_rank()}
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
         from peft import AutoPeftModelForCausalLM

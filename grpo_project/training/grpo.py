@@ -128,7 +128,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "loss_type": config.loss_type,
         "scale_rewards": config.scale_rewards,
         "importance_sampling_level": "token",
-        "mask_truncated_completions": False,
+        "mask_truncated_completions": config.mask_truncated_completions,
         "multi_objective_aggregation": "sum_then_normalize",
         "reward_weights": None,
         "top_entropy_quantile": 1.0,

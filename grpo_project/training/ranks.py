@@ -11,6 +11,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """This process's number on its own machine, which is its GPU's; 0 without torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def world_size() -> int:
     """The number of processes, 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -168,6 +168,25 @@ def test_regrouping_leaves_the_gradient_as_it_was(
     assert rows == (8 if beta == 0.0 and loss_type != "bnpo" else 16)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_cut_off_completions_leave_the_loss_only_where_asked(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, masked: bool
+) -> None:
+    reward = lambda completions, **_: [float(index % 2) for index in range(len(completions))]  # noqa: E731
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, reward, max_steps=1, beta=0.0, mask_truncated_completions=masked)
+    seen: list[Any] = []
+    inner = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: seen.append(inner(inputs)) or seen[-1]
+    trainer.train()
+    (outputs,) = seen
+    ids = outputs["completion_ids"]
+    # A random model says the padding token too, and TRL takes one in the last place for an end.
+    ended = (ids == tiny_tokenizer.eos_token_id).any(1) | (ids[:, -1] == tiny_tokenizer.pad_token_id)
+    assert 0 < int(ended.sum()) < len(ended)
+    assert torch.equal(outputs["completion_mask"].any(1), ended if masked else torch.ones_like(ended))
+    assert torch.equal(outputs["advantages"] != 0, torch.ones_like(ended))  # a cut one still counts in its group's mean
+
+
 def test_a_step_that_teaches_nothing_still_runs(tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
     trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], beta=0.0, micro_batch_size=1)
     for advantages in (0, 1):
