@@ -1,15 +1,15 @@
 """Five mistakes that trainers with left-padded prompts have made, looked for in the real trainer.
 
-Another template for SFT than for RL; penalties that count the prompt; a loss on other tokens than were sampled; answers cut out at
-the number of prompt tokens instead of the padded length; a completion mask at the wrong positions. Prompts are ragged, the pad token
-is the tokenizer's own or the end token. What is expected is worked out row by row, without padding, cache or TRL; and each check
-also meets the mistake it looks for, made on purpose.
+Another template for SFT than for RL; penalties that count the prompt; a loss on other tokens than were sampled; answers cut
+out at the number of prompt tokens instead of the padded length; a completion mask at the wrong positions. Prompts are ragged,
+the pad token is the tokenizer's own or the end token. What is expected is worked out row by row, without padding, cache or
+TRL; and each check also meets the mistake it looks for, made on purpose.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,19 @@ class Seen:
 
 
 def one_step(
-    planner: Path, rows: Any, pad: str, folder: Path, monkeypatch: pytest.MonkeyPatch, lean: bool, **settings: Any
+    planner: Path,
+    rows: Any,
+    pad: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lean: bool,
+    shipped: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> tuple[Any, Any, Seen]:
-    """(the trainer, the model as it was before the step, what was seen) of one real step over ragged prompts."""
+    """(the trainer, the model as it was before the step, what was seen) of one real step over ragged prompts.
+
+    `shipped`: what the model's own generation config asks for.
+    """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -111,6 +121,7 @@ def one_step(
             seen.gradient = flat_gradient(model)
 
     model = model_that_ends(planner, tokenizer)
+    model.generation_config.update(**(shipped or {}))
     trainer = make_trainer_class(GRPOTrainer)(
         sampler=[row for _ in range(shape.micro_batches) for row in range(PROMPTS) for _ in range(GENERATIONS)],
         timer=StepTimer(),
@@ -295,6 +306,36 @@ def test_the_reward_reads_the_answer_and_nothing_of_the_prompt(
         # The mistake: the number of prompt tokens used as a position.
         mistaken = tokenizer.decode(padded[len(prompt) :], skip_special_tokens=True)
         assert (mistaken != text) == (len(prompt) < width)
+
+
+# -- 2. penalties leave the prompt alone ----------------------------------------------------------------------------------
+
+
+def penalised(prompt: int, repetition: float = 1.0, presence: float = 0.0, frequency: float = 0.0) -> Callable[[Any, Ids], Any]:
+    """For `likeliest_answer`: token after token, those from place `prompt` on counted. 0 counts the prompt: the mistake."""
+
+    def adjust(scores: Any, ids: Ids) -> Any:
+        scores = scores.clone()
+        for token in set(ids[prompt:]):
+            scores[token] = scores[token] / repetition if scores[token] > 0 else scores[token] * repetition
+            scores[token] -= presence + frequency * ids[prompt:].count(token)
+        return scores
+
+    return adjust
+
+
+@pytest.mark.parametrize("pad", PADS)
+@pytest.mark.parametrize("lean", [True, False])
+def test_a_penalty_that_the_model_ships_does_not_reach_the_sampling(
+    planner: Path, rows: Any, pad: str, lean: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that transformers knows counts the prompt, and log-probabilities would not know of it."""
+    shipped = {"repetition_penalty": 5.0}
+    trainer, before, seen = one_step(planner, rows, pad, tmp_path, monkeypatch, lean, shipped, temperature=1e-3)
+    stop = trainer._tokenizer.eos_token_id
+    assert seen.answers == [likeliest_answer(before, prompt, stop) for prompt in seen.prompts]
+    mistaken = [likeliest_answer(before, prompt, stop, penalised(0, repetition=5.0)) for prompt in seen.prompts]
+    assert mistaken != seen.answers
 
 
 # -- 5. the completion mask, position by position -------------------------------------------------------------------------
