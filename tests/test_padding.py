@@ -28,6 +28,7 @@ from grpo_project.evaluation.prompts import row_prompt  # noqa: E402
 from grpo_project.prompting import render_plan, to_messages  # noqa: E402
 from grpo_project.training import generation, sft  # noqa: E402
 from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class  # noqa: E402
+from grpo_project.training.penalties import off_policy_warning, penalties_of  # noqa: E402
 from grpo_project.training.tokenizer import build_planner_tokenizer  # noqa: E402
 from tests.unit.conftest import FOUR_DOMAINS, write_data_root, write_tiny_planner  # noqa: E402
 
@@ -131,6 +132,7 @@ def one_step(
         args=GRPOConfig(**grpo_arguments(config, shape, "cpu", "transformers", str(folder))),
         train_dataset=Dataset.from_dict({"prompt": [to_messages(row_prompt(row, "compact")) for row in rows]}),
         processing_class=tokenizer,
+        penalties=penalties_of(config),
         callbacks=[KeepGradient()],
     )
     before = copy.deepcopy(model)
@@ -336,6 +338,53 @@ def test_a_penalty_that_the_model_ships_does_not_reach_the_sampling(
     assert seen.answers == [likeliest_answer(before, prompt, stop) for prompt in seen.prompts]
     mistaken = [likeliest_answer(before, prompt, stop, penalised(0, repetition=5.0)) for prompt in seen.prompts]
     assert mistaken != seen.answers
+
+
+# Below neutral, so that they call for repetition: a random model repeats little by itself, and a penalty would change nothing.
+PENALTIES = {"repetition": 0.1, "presence": -8.0, "frequency": -8.0}
+
+
+@pytest.mark.parametrize("pad", PADS)
+@pytest.mark.parametrize("asked", [("repetition",), ("presence",), ("frequency",), tuple(PENALTIES)], ids="+".join)
+def test_a_penalty_that_was_asked_for_counts_the_answer_alone(
+    planner: Path, rows: Any, pad: str, asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {name: PENALTIES[name] for name in asked}
+    settings = {f"{name}_penalty": value for name, value in how.items()}
+    trainer, before, seen = one_step(planner, rows, pad, tmp_path, monkeypatch, True, temperature=1e-3, **settings)
+    stop, prompts, answers = trainer._tokenizer.eos_token_id, seen.prompts[::GENERATIONS], seen.answers[::GENERATIONS]
+    assert answers == [likeliest_answer(before, prompt, stop, penalised(len(prompt), **how)) for prompt in prompts]
+    assert answers != [likeliest_answer(before, prompt, stop, penalised(0, **how)) for prompt in prompts], "the prompt counted"
+    assert answers != [likeliest_answer(before, prompt, stop) for prompt in prompts], "no penalty at all"
+
+
+@pytest.mark.parametrize("pad", PADS)
+def test_the_end_is_held_back_for_the_tokens_asked_for_after_the_prompt(
+    planner: Path, rows: Any, pad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = 10
+    trainer, before, seen = one_step(planner, rows, pad, tmp_path, monkeypatch, True, temperature=1e-3, min_new_tokens=least)
+    stop, prompts, answers = trainer._tokenizer.eos_token_id, seen.prompts[::GENERATIONS], seen.answers[::GENERATIONS]
+    width = max(len(prompt) for prompt in prompts)
+
+    def held_back(prompt: int, tokens: int) -> Callable[[Any, Ids], Any]:
+        def adjust(scores: Any, ids: Ids) -> Any:
+            scores = scores.clone()
+            if len(ids) - prompt < tokens:
+                scores[stop] = float("-inf")
+            return scores
+
+        return adjust
+
+    assert answers == [likeliest_answer(before, prompt, stop, held_back(len(prompt), least)) for prompt in prompts]
+    assert width > least and answers != [likeliest_answer(before, prompt, stop, held_back(0, least)) for prompt in prompts]
+
+
+def test_penalties_are_off_by_default_and_a_warning_names_those_that_are_on() -> None:
+    assert penalties_of(TrainingConfig()) is None and off_policy_warning(TrainingConfig()) is None
+    text = off_policy_warning(TrainingConfig(presence_penalty=0.3, min_new_tokens=15)) or ""
+    assert text.startswith("--presence_penalty, --min_new_tokens: ")
+    assert "importance correction (vllm_importance_sampling_correction)" in text
 
 
 # -- 5. the completion mask, position by position -------------------------------------------------------------------------
