@@ -52,7 +52,8 @@ FIXED_ON_RESUME = (
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
     "mask_truncated_completions num_iterations temperature num_generations max_prompt_length max_completion_length curriculum "
     "reward reward_bands load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples "
-    "on_collapse resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy"
+    "on_collapse resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy repetition_penalty "
+    "presence_penalty frequency_penalty min_new_tokens"
 ).split()
 
 
@@ -149,6 +150,22 @@ class TrainingConfig:
     num_iterations: int = setting(1, "int", GRPO, "optimizer steps taken on one set of completions; above 1 is off-policy")
 
     temperature: float = setting(1.0, "float", SAMPLING, "sampling temperature; log-probabilities are computed at the same one")
+    repetition_penalty: float = setting(
+        1.0,
+        "float",
+        SAMPLING,
+        "divides the logit of a token that the answer already holds; the prompt is not counted; off-policy",
+    )
+    presence_penalty: float = setting(
+        0.0,
+        "float",
+        SAMPLING,
+        "taken from the logit of a token that the answer already holds; the prompt is not counted; off-policy",
+    )
+    frequency_penalty: float = setting(
+        0.0, "float", SAMPLING, "the same for each time that the answer holds it; the prompt is not counted; off-policy"
+    )
+    min_new_tokens: int = setting(0, "int", SAMPLING, "the end token is held back until an answer has so many; off-policy")
     max_prompt_length: int = setting(
         2048, "int", SAMPLING, "tokens; a longer prompt is left out and counted, since a cut problem is another problem"
     )
@@ -293,6 +310,10 @@ class TrainingConfig:
         )
         self._require("learning_rate", 0 < self.learning_rate < 1, "must lie above 0 and below 1")
         self._require("temperature", 0 < self.temperature <= 10, "must lie above 0, and at most at 10")
+        self._require("repetition_penalty", 0 < self.repetition_penalty <= 10, "must lie above 0, and at most at 10; 1 is off")
+        for name in ("presence_penalty", "frequency_penalty"):
+            self._require(name, -10 <= getattr(self, name) <= 10, "must lie in [-10, 10]; 0 is off")
+        self._require("min_new_tokens", self.min_new_tokens >= 0, "must be 0 or more")
         self._require("epsilon", 0 < self.epsilon < 1, "must lie between 0 and 1")
         self._require("epsilon_high", self.epsilon_high is None or 0 < self.epsilon_high < 10, "must lie above 0 and below 10")
         self._require("seed", self.seed < 2**32, "must be below 4294967296")
@@ -314,6 +335,7 @@ class TrainingConfig:
         lengths = self.script_config()
         for name in ("max_prompt_length", "max_completion_length"):
             object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
+        self._require("min_new_tokens", self.min_new_tokens < self.max_completion_length, "must be below --max_completion_length")
         micro = self.micro_batch_size
         if micro is not None and (micro < 1 or self.batch_size % micro):
             sizes = ", ".join(str(size) for size in range(1, self.batch_size + 1) if self.batch_size % size == 0)

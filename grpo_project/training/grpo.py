@@ -109,14 +109,15 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "seed": config.seed,
         "data_seed": config.seed,
         "full_determinism": False,
-        # sampling: only the temperature reaches the training log-probabilities, so all else stays neutral
+        # sampling: only the temperature reaches the training log-probabilities, so all else stays neutral; penalties that were
+        # asked for are ours (penalties.py), since this repetition_penalty counts the prompt
         "max_completion_length": config.max_completion_length,
         "temperature": config.temperature,
         "top_p": 1.0,
         "top_k": 0,
         "min_p": None,
         "repetition_penalty": 1.0,
-        "generation_kwargs": None,
+        "generation_kwargs": {"min_new_tokens": config.min_new_tokens} if config.min_new_tokens else None,
         "cache_implementation": "static" if cpu else None,
         "use_vllm": False,
         "use_transformers_continuous_batching": False,
@@ -185,8 +186,9 @@ def make_trainer_class(base: type) -> type:
     """A subclass of `base` (trl.GRPOTrainer, as it stands after the backend was loaded).
 
     Takes more keyword arguments: `sampler`, which yields row indices in training order, and `timer`; `resampler` for
-    --resample_zero_variance; `write_state(folder)`, which adds a file to every checkpoint while it is being written. On the
-    plain transformers backend (`lean=True`) it also decodes with our own loop on a CPU and leaves out gradient work that is zero.
+    --resample_zero_variance; `penalties`, which makes a logits processor for each generation; `write_state(folder)`, which adds
+    a file to every checkpoint while it is being written. On the plain transformers backend (`lean=True`) it also decodes with
+    our own loop on a CPU and leaves out gradient work that is zero.
     """
 
     class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
@@ -200,11 +202,13 @@ def make_trainer_class(base: type) -> type:
             lean: bool,
             resampler: Resampler | None = None,
             write_state: Callable[[Path], None] | None = None,
+            penalties: Callable[[], Any] | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = sampler
             self._resampler = resampler
             self._write_state = write_state
+            self._penalties = penalties
             self._timer = timer
             self._lean = lean
             super().__init__(*args, **kwargs)
@@ -240,10 +244,16 @@ def make_trainer_class(base: type) -> type:
             return outputs
 
         def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-            if self._lean and self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1:
+            neutral = self._penalties is None and not self.args.generation_kwargs  # our loop knows the temperature only
+            if neutral and self._lean and self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1:
                 decoded = self._decode_in_a_loop(prompt_ids)
                 if decoded is not None:
                     return decoded, None
+            if self._penalties is not None:
+                from grpo_project.training.penalties import penalised
+
+                with penalised(self.accelerator.unwrap_model(self.model_wrapped), self._penalties):
+                    return super()._generate_single_turn(prompt_ids, *args, **kwargs)
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
 
         def _decode_in_a_loop(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:

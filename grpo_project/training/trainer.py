@@ -176,6 +176,11 @@ class Run:
         weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
         for weakness in config.reward_config().weaknesses():
             say(f"warning: with these --reward_bands {weakness}")
+        from grpo_project.training.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
+
+        off_policy = off_policy_warning(config)
+        if off_policy is not None:
+            say(f"warning: {off_policy}")
         say(f"Backend: {policy.name}, because {policy.reason}")
         say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
         prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
@@ -318,6 +323,7 @@ class Run:
         from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
         from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
+        from grpo_project.training.penalties import penalties_of
         from grpo_project.training.sampler import CurriculumSampler
         from grpo_project.training.saving import any_process, attempt
         from grpo_project.training.snapshots import Snapshots
@@ -415,6 +421,7 @@ class Run:
             lean=policy.name == "transformers",
             resampler=self._resampler(prepared.planner),
             write_state=write_state,
+            penalties=penalties_of(config),
             model=policy.model,
             reward_funcs=reward_function,
             args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(folder.path))),

@@ -232,3 +232,25 @@ def test_a_run_that_cannot_begin_leaves_no_folder(settings: dict[str, Any]) -> N
     with pytest.raises(ConfigError, match="the model reads 512 tokens.*lower it to"):
         train(TrainingConfig(**{**settings, "max_completion_length": 512}), schedule)
     assert not Path(settings["output_dir"]).exists()
+
+
+def test_sampling_penalties_reach_the_run_and_are_warned_of(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.training.penalties import AnswerPenalties
+
+    widths: list[int] = []
+    penalise = AnswerPenalties.__call__
+
+    def counted(self: Any, input_ids: Any, scores: Any) -> Any:
+        widths.append(input_ids.shape[1])
+        return penalise(self, input_ids, scores)
+
+    monkeypatch.setattr(AnswerPenalties, "__call__", counted)
+    settings |= {"max_steps": 2, "presence_penalty": 0.3, "min_new_tokens": 6}
+    assert train(TrainingConfig(**settings), schedule) == 0
+    assert "warning: --presence_penalty, --min_new_tokens: completions are no longer drawn" in capsys.readouterr().out
+    assert len(widths) >= 2 * 6  # a call for each token of both generations
+    lines = (Path(settings["output_dir"]) / "metrics.jsonl").read_text().splitlines()
+    shortest = [json.loads(line)["completion_length_min"] for line in lines if "completion_length_min" in line]
+    assert len(shortest) == 2 and min(shortest) > 6  # six and the end
