@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLEARED = ("WANDB_", "HF_", "CUDA_", "TRANSFORMERS_", "GRPO_")
-FIXED = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+FIXED = {
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRACKIO_DIR": str(Path(tempfile.gettempdir()) / f"trackio-tests-{os.getuid()}"),
+}
 
 
 def _clean_environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,19 +106,19 @@ def test_tensorboard_has_the_numbers_of_metrics_jsonl_also_after_a_resume(tmp_pa
     assert {step: pytest.approx(values) for step, values in wanted.items()} == found
 
 
-def test_trackio_has_the_numbers_of_metrics_jsonl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when trackio is imported
+def test_trackio_has_the_numbers_of_metrics_jsonl(tmp_path: Path) -> None:
     pytest.importorskip("trackio")
-    tracker = TrackioTracker(tmp_path, 0, "p", "r", {})
+    project = f"p-{uuid.uuid4().hex}"  # trackio settles on its folder (conftest.py) when it is first imported, for all tests
+    tracker = TrackioTracker(tmp_path, 0, project, "r", {})
     for record in RECORDS:
         tracker.record(record)
     tracker.close()
     from trackio.sqlite_storage import SQLiteStorage
 
-    (run,) = SQLiteStorage.get_runs("p")
+    (run,) = SQLiteStorage.get_runs(project)
     assert run == "r"
     found = {
         entry["step"]: {name: float(value) for name, value in entry.items() if name not in ("step", "timestamp")}
-        for entry in SQLiteStorage.get_logs("p", run)
+        for entry in SQLiteStorage.get_logs(project, run)
     }
     assert found == _numbers_of_metrics_file(tmp_path, RECORDS)
