@@ -4,39 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from grpo_project.rewards.trl import ScoredCompletion
 
 DIFFICULTIES = ("easy", "medium", "hard")
-
-
-class Parts(Protocol):
-    """The reward of a completion: `total` in [-1, 1]; `success` 1.0 for a verified plan, else 0.0."""
-
-    @property
-    def total(self) -> float: ...
-
-    @property
-    def success(self) -> float: ...
-
-
-class Judged(Protocol):
-    """The verdict on a completion."""
-
-    @property
-    def verdict_class(self) -> str: ...
-
-
-class Scored(Protocol):
-    """What `make_reward_function` hands to its observer, one per completion."""
-
-    @property
-    def row_index(self) -> int: ...
-
-    @property
-    def parts(self) -> Parts: ...
-
-    @property
-    def verdict(self) -> Judged: ...
 
 
 class CompletionCollector:
@@ -56,7 +28,7 @@ class CompletionCollector:
         self._idle: Counter[tuple[str, str]] = Counter()  # groups whose rewards were all equal
         self._verdicts: Counter[str] = Counter()
 
-    def observe(self, scored: Sequence[Scored], num_generations: int) -> None:
+    def observe(self, scored: Sequence[ScoredCompletion], num_generations: int) -> None:
         """One batch of completions as the reward function scored them: all completions of a prompt stand together.
 
         Raises ValueError when they do not form whole groups.

@@ -4,42 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from grpo_project.core.files import append_json_line
 from grpo_project.core.rows import Row
 from grpo_project.domains import all_domains
+from grpo_project.rewards.trl import ScoredCompletion
 
 COMPLETIONS = "completions.jsonl"
 # The file stays small whatever the run: this many logging steps, spread evenly, and so much of each text.
 RECORDED_STEPS = 200
 LONGEST_COMPLETION = 8_000  # characters
-
-
-class _Parts(Protocol):
-    @property
-    def total(self) -> float: ...
-
-
-class _Judged(Protocol):
-    @property
-    def verdict_class(self) -> str: ...
-
-
-class Scored(Protocol):
-    """What `make_reward_function` hands to its observer, one per completion."""
-
-    @property
-    def row_index(self) -> int: ...
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def parts(self) -> _Parts: ...
-
-    @property
-    def verdict(self) -> _Judged: ...
 
 
 class CompletionFile:
@@ -55,9 +30,9 @@ class CompletionFile:
         self._buckets = buckets
         self._gap = max_steps / RECORDED_STEPS
         self._written_at: int | None = None
-        self._kept: dict[str, Scored] = {}
+        self._kept: dict[str, ScoredCompletion] = {}
 
-    def observe(self, scored: Sequence[Scored]) -> None:
+    def observe(self, scored: Sequence[ScoredCompletion]) -> None:
         """One batch of completions as the reward function scored them."""
         for item in scored:
             self._kept.setdefault(self._rows[item.row_index].scenario, item)
@@ -83,7 +58,7 @@ class CompletionFile:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _line(self, step: int, domain: str, item: Scored) -> dict[str, Any]:
+    def _line(self, step: int, domain: str, item: ScoredCompletion) -> dict[str, Any]:
         row = self._rows[item.row_index]
         line = {
             "step": step,
