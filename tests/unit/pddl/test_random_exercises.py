@@ -104,8 +104,10 @@ def ranges_over_nothing(case: Case) -> bool:
 
 
 def assert_same_as_val(folder: Path, case_count: int) -> None:
-    """Compares `case_count` cases, and up to twice as many until every class, domain and construct has occurred: a seed that draws
-    none of a rare construct among the first is no fault of the validator."""
+    """Compares `case_count` cases, and up to twice as many until every class, domain and construct has occurred.
+
+    A seed that draws none of a rare construct among the first is no fault of the validator.
+    """
     val = Val(find_val(), folder)
     wanted = {*VERDICT_CLASSES, *all_domains(), "toy", "plan stamped", "metric", *OPERATORS, "hold-during", *CONSTRUCTS}
     wanted -= {"grippers", "blocksworld"}
