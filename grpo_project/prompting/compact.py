@@ -3,41 +3,55 @@
 Given the domain it says all that the domains shipped here need. Left out: the types of objects (their names tell them),
 numeric values and the metric; a domain that lives by those needs the full prompt.
 
-    blocksworld b1 b2 b3 +on b1 b2 +on-table b2 +on-table b3 !on b3 b1 @sometime-before ( on b3 b1 ) ( clear b2 )
+    blocksworld b1 +on b2 !on b3 b2 =on-table b3 +on-table @sometime-before ( on b3 b1 ) ( clear b2 )
 
-First the scenario and the objects; then `+` initial atoms, `-` atoms that convention implies but that do not hold, `!` goal
-atoms, `@` constraints. The sigil is part of the predicate's word, so that one token tells an initial fact from a goal.
+First the scenario, then object by object what is said of it, the object itself left out: `+` initial atoms, `-` atoms that
+convention implies but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then goals of
+other kinds (`!`) and constraints (`@`). The sigil is part of the predicate's word, so that one token tells a fact from a goal.
+
+Why so: what holds for an object and what is wanted of it stand side by side. A small model learns to read that long before it
+learns to look the one up by the other across two lists.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 from grpo_project.pddl import Atom, Problem, render_constraint, render_formula
 from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
 
+SIGILS = "+-=!@"
+
 
 def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) -> str:
     """One line. `implied`: the initial atoms that the domain's conventions imply (PlanningDomain.implied_atoms)."""
-    words = [scenario, *problem.objects]
-    words += [word for atom in sorted(problem.init - implied) for word in _fact("+", atom)]
-    words += [word for atom in sorted(implied - problem.init) for word in _fact("-", atom)]
     goals = _conjuncts(problem.goal)
-    atoms = {part.atom for part in goals if isinstance(part, Literal)}
-    words += [word for atom in sorted(atoms, key=_by_object) for word in _fact("!", atom)]
+    wanted = {part.atom for part in goals if isinstance(part, Literal)}
+    facts = [("+", atom) for atom in problem.init - implied - wanted]
+    facts += [("-", atom) for atom in implied - problem.init]
+    facts += [("=", atom) for atom in problem.init & wanted]
+    facts += [("!", atom) for atom in wanted - problem.init]
+    said: dict[str, list[tuple[str, Atom]]] = defaultdict(list)
+    for sigil, atom in sorted(facts, key=lambda fact: (SIGILS.index(fact[0]), _natural(fact[1]))):
+        said[atom[1] if len(atom) > 1 else ""].append((sigil, atom))
+    constants = sorted(said.keys() - problem.objects.keys() - {""})
+    words = [scenario, *_facts(said[""])]
+    for name in (*problem.objects, *constants):
+        words += [name, *_facts(said[name])]
     words += [word for part in goals if not isinstance(part, Literal) for word in _marked("!", render_formula(part))]
     for constraint in _parts(problem.constraints):
         words += _marked("@", render_constraint(constraint))
     return " ".join(words)
 
 
-def _by_object(atom: Atom) -> tuple[list[list[tuple[int, str]]], str]:
-    """Sorts by arguments, then predicate, with b2 before b10."""
-    return [[(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)] for name in atom[1:]], atom[0]
+def _natural(atom: Atom) -> list[list[tuple[int, str]]]:
+    """Sorts by predicate, then arguments, with b2 before b10."""
+    return [[(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)] for name in atom]
 
 
-def _fact(sigil: str, atom: Atom) -> list[str]:
-    return [sigil + atom[0], *atom[1:]]
+def _facts(facts: list[tuple[str, Atom]]) -> list[str]:
+    return [word for sigil, atom in facts for word in (sigil + atom[0], *atom[2:])]
 
 
 def _marked(sigil: str, text: str) -> list[str]:

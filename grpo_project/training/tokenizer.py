@@ -42,7 +42,7 @@ def vocabulary() -> list[str]:
         tokens.append(domain.name)
         tokens += [f"({action}" for action in domain.domain.actions]
         for predicate in domain.domain.predicates:
-            tokens += [f" +{predicate}", f" -{predicate}", f" !{predicate}", f" {predicate}"]
+            tokens += [f" {sigil}{predicate}" for sigil in ("+", "-", "=", "!", "")]
         tokens += [f" {kind}" for kind in domain.domain.types]
     tokens += [f" {word}" for word in ("and", "or", "not", "imply", "forall", "exists", "=", "object")]
     operators = [word for operator in TRAJECTORY_OPERATORS for word in operator.split()] + ["forall"]
