@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, first_drawn, goal_atoms
-from grpo_project.pddl import Atom, Problem, Task
+from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, drawn_order, first_drawn, goal_atoms
+from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Literal, Not, TrajectoryConstraint
 
 _CELL = re.compile(r"c_(\d+)_(\d+)")
+_LEFT_CELL = re.compile(r"\(last \S+ (\S+)\)")  # in a constraint
 
 DOMAIN_PDDL = """\
 ; A truck on a grid of cells; `last` remembers every cell it has left.
@@ -188,6 +190,56 @@ def heuristic(task: Task) -> Heuristic | None:
     return bound
 
 
+def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
+    """Package by package: drive to it, pick it up, bring it to its cell; every move leads a step nearer.
+
+    Where several moves do, the first by name is made, or one drawn with a generator. Of a forbidden edge's two ends, the one
+    without work is never entered.
+    """
+    truck = next(name for name, kind in problem.objects.items() if kind == "truck")
+    place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
+    deliveries = [atom[1:] for atom in drawn_order(goal_atoms(problem.goal), rng) if atom not in problem.init]
+    busy = {place[truck]} | {cell for package, target in deliveries for cell in (place[package], target)}
+    neighbours = _neighbours_to_use(problem, busy, rng)
+    steps: list[Step] = []
+    here = place[truck]
+    for package, target in deliveries:
+        for action, cell in (("pick-package", place[package]), ("drop-package", target)):
+            steps += [("move", truck, *edge) for edge in pairwise(_route(here, cell, neighbours, rng))]
+            steps.append((action, truck, package, cell))
+            here = cell
+    return tuple(steps)
+
+
+def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | None) -> dict[str, list[str]]:
+    """By cell, its neighbours by name; less one end of a forbidden edge, because who leaves one end may never enter the other."""
+    ends = _LEFT_CELL.findall(render_constraint(problem.constraints)) if problem.constraints is not None else []
+    avoided = drawn_order((cell for cell in ends if cell not in busy), rng)[:1]
+    edges = sorted(atom[1:] for atom in problem.init if atom[0] == "adjacent")
+    neighbours: dict[str, list[str]] = {cell: [] for cell, kind in problem.objects.items() if kind == "cell"}
+    for cell, neighbour in edges:
+        if neighbour not in avoided:
+            neighbours[cell].append(neighbour)
+    return neighbours
+
+
+def _route(start: str, target: str, neighbours: dict[str, list[str]], rng: random.Random | None) -> list[str]:
+    """The cells of a shortest way, both ends included; `start` alone where no way leads to the target. Edges count both ways."""
+    distances = {target: 0}
+    frontier = [target]
+    for cell in frontier:  # grows as it is read: breadth first
+        for neighbour in neighbours[cell]:
+            if neighbour not in distances:
+                distances[neighbour] = distances[cell] + 1
+                frontier.append(neighbour)
+    route = [start]
+    while distances.get(route[-1], 0) > 0:
+        here = route[-1]
+        nearer = (cell for cell in neighbours[here] if distances[cell] < distances[here])
+        route.append(drawn_order(nearer, rng)[0])
+    return route
+
+
 DOMAIN = PlanningDomain(
     name="delivery",
     domain_pddl=DOMAIN_PDDL,
@@ -198,6 +250,7 @@ DOMAIN = PlanningDomain(
     generate=generate,
     implied_atoms=implied_atoms,
     heuristic=heuristic,
+    policy=policy,
     valid_parameters=lambda parameters: parameters["s"] >= 2 and parameters["p"] >= 1,
     phrases={
         "at": "{0} is at {1}",

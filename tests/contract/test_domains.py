@@ -363,3 +363,14 @@ def test_a_rule_solves_nearly_all_problems_in_a_fixed_way_or_with_its_choices_dr
     assert fixed == [policy_plan(domain, instance).steps for instance in made]
     assert varied == [policy_plan(domain, instance, varied=True).steps for instance in made]
     assert sum(one != other for one, other in zip(fixed, varied, strict=True)) >= 0.2 * len(made)
+
+
+@pytest.mark.parametrize("size", ["train", "harder"])
+def test_the_rule_for_delivery_gets_around_every_forbidden_edge(size: str) -> None:
+    domain = get_domain("delivery")
+    for index in range(150):
+        instance = generate_instance(domain, 21, index, domain.sizes[size], 1.0)
+        assert policy_plan(domain, instance).steps, render_problem(instance.problem)
+        # One draw is enough: the rule itself keeps to the constraint.
+        drawn = domain.policy(instance.problem, random.Random(index))
+        assert drawn and validate(compile_task(domain.domain, instance.problem), drawn).success
