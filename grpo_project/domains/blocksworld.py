@@ -127,9 +127,8 @@ def _avoidable(later: Atom, start: dict[str, str | None]) -> bool:
 
 
 def implied_atoms(problem: Problem) -> frozenset[Atom]:
-    """The arm is empty, and a block with nothing on it is clear."""
-    covered = {atom[2] for atom in problem.init if atom[0] == "on"}
-    return frozenset({("arm-empty",)} | {("clear", block) for block in problem.objects if block not in covered})
+    """The arm is empty. Which blocks are clear could be told too, but is what a plan begins with: it is said."""
+    return frozenset({("arm-empty",)})
 
 
 def heuristic(task: Task) -> Heuristic | None:
@@ -276,13 +275,10 @@ class _Hand:
             self.below[block] = target
 
     def lower_all(self, problem: Problem, rng: random.Random | None, spare: str | None = None) -> None:
-        """Puts every block on the table, but for the tower that holds `spare`."""
-        while tops := [
-            block
-            for block in problem.objects
-            if block in self.below and self.is_clear(block) and (spare is None or spare not in self.tower(block))
-        ]:
-            self.move(tops[0] if rng is None else rng.choice(tops), None)
+        """Puts every block on the table, tower by tower, but for the tower that holds `spare`."""
+        tops = [block for block in problem.objects if self.is_clear(block) and (spare is None or spare not in self.tower(block))]
+        for top in drawn_order(tops, rng):
+            self.lower(top, None)
 
     def lower(self, top: str, until: str | None) -> None:
         """Puts the blocks from `top` down on the table one by one: all of them, or those above `until`."""

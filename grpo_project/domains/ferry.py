@@ -188,7 +188,6 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
             goal, visit = part.formulas
             if isinstance(goal, Literal) and isinstance(visit, Literal):
                 required[goal.atom] = visit.atom[1]
-    visited = {here}
     steps: list[Step] = []
 
     def sail(target: str) -> None:
@@ -196,14 +195,13 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         if here != target:
             steps.append(("sail", here, target))
             here = target
-            visited.add(target)
 
     for atom in drawn_order(goal_atoms(problem.goal), rng):
         if atom in problem.init:
             continue
         _, car, target = atom
-        if atom in required and required[atom] not in visited:
-            sail(required[atom])
+        # Also where it has been there before: one crossing too many, and a rule that looks back at nothing.
+        sail(required.get(atom, here))
         sail(place[car])
         steps.append(("board", car, here))
         sail(target)

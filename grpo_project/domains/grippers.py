@@ -187,29 +187,28 @@ def _forbids_a_hand(problem: Problem) -> bool:
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """The first robot carries ball by ball in its right gripper, or its left one where a constraint forbids the right one.
 
-    With a generator any robot may carry the next ball, in either of its grippers.
-
-    A robot that stands in a room which it must not share with the first one leaves it before anything else.
+    Where a constraint keeps it out of a room, the second robot does. A robot that stands in a room which it must not share with the
+    first one leaves it before anything else. With a generator any robot and gripper carry the next ball that the constraint lets.
     """
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] in ("at", "at-robby")}
-    constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
-    gripper = "lgripper1" if "rgripper1" in constraint else "rgripper1"
-    steps: list[Step] = []
-    if "robot1" in constraint and "at-robby" in constraint:
-        shared = constraint.split("at-robby robot1 ")[1].split(")")[0]
-        rooms = [name for name, kind in problem.objects.items() if kind == "room" and name != shared]
-        for robot, kind in problem.objects.items():
-            if kind == "robot" and robot != "robot1" and f"at-robby {robot} " in constraint and place[robot] == shared and rooms:
-                steps.append(("move", robot, shared, rooms[0]))
     robots = [name for name, kind in problem.objects.items() if kind == "robot"]
-    robot = robots[0]
+    constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
+    named = re.findall(r"at-robby (\w+) (\w+)", constraint)
+    steps: list[Step] = []
+    if len(named) == 2 and robots[0] in constraint:
+        for robot, shared in named:
+            if robot != robots[0] and place[robot] == shared:
+                place[robot] = next(name for name, kind in problem.objects.items() if kind == "room" and name != shared)
+                steps.append(("move", robot, shared, place[robot]))
+    # Of two that must not meet only the first one works; who is kept out of a room does not.
+    carriers = robots[:1] if len(named) == 2 else [robot for robot in robots if robot not in dict(named)]
     for atom in drawn_order(goal_atoms(problem.goal), rng):
         if atom in problem.init:
             continue
         _, ball, target = atom
-        if rng is not None:
-            robot = rng.choice(robots)
-            gripper = rng.choice("lr") + f"gripper{robot.removeprefix('robot')}"
+        robot = drawn_order(carriers, rng)[0]
+        grippers = (side + robot.removeprefix("robot") for side in ("rgripper", "lgripper"))
+        gripper = drawn_order((name for name in grippers if name not in constraint), rng)[0]
         if place[robot] != place[ball]:
             steps.append(("move", robot, place[robot], place[ball]))
         steps.append(("pick", robot, ball, place[ball], gripper))
