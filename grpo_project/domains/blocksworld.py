@@ -275,10 +275,16 @@ class _Hand:
             self.below[block] = target
 
     def lower_all(self, problem: Problem, rng: random.Random | None, spare: str | None = None) -> None:
-        """Puts every block on the table, tower by tower, but for the tower that holds `spare`."""
-        tops = [block for block in problem.objects if self.is_clear(block) and (spare is None or spare not in self.tower(block))]
-        for top in drawn_order(tops, rng):
-            self.lower(top, None)
+        """Puts every block on the table but for the tower that holds `spare`: tower by tower, or top by top as drawn."""
+        while tops := [
+            block
+            for block in problem.objects
+            if block in self.below and self.is_clear(block) and (spare is None or spare not in self.tower(block))
+        ]:
+            if rng is None:
+                self.lower(tops[0], None)
+            else:
+                self.move(rng.choice(tops), None)
 
     def lower(self, top: str, until: str | None) -> None:
         """Puts the blocks from `top` down on the table one by one: all of them, or those above `until`."""
