@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import re
-from itertools import pairwise
 
 from grpo_project.domains.base import (
     Heuristic,
@@ -17,12 +16,14 @@ from grpo_project.domains.base import (
     PlanningDomain,
     bits,
     conjunction,
-    drawn_order,
     first_drawn,
     goal_atoms,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Literal, TrajectoryConstraint
+
+_Towers = dict[str, str | None]  # by block: the one below it, None for the table
+_Move = tuple[str, str | None]  # a block and the one that it is put on, None for the table
 
 DOMAIN_PDDL = """\
 ; Blocks on a table and one arm that holds at most one block.
@@ -209,104 +210,88 @@ def heuristic(task: Task) -> Heuristic | None:
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
-    """All blocks onto the table, then every goal tower from its base.
+    """A block whose goal place is ready goes there; where there is no such block, one that must move goes onto the table.
 
-    With a constraint `sometime-before later earlier`: earlier comes about between the two, by a detour where goals contradict
-    it, and a block that must stay off the table until then is parked on another one.
+    With a constraint `sometime-before later earlier`, no move brings `later` about until `earlier` has been: see `_moves`.
     """
-    hand = _Hand({atom[1]: atom[2] for atom in problem.init if atom[0] == "on"})
-    later, earlier = _ordered_atoms(problem)
-    delayed = later[1] if later and later[0] == "on-table" else None
-    hand.lower_all(problem, rng, spare=delayed)
-    if delayed is not None and delayed in hand.below:
-        top = next(block for block in problem.objects if hand.is_clear(block) and delayed in hand.tower(block))
-        hand.lower(top, delayed)
-        involved = {delayed, *earlier[1:]}
-        if (involved - {delayed}) & set(hand.tower(delayed)) or delayed in earlier[1:]:
-            free = (block for block in problem.objects if hand.is_clear(block) and block not in involved)
-            parking = next(iter(drawn_order(free, rng)), None)
-            if parking is None:
-                return None
-            rest = hand.below[delayed]
-            hand.move(delayed, parking)
-            hand.lower(rest, None)
-    goals = {atom[2]: atom[1] for atom in goal_atoms(problem.goal) if atom[0] == "on"}
-    towers = [_tower_on(base, goals) for base in problem.objects if base in goals and base not in goals.values()]
-    if earlier and earlier[0] == "on":
-        upper, lower = earlier[1:]
-        if delayed is not None or later[1:2] == (lower,):  # the goal towers come too late for it, or rule it out
-            if not (hand.is_clear(upper) and hand.is_clear(lower)):
-                return None
-            hand.move(upper, lower)
-            hand.move(upper, None)
-        towers.sort(key=lambda tower: upper not in tower)
-    hand.lower_all(problem, rng)
-    pending = [list(pairwise(tower)) for tower in towers]
-    while pending:
-        moves = pending[0] if rng is None else rng.choice(pending)
-        lower, upper = moves.pop(0)
-        hand.move(upper, lower)
-        pending = [moves for moves in pending if moves]
-    return tuple(hand.steps)
+    below: _Towers = dict.fromkeys(problem.objects)
+    below |= {atom[1]: atom[2] for atom in problem.init if atom[0] == "on"}
+    goals = goal_atoms(problem.goal)
+    wanted = dict(map(_move_to, goals))
+    order = _ordered_moves(problem)
+    steps: list[Step] = []
+    for _ in range(4 * len(below)):  # far more moves than it takes
+        if all(_support(atom[1], below) == atom for atom in goals):
+            return tuple(steps)
+        moves = _moves(below, wanted, order)
+        if not moves:
+            return None
+        block, target = moves[0] if rng is None else rng.choice(moves)
+        source, below[block] = below[block], target
+        steps.append(("pickup", block) if source is None else ("unstack", block, source))
+        steps.append(("putdown", block) if target is None else ("stack", block, target))
+        if order and order[1] == (block, target):
+            order = None
+    return None
 
 
-class _Hand:
-    """The arm at work: `below` maps a block to the block under it, and `steps` is what was done so far."""
+def _moves(below: _Towers, wanted: _Towers, order: tuple[_Move, _Move] | None) -> list[_Move]:
+    """The moves of the most useful kind that has any. order: a move that must wait, and the one that it waits for.
 
-    def __init__(self, below: dict[str, str]) -> None:
-        self.below = below
-        self.steps: list[Step] = []
-
-    def is_clear(self, block: str) -> bool:
-        return block not in self.below.values()
-
-    def tower(self, top: str) -> list[str]:
-        """The blocks from `top` down."""
-        blocks = [top]
-        while blocks[-1] in self.below:
-            blocks.append(self.below[blocks[-1]])
-        return blocks
-
-    def move(self, block: str, target: str | None) -> None:
-        """Puts a clear block on a clear one, or on the table for None."""
-        source = self.below.pop(block, None)
-        self.steps.append(("pickup", block) if source is None else ("unstack", block, source))
-        self.steps.append(("putdown", block) if target is None else ("stack", block, target))
-        if target is not None:
-            self.below[block] = target
-
-    def lower_all(self, problem: Problem, rng: random.Random | None, spare: str | None = None) -> None:
-        """Puts every block on the table, but for the tower that holds `spare`."""
-        while tops := [
-            block
-            for block in problem.objects
-            if block in self.below and self.is_clear(block) and (spare is None or spare not in self.tower(block))
-        ]:
-            self.move(tops[0] if rng is None else rng.choice(tops), None)
-
-    def lower(self, top: str, until: str | None) -> None:
-        """Puts the blocks from `top` down on the table one by one: all of them, or those above `until`."""
-        for block in self.tower(top):
-            if block == until or block not in self.below:
-                return
-            self.move(block, None)
+    The awaited move is made as soon as it can be where the goal's towers alone would never lead to it (it is then undone), and
+    else when nothing else is left. At last, the block that must wait is parked on another one, to get at what is below it.
+    """
+    clear = [block for block in below if block not in below.values()]
+    settled = _settled_blocks(below, wanted)
+    loose = [block for block in clear if block not in settled]
+    places = {None, *settled.intersection(clear)}
+    kinds: list[list[_Move]] = [
+        [(block, wanted[block]) for block in loose if block in wanted and wanted[block] in places],
+        [(block, None) for block in loose if below[block] is not None],
+    ]
+    if order:
+        later, earlier = order
+        awaited = [earlier] if {None, *clear}.issuperset(earlier) else []
+        detour = later[0] in _tower(earlier[0], wanted)
+        parkings = [block for block in clear if block != later[0]] if later[0] in clear else []
+        parkings.sort(key=lambda block: block in earlier)  # the awaited blocks are wanted clear
+        kinds = [awaited if detour else [], *kinds, awaited, [(later[0], block) for block in parkings[:1]]]
+        kinds = [[move for move in moves if move != later] for moves in kinds]
+    return next(filter(None, kinds), [])
 
 
-def _ordered_atoms(problem: Problem) -> tuple[Atom, Atom]:
-    """(later, earlier) of the problem's sometime-before; empty atoms without one."""
-    if isinstance(problem.constraints, TrajectoryConstraint) and len(problem.constraints.formulas) == 2:
-        later, earlier = problem.constraints.formulas
-        if isinstance(later, Literal) and isinstance(earlier, Literal):
-            return later.atom, earlier.atom
-    return (), ()
+def _settled_blocks(below: _Towers, wanted: _Towers) -> set[str]:
+    """The blocks that need not move: on settled blocks all the way down, where the goal wants them or in no other one's place."""
+
+    def fits(block: str) -> bool:
+        support = below[block]
+        if block in wanted:
+            return support == wanted[block]
+        return support is None or support not in wanted.values()
+
+    return {block for block in below if all(map(fits, _tower(block, below)))}
 
 
-def _tower_on(base: str, goals: dict[str, str]) -> list[str]:
-    """The goal tower from `base` up; `goals` maps a block to the one that belongs on it."""
-    blocks = [base]
-    while blocks[-1] in goals:
-        blocks.append(goals[blocks[-1]])
+def _tower(top: str, below: _Towers) -> list[str]:
+    """The blocks from `top` down."""
+    blocks = [top]
+    while (support := below.get(blocks[-1])) is not None:
+        blocks.append(support)
     return blocks
+
+
+def _ordered_moves(problem: Problem) -> tuple[_Move, _Move] | None:
+    """The moves that bring about the two atoms of the problem's sometime-before; None without one, or where nothing is to do."""
+    constraint = problem.constraints
+    if isinstance(constraint, TrajectoryConstraint) and len(constraint.formulas) == 2:
+        later, earlier = constraint.formulas
+        if isinstance(later, Literal) and isinstance(earlier, Literal) and earlier.atom not in problem.init:
+            return _move_to(later.atom), _move_to(earlier.atom)
+    return None
+
+
+def _move_to(atom: Atom) -> _Move:
+    return atom[1], atom[2] if atom[0] == "on" else None
 
 
 DOMAIN = PlanningDomain(
