@@ -1,8 +1,7 @@
 """Trainings that are there to be killed: imports once, then forks one process per rank for every line it is sent.
 
 A line on stdin: {"settings", "world_size", "log", "self_kill": null | {"where", "count"}}. Answers: {"pids"}, and when all have
-ended {"statuses"} (negative: the signal). Verdicts depend on the text alone and vary, so that a random model has a gradient and
-every curriculum something to go by.
+ended {"statuses"} (negative: the signal). Verdicts are those of varied_verdicts.py.
 """
 
 from __future__ import annotations
@@ -11,57 +10,26 @@ import json
 import os
 import signal
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from varied_verdicts import Observer, schedule, vary_verdicts  # noqa: E402
+
+from grpo_project.core.files import append_json_line  # noqa: E402
+
 PORT = 29560
 
 
-def schedule(step: int, max_steps: int) -> dict[str, float]:
-    return {"easy": 1.0, "medium": 0.0, "hard": 0.0} if step < 2 else {"easy": 0.2, "medium": 0.4, "hard": 0.4}
-
-
-def varied_verdict(task: Any, text: str) -> Any:
-    """The real verdict with a class and a progress that a hash of the text decides."""
-    from grpo_project.pddl import validate_text
-
-    verdict = validate_text(task, text)._replace(steps_executed=1)
-    number = zlib.crc32(text.encode())
-    if number % 3 == 0:
-        return verdict._replace(verdict_class="success_plans", detail="")
-    total = max(verdict.goals_total, 4)
-    return verdict._replace(
-        verdict_class="goal_not_satisfied",
-        goals_met=number % 4,
-        best_goals_met=number % 4,
-        goals_total=total,
-        initial_goals_met=0,
-    )
-
-
-def record_rewards(log: Path, rank: int) -> None:
+def writes_to(log: Path, rank: int) -> Observer:
     """Every call of the reward function becomes a line: the rank, its rows, its texts and their rewards."""
-    from grpo_project import rewards
 
-    make = rewards.make_reward_function
+    def observe(rows: list[int], texts: list[str], rewards: list[float]) -> None:
+        append_json_line(log, {"rank": rank, "rows": rows, "texts": texts, "rewards": rewards})
 
-    def recording(*arguments: Any) -> Any:
-        inner = make(*arguments)
-
-        def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
-            values: list[float] = inner(prompts, completions, **columns)
-            texts = [completion[0]["content"] for completion in completions]
-            line = {"rank": rank, "rows": [int(row) for row in columns["row_index"]], "texts": texts, "rewards": values}
-            with open(log, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(line) + "\n")
-            return values
-
-        return planning_reward
-
-    rewards.make_reward_function = recording
+    return observe
 
 
 def kill_at(where: str, count: int) -> None:
@@ -93,7 +61,6 @@ def kill_at(where: str, count: int) -> None:
 
 
 def run(request: dict[str, Any], rank: int) -> int:
-    from grpo_project.evaluation import evaluate as evaluate_function  # noqa: F401 - the module of that name is meant below
     from grpo_project.training import preparation, trainer
 
     world_size = request["world_size"]
@@ -101,9 +68,7 @@ def run(request: dict[str, Any], rank: int) -> int:
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
         os.environ |= {name: str(value) for name, value in names.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(request["port"])}
-    sys.modules["grpo_project.evaluation.evaluate"].validate_text = varied_verdict  # type: ignore[attr-defined]
-    trainer.Run._judge = lambda self, folder: varied_verdict  # type: ignore[method-assign]
-    record_rewards(Path(request["log"]), rank)
+    vary_verdicts(setattr, writes_to(Path(request["log"]), rank))
     if request["self_kill"]:
         kill_at(**request["self_kill"])
     config = preparation.resolve_settings(request["settings"])

@@ -18,6 +18,8 @@ from typing import Any
 
 from grpo_project.pddl import Task, Verdict, validate_text
 
+Observer = Callable[[list[int], list[str], list[float]], None]  # row indices, texts and rewards of one call
+
 
 def judge(task: Task, text: str) -> Verdict:
     """The real verdict, or a success for a third of the texts."""
@@ -27,24 +29,25 @@ def judge(task: Task, text: str) -> Verdict:
     return verdict._replace(verdict_class="success_plans", steps_executed=1)
 
 
-def vary_verdicts(replace: Callable[[Any, str, Any], None], rows_seen: list[list[int]]) -> None:
-    """Puts `judge` into training and evaluation by `replace(module, name, value)`; every call of the reward adds to
-    `rows_seen`."""
+def vary_verdicts(replace: Callable[[Any, str, Any], None], observe: Observer) -> None:
+    """Puts `judge` into training and evaluation by `replace(module, name, value)`; `observe` is told every call of the reward."""
     import grpo_project.evaluation  # noqa: F401 - so that the module below is loaded
-    from grpo_project import rewards
+    from grpo_project import rewards as module
 
-    make = rewards.make_reward_function
+    make = module.make_reward_function
 
     def recording(table: Any, config: Any, observer: Any = None, _: Any = None) -> Any:
         inner = make(table, config, observer, judge)
 
         def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
-            rows_seen.append([int(row) for row in columns["row_index"]])
-            return list(inner(prompts, completions, **columns))
+            rewards = list(inner(prompts, completions, **columns))
+            rows = [int(row) for row in columns["row_index"]]
+            observe(rows, [completion[0]["content"] for completion in completions], rewards)
+            return rewards
 
         return planning_reward
 
-    replace(rewards, "make_reward_function", recording)
+    replace(module, "make_reward_function", recording)
     replace(sys.modules["grpo_project.evaluation.evaluate"], "validate_text", judge)
 
 
@@ -60,7 +63,7 @@ def main(settings_file: str, rows_prefix: str) -> int:
 
     settings = json.loads(Path(settings_file).read_text())
     rows_seen: list[list[int]] = []
-    vary_verdicts(setattr, rows_seen)
+    vary_verdicts(setattr, lambda rows, texts, rewards: rows_seen.append(rows))
     resumed = "resume_from_checkpoint" in settings
     status = train(resolve_settings(settings) if resumed else TrainingConfig(**settings), schedule)
     Path(f"{rows_prefix}{os.environ['RANK']}.json").write_text(json.dumps(rows_seen))

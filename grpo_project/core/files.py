@@ -66,6 +66,15 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
         handle.flush()
 
 
+def read_lines(path: str | Path) -> list[bytes]:
+    """The lines of a file without their ends; the last one too where a crash cut it off. Raises OSError.
+
+    What ends a line is b"\\n" alone: str.splitlines also cuts JSON texts in two, at U+2028 and its like.
+    """
+    content = Path(path).read_bytes()
+    return content.removesuffix(b"\n").split(b"\n") if content else []
+
+
 def sync_folder(folder: Path) -> None:
     """Makes a rename durable. Some file systems refuse it for folders; the rename itself has happened."""
     with contextlib.suppress(OSError):

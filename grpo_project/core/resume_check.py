@@ -12,7 +12,7 @@ from grpo_project.configs import ScriptConfig
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.training import locate, resolve
 from grpo_project.core.checkpoint import MANIFEST, faults, newest_good, read_run_state, survey
-from grpo_project.core.files import write_json_atomically, write_text_atomically
+from grpo_project.core.files import read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.core.findings import Finding, back_up
 from grpo_project.core.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.core.wandb_journal import Journal
@@ -194,8 +194,8 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def _lines(path: Path) -> Iterator[tuple[str, bool]]:
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    for line in read_lines(path) if path.exists() else ():
         try:
             json.loads(line)
         except ValueError:
@@ -210,5 +210,5 @@ def _broken_lines(path: Path) -> int:
 
 def _drop_broken_lines(path: Path) -> list[Path]:
     back_up(path)
-    write_text_atomically(path, "".join(line + "\n" for line, whole in _lines(path) if whole))
+    write_bytes_atomically(path, b"".join(line + b"\n" for line, whole in _lines(path) if whole))
     return [path]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from grpo_project.core.checkpoint import faults, newest_good, survey
-from grpo_project.core.files import write_json_atomically, write_text_atomically
+from grpo_project.core.files import read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.errors import ConfigError, DataError, RunExists
 
 RESOLVED_CONFIG = "resolved_config.json"
@@ -195,18 +195,18 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
     """
     if not folder.metrics.exists():
         return 0
-    kept: list[str] = []
-    moved: list[str] = []
-    for line in folder.metrics.read_text(encoding="utf-8").splitlines():
+    kept: list[bytes] = []
+    moved: list[bytes] = []
+    for line in read_lines(folder.metrics):
         try:
             keep = json.loads(line).get("step", 0) <= step
-        except ValueError:
+        except (ValueError, AttributeError, TypeError):
             keep = False
         (kept if keep else moved).append(line)
     if moved:
-        with open(folder.path / "metrics.superseded.jsonl", "a", encoding="utf-8") as archive:
-            archive.writelines(line + "\n" for line in moved)
-        write_text_atomically(folder.metrics, "".join(line + "\n" for line in kept))
+        with open(folder.path / "metrics.superseded.jsonl", "ab") as archive:
+            archive.writelines(line + b"\n" for line in moved)
+        write_bytes_atomically(folder.metrics, b"".join(line + b"\n" for line in kept))
     return len(moved)
 
 

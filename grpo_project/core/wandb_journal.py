@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from grpo_project.core.files import append_json_line
+from grpo_project.core.files import append_json_line, read_lines
 
 FOLDER = "wandb_journal"
 STEP_AXIS = "train/global_step"
@@ -41,7 +41,7 @@ class Journal:
         self.points: list[dict[str, Any]] = []
         self._names: dict[Any, set[str]] = {}  # step -> names that it has values for
         self.base = 0
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in read_lines(path) if path.exists() else ():
             try:
                 record = json.loads(line)
             except ValueError:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from grpo_project.core.files import read_lines
 from grpo_project.core.random_streams import stream
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.curriculum.difficulty import BUCKETS
@@ -48,8 +49,7 @@ def read_run(folder: Path, curriculum: str, seed: int) -> Run:
     completions, idle, groups = 0, 0.0, 0
     points: list[tuple[int, EvaluationOutcome]] = []
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        for record in map(json.loads, lines):
+        for record in map(json.loads, read_lines(folder / "metrics.jsonl")):
             completions += record.get("completions", 0)
             prompts = record.get("completions", 0)  # groups are equally large, so completions weigh them as well
             idle += prompts * record.get("zero_variance_groups", 0.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from grpo_project.core.files import append_json_line
+from grpo_project.core.files import append_json_line, read_lines
 from grpo_project.errors import DataError
 
 GREEDY = 0
@@ -117,7 +117,7 @@ class Journal:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) != len(content):  # killed while it wrote its last line
             self._lock.truncate(len(whole))
-        lines = whole.decode("utf-8", errors="replace").splitlines()
+        lines = read_lines(self.path)
         if not lines:
             append_json_line(self.path, {"settings": settings})
             return
@@ -140,7 +140,7 @@ class Journal:
                 raise DataError(f"{self.path}:{number}: no answer of an evaluation; delete the file to begin anew") from error
 
 
-def _settings_of(line: str) -> dict[str, Any] | None:
+def _settings_of(line: bytes) -> dict[str, Any] | None:
     try:
         settings = json.loads(line)["settings"]
     except (ValueError, TypeError, KeyError):

@@ -174,13 +174,14 @@ class EvaluationResult:
 
 
 def read_result(path: str | Path) -> EvaluationResult:
-    """The result in a file that evaluate.py or a training wrote. Raises DataError where there is none."""
+    """The result in a file that script/evaluate.py or a training wrote. Raises DataError where there is none."""
     try:
         return EvaluationResult.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. It must be a file written by evaluate.py --output") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}. script/evaluate.py --output writes such a file") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds no evaluation result; it must be a file written by evaluate.py --output") from error
+        found = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is no evaluation ({found}). script/evaluate.py --output writes one") from None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

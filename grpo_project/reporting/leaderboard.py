@@ -7,13 +7,12 @@ from pathlib import Path
 
 from grpo_project.core.statistics import wilson_interval
 from grpo_project.errors import ConfigError
-from grpo_project.evaluation import EvaluationResult, render_table
-from grpo_project.reporting.run import read_evaluation
+from grpo_project.evaluation.results import EvaluationResult, read_result, render_table
 
 
 def read_entries(paths: Sequence[str | Path]) -> list[tuple[str, EvaluationResult]]:
     """(name, result) of each evaluation file. Where names meet, the file is told too. Raises DataError."""
-    found = [(Path(path), read_evaluation(path)) for path in paths]
+    found = [(Path(path), read_result(path)) for path in paths]
     names = [result.name or path.stem for path, result in found]
     return [
         (name if names.count(name) == 1 else f"{name} ({path})", result)

@@ -12,7 +12,7 @@ from typing import Any
 
 from grpo_project.core.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.errors import DataError
-from grpo_project.evaluation import EvaluationResult
+from grpo_project.evaluation.results import EvaluationResult, read_result
 from grpo_project.reporting.completions import COMPLETIONS
 from grpo_project.reporting.shapes import is_count, well_formed
 
@@ -214,7 +214,7 @@ def _evaluations(path: Path, last_step: int, faults: list[str]) -> list[StoredEv
     for file in sorted([*path.glob("evaluation_*.json"), *path.glob("evaluations/*.json")]):
         label = file.stem.removeprefix("evaluation_")
         try:
-            result = read_evaluation(file)
+            result = read_result(file)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -222,15 +222,3 @@ def _evaluations(path: Path, last_step: int, faults: list[str]) -> list[StoredEv
         step = 0 if label == "before" else int(named[1]) if named else last_step
         found.append(StoredEvaluation(label, step, result))
     return sorted(found, key=lambda stored: (stored.step, stored.label == "after"))
-
-
-def read_evaluation(path: str | Path) -> EvaluationResult:
-    """The result in a file that script/evaluate.py or a run wrote. Raises DataError."""
-    try:
-        return EvaluationResult.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is no evaluation ({type(error).__name__}: {error}). script/evaluate.py --output writes one"
-        ) from None

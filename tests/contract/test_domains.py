@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from shipped_domains import HELD_OUT, TRAINED
 
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.domains import all_domains, get_domain, training_domains
@@ -50,8 +51,10 @@ def reward(task: Task, text: str) -> float:
 
 
 def test_the_registry_holds_the_five_domains_and_one_held_out() -> None:
-    assert {"blocksworld", "delivery", "ferry", "grippers", "spanner"} == set(training_domains())
-    assert {name for name in NAMES if get_domain(name).held_out} == {"elevator"}
+    """Beside domains of a user's own, if there are any."""
+    assert set(TRAINED) <= set(training_domains())
+    assert set(HELD_OUT) <= set(NAMES) - set(training_domains())
+    assert {name for name in NAMES if not get_domain(name).held_out} == set(training_domains())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -355,6 +358,7 @@ def test_a_rule_solves_nearly_all_problems_in_a_fixed_way_or_with_its_choices_dr
     domain = get_domain(name)
     made = [instance for _, instance in instances(name, 60)]
     if domain.policy(made[0].problem, None) is None:
+        assert name not in TRAINED
         pytest.skip(f"{name} has no rule")
     fixed = [policy_plan(domain, instance).steps for instance in made]
     varied = [policy_plan(domain, instance, varied=True).steps for instance in made]
@@ -362,7 +366,8 @@ def test_a_rule_solves_nearly_all_problems_in_a_fixed_way_or_with_its_choices_dr
     assert sum(steps is not None for steps in varied) >= 0.95 * len(made)
     assert fixed == [policy_plan(domain, instance).steps for instance in made]
     assert varied == [policy_plan(domain, instance, varied=True).steps for instance in made]
-    assert sum(one != other for one, other in zip(fixed, varied, strict=True)) >= 0.2 * len(made)
+    # Some rules leave little open: in blocksworld one plan in six or so can differ.
+    assert sum(one != other for one, other in zip(fixed, varied, strict=True)) >= 0.1 * len(made)
 
 
 @pytest.mark.parametrize("size", ["train", "harder"])
@@ -374,3 +379,25 @@ def test_the_rule_for_delivery_gets_around_every_forbidden_edge(size: str) -> No
         # One draw is enough: the rule itself keeps to the constraint.
         drawn = domain.policy(instance.problem, random.Random(index))
         assert drawn and validate(compile_task(domain.domain, instance.problem), drawn).success
+
+
+@pytest.mark.parametrize("name", ["blocksworld", "delivery"])
+def test_the_rule_s_plans_are_nearly_as_short_as_the_best(name: str) -> None:
+    least = made = 0
+    for domain, instance in instances(name, 60):
+        steps = policy_plan(domain, instance, varied=True).steps
+        if steps is not None:
+            least += len(reference_plan(domain, instance, 50_000, random_ties=False).steps or ())
+            made += len(steps)
+    assert 300 < least <= made <= 1.08 * least
+
+
+@pytest.mark.parametrize("size", ["train", "harder"])
+def test_the_rule_for_blocksworld_finds_its_way_around_nearly_every_constraint(size: str) -> None:
+    """All but about one in a thousand: blocks parked in one another's way."""
+    domain = get_domain("blocksworld")
+    solved = sum(
+        policy_plan(domain, generate_instance(domain, 22, index, domain.sizes[size], 1.0)).steps is not None
+        for index in range(300)
+    )
+    assert solved >= 298

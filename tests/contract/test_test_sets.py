@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from shipped_domains import HELD_OUT, TRAINED
 
 from grpo_project.core.rows import Row, RowTable, read_rows
-from grpo_project.domains import get_domain, training_domains
+from grpo_project.domains import get_domain
 from grpo_project.domains.instances import split_of
 from grpo_project.domains.obfuscated import renaming_of
 from grpo_project.pddl import compile_task, render_domain, validate_text
@@ -20,13 +21,12 @@ from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import FIXED
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-TRAINED = tuple(training_domains())
 SETS = {
     "test": TRAINED,
     "test_harder": TRAINED,
     "test_unconstrained": TRAINED,
     "test_obfuscated": TRAINED,
-    "test_held_out_domain": ("elevator",),
+    "test_held_out_domain": HELD_OUT,
 }
 CASES = [(name, domain) for name, domains in SETS.items() for domain in domains]
 

@@ -30,7 +30,7 @@ def repository_with_the_domain(tmp_path_factory):
     copy = tmp_path_factory.mktemp("repository")
     for folder in ("grpo_project", "script", "tests/contract"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "tests/conftest.py"):
+    for file in ("pyproject.toml", "tests/conftest.py", "tests/shipped_domains.py"):
         shutil.copy(ROOT / file, copy / file)
     (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     (copy / "grpo_project" / "domains" / "lamplighter.py").write_text(source, encoding="utf-8")

@@ -112,3 +112,17 @@ def test_any_json_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
     files.append_json_line(folder / "b", value)
     assert json.loads((folder / "a").read_text(encoding="utf-8")) == value
     assert json.loads((folder / "b").read_bytes()) == value
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(text, max_size=4), st.booleans())
+def test_lines_are_read_as_they_were_appended(tmp_path_factory: pytest.TempPathFactory, texts: list[str], torn: bool) -> None:
+    path = tmp_path_factory.mktemp("lines") / "log.jsonl"
+    path.touch()
+    for one in texts:
+        files.append_json_line(path, {"text": one})
+    if torn:
+        path.write_bytes(path.read_bytes() + b'{"te')
+    found = files.read_lines(path)
+    assert [json.loads(line)["text"] for line in found[: len(texts)]] == texts
+    assert found[len(texts) :] == ([b'{"te'] if torn else [])

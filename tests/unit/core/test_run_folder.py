@@ -11,6 +11,7 @@ import pytest
 
 from grpo_project.core import run_folder
 from grpo_project.core.checkpoint import begin, commit
+from grpo_project.core.files import append_json_line
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import ConfigError, DataError, RunExists
 
@@ -103,6 +104,17 @@ def test_lines_beyond_the_checkpoint_are_set_aside_and_kept(tmp_path: Path) -> N
     assert folder.metrics.read_text().splitlines() == lines[:2]
     assert (tmp_path / "metrics.superseded.jsonl").read_text().splitlines() == [*lines[2:], '{"step": 5, "rew']
     assert run_folder.drop_metrics_after(folder, 2) == 0
+
+
+def test_a_line_ends_where_its_file_says_and_not_inside_its_text(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step in (1, 2, 3):
+        append_json_line(folder.metrics, {"step": step, "text": "one\u2028two\x85three\x1efour"})
+    first, second, third = folder.metrics.read_bytes().splitlines(keepends=True)
+    folder.metrics.write_bytes(first + b"[7]\n" + second + third)
+    assert run_folder.drop_metrics_after(folder, 2) == 2
+    assert folder.metrics.read_bytes() == first + second
+    assert (tmp_path / "metrics.superseded.jsonl").read_bytes() == b"[7]\n" + third
 
 
 def test_a_run_that_died_at_once_cannot_be_gone_on_with(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def test_a_torn_last_line_costs_that_line_alone(tmp_path: Path, torn: int) -> No
         assert path.read_bytes() == content
 
 
+def test_an_answer_may_hold_any_character(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    answer = Answer("(a\u2028b)\x85\r\n\x0c\ufeff", 1, 2, 0.5, False)
+    with Journal(path, SETTINGS) as journal:
+        journal.add(QUESTIONS[0], answer)
+        journal.add(QUESTIONS[1], answer)
+    with Journal(path, SETTINGS) as journal:
+        assert list(journal.answers.values()) == [answer, answer]
+
+
 def test_a_journal_killed_in_its_first_line_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     path.write_text('{"settin', encoding="utf-8")

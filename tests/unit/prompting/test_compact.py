@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from shipped_domains import TRAINED
 
 from grpo_project.core.rows import read_rows
-from grpo_project.domains import get_domain, training_domains
+from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import parse_domain, parse_problem, render_constraint, render_formula
 from grpo_project.pddl.model import And, ConstraintAnd, Domain, Problem
@@ -112,7 +113,7 @@ def read_back(prompt: str, domain: Domain, implied: frozenset[tuple[str, ...]]) 
     return scenario, tuple(objects), frozenset(init), frozenset(goals), frozenset(constraints)
 
 
-@pytest.mark.parametrize("name", sorted(training_domains()))
+@pytest.mark.parametrize("name", TRAINED)
 def test_shipped_problems_can_be_read_back_from_it(name: str, repository) -> None:
     domain = get_domain(name)
     rows = read_rows(repository / "data" / "test", [name]).rows

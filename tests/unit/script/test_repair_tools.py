@@ -119,7 +119,8 @@ def test_a_damaged_checkpoint_is_named_the_good_one_offered_and_nothing_deleted(
 
 def test_files_a_crash_broke_are_repaired_once_with_a_backup(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "resolved_config.json").write_text('{"settings": {')
-    (run / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    whole = '{"step": 1}\n{"step": 2, "text": "one\u2028two"}\n'
+    (run / "metrics.jsonl").write_text(whole + '{"ste', encoding="utf-8")
     journal = Journal.of(run, "own00001")
     for step in (1, 2):
         journal.add({STEP_AXIS: step, "loss": 1.0})
@@ -129,7 +130,7 @@ def test_files_a_crash_broke_are_repaired_once_with_a_backup(run: Path, capsys: 
 
     status, found = ask(PARAMETERS, capsys, "--checkpoint", run, "--auto-fix")
     assert status == 0 and len(found["changed"]) == 3
-    assert (run / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert (run / "metrics.jsonl").read_text(encoding="utf-8") == whole
     assert (run / "metrics.jsonl.backup").read_text().endswith('{"ste')
     assert json.loads((run / "resolved_config.json").read_text())["settings"]["curriculum"] == "stage"
     state = json.loads((run / "wandb_sync_state.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import varied_verdicts as varied
 
 torch = pytest.importorskip("torch")
 
@@ -24,11 +24,6 @@ from grpo_project.training.trainer import train  # noqa: E402
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-HELPER = REPOSITORY / "tests" / "varied_verdicts.py"
-_spec = importlib.util.spec_from_file_location("varied_verdicts", HELPER)
-assert _spec is not None and _spec.loader is not None
-varied = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(varied)
 
 OWN_SCHEDULE = """
 def mine(step, max_steps):
@@ -61,7 +56,7 @@ def settings(data_root: Path, tiny_planner: Path, tmp_path: Path) -> dict[str, A
 def rows_seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Row indices of every call of the reward function, whose verdicts vary."""
     seen: list[list[int]] = []
-    varied.vary_verdicts(monkeypatch.setattr, seen)
+    varied.vary_verdicts(monkeypatch.setattr, lambda rows, texts, rewards: seen.append(rows))
     # Stages that a random model passes, so that there is something to resume.
     stages = [Stage(f"s{n}", {"easy": 3 - n, "medium": n, "hard": 0}, n / 1000, 1) for n in range(3)]
     stages.append(Stage("last", {"easy": 0, "medium": 1, "hard": 1}, None, 1))
@@ -167,7 +162,7 @@ def _torchrun(settings: dict[str, Any], folder: Path, name: str) -> list[list[li
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(HELPER), str(file), str(folder / f"{name}-")],
+        [*command, varied.__file__, str(file), str(folder / f"{name}-")],
         capture_output=True,
         text=True,
         timeout=300,

@@ -170,7 +170,7 @@ def test_killed_and_resumed_it_is_the_same_run(worker: Worker, settings: dict[st
     wanted = _weights(tmp_path / "reference")
     calls = [_calls(reference_log, rank) for rank in range(world_size)]
     assert all(len({tuple(call["rows"]) for call in own_calls}) > 1 for own_calls in calls)
-    assert len({value for own_calls in calls for call in own_calls for value in call["rewards"]}) > 2  # or nothing is learned
+    assert len({value for own_calls in calls for call in own_calls for value in call["rewards"]}) > 1  # or nothing is learned
 
     rng = random.Random(case)
     number = list(CASES).index(case)

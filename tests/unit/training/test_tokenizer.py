@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from shipped_domains import TRAINED
 
 pytest.importorskip("transformers")
 
@@ -33,7 +34,7 @@ def pairs(request: pytest.FixtureRequest) -> dict[str, list[tuple[str, str]]]:
         domain = get_domain(row.scenario)
         prompt = render_prompt(row.scenario, domain.domain_pddl, row.problem, "compact", domain.implied_atoms(row.problem))
         found[row.scenario].append((prompt, row.response or ""))
-    assert set(found) == set(training_domains()) and all(len(some) >= 100 for some in found.values())
+    assert set(found) == set(TRAINED) and all(len(some) >= 100 for some in found.values())
     return found
 
 
