@@ -65,7 +65,7 @@ def test_entropy_that_vanishes_and_a_gradient_spike(bare_run):
     for record in records[20:]:
         record["entropy"] = 0.01
     records[15]["grad_norm"] = 100.0
-    assert titles(bare_run(records, max_steps=100)) == ["Entropy has collapsed", "A gradient spike"]
+    assert titles(bare_run(records, max_steps=100)) == ["A gradient spike", "Entropy has collapsed"]
 
 
 def test_a_collapsed_domain_is_an_error_once_and_its_return_a_note(bare_run):
