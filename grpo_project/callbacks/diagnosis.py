@@ -55,13 +55,14 @@ class Boundary:
         """With special tokens."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    @property
-    def end(self) -> str:
-        """The name of the token that ends an answer."""
-        return str(self._tokenizer.eos_token)
+    def count_ends(self, tokens: Iterable[int]) -> Counter[str]:
+        """The tokens that end a turn, by name."""
+        return Counter(str(self._tokenizer.convert_ids_to_tokens(token)) for token in tokens if token in self.ends)
 
-    def count_ends(self, tokens: Iterable[int]) -> int:
-        return sum(token in self.ends for token in tokens)
+    def tell_ends(self, tokens: Iterable[int]) -> str:
+        """`1个<eos>`, in the guide's words."""
+        found = self.count_ends(tokens) or Counter({str(self._tokenizer.eos_token): 0})
+        return ", ".join(f"{count}个{name}" for name, count in found.items())
 
     def opens(self, prompt: Sequence[int]) -> bool:
         """Whether a prompt ends as the chat template opens an answer."""
@@ -188,7 +189,8 @@ class Diagnosis(TrainerCallback):
     def _count(self, answers: Sequence[Answer]) -> None:
         boundary = self._boundary
         opened = {prompt: boundary.opens(prompt) for prompt in {answer.prompt for answer in answers}}
-        ends = [boundary.count_ends(answer.tokens) for answer in answers]
+        named = [boundary.count_ends(answer.tokens) for answer in answers]
+        ends = [sum(found.values()) for found in named]
         self._step.add(
             answers=len(answers),
             one_token=sum(len(answer.tokens) - count <= 1 for answer, count in zip(answers, ends, strict=True)),
@@ -197,6 +199,7 @@ class Diagnosis(TrainerCallback):
             not_opened=sum(not opened[answer.prompt] for answer in answers),
         )
         self._step.keep_largest(most_ends=max(ends, default=0))
+        self._step.add(**{f"ends/{name}": count for name, count in sum(named, Counter()).items()})
         for answer in answers:
             self._step.add(**{f"answers/{answer.domain}": 1, f"tokens/{answer.domain}": len(answer.tokens)})
 
@@ -242,8 +245,8 @@ class Diagnosis(TrainerCallback):
     def _tell(self, alarm: Alarm, counts: _Counts | None = None) -> None:
         if alarm.level == "error":
             line = GUIDE_LINES.get(alarm.name, "⚠️ 异常: " + alarm.title)
-            figures = counts.figures() if counts is not None else {}
-            line = line.format(most_end_tokens=figures.get("most_end_tokens", ""), end=self._boundary.end)
+            if counts is not None:
+                line = line.format(most_end_tokens=counts.figures().get("most_end_tokens", ""), end=counts.commonest_end())
             self._say(f"{line} ({alarm.name}, step {alarm.step}). {alarm.title}: {alarm.detail}")
         else:
             self._say(f"Alarm at step {alarm.step}, {alarm.name}: {alarm.title}. {alarm.detail}")
@@ -269,9 +272,8 @@ class Diagnosis(TrainerCallback):
             yield f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {boundary.text(answer.tokens)[:OPENING_CHARACTERS]!r}"
             yield f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}"
             yield "  Token统计:"
-            ends = boundary.count_ends(answer.prompt)
-            yield f"    Prompt: {ends}个{boundary.end} tokens, {padding}个padding, {len(answer.prompt)} tokens"
-            yield f"    Response: {boundary.count_ends(answer.tokens)}个{boundary.end} tokens, {len(answer.tokens)} tokens"
+            yield f"    Prompt: {boundary.tell_ends(answer.prompt)} tokens, {padding}个padding, {len(answer.prompt)} tokens"
+            yield f"    Response: {boundary.tell_ends(answer.tokens)} tokens, {len(answer.tokens)} tokens"
             yield f"  {answer.domain}样本 {number}: entropy={shown}"
         lengths = counts.mean_lengths()
         yield "生成长度: " + ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
@@ -298,6 +300,11 @@ class _Counts:
             whole._sums.update(part._sums)
             whole.keep_largest(**part._largest)
         return whole
+
+    def commonest_end(self) -> str:
+        """The name of the token that ended most turns; "" where none did."""
+        ends = Counter({name.partition("/")[2]: count for name, count in self._sums.items() if name.startswith("ends/")})
+        return ends.most_common(1)[0][0] if ends else ""
 
     def mean_lengths(self) -> dict[str, float]:
         """Tokens per answer by domain, with the end token."""

@@ -313,13 +313,13 @@ def make_trainer_class(base: type) -> type:
             self._buffered_inputs = regroup(self._buffered_inputs, self.beta, self.loss_type)
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
-        def _get_per_token_logps_and_entropies(
-            self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
-        ) -> Any:
-            found = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
-            entropies = found[1] if isinstance(found, tuple) and kwargs.get("compute_entropy") else None
-            if self._diagnosis is not None and entropies is not None and self.model.training:
-                self._diagnosis.scored(input_ids, attention_mask, logits_to_keep, entropies.detach())
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            """TRL's (model, input_ids, attention_mask, logits_to_keep, ...); with entropies only on the way to the loss."""
+            found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            if self._diagnosis is not None and kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training:
+                _, ids, mask, keep = args[:4]
+                if found[1] is not None:
+                    self._diagnosis.scored(ids, mask, keep, found[1].detach())
             return found
 
         def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:

@@ -130,7 +130,7 @@ def say_what_stopped(folder: RunFolder, step: int, found: Sequence[Alarm]) -> No
     kept = (
         f"{good.name} was written before and is as it was; when the cause is mended: {command_to_go_on(folder)}"
         if good
-        else "there is no earlier checkpoint: begin again in another folder"
+        else "there is no earlier checkpoint: add --resume_from_checkpoint auto to the command you gave to begin again there"
     )
     print(
         f"Neither a checkpoint nor a model was written from this step; {kept}. --on_anomaly warn goes on in spite of it.",
