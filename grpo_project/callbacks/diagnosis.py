@@ -49,6 +49,8 @@ class Boundary:
         vocabulary = tokenizer.get_vocab()
         self.ends = frozenset(ends) | {vocabulary[mark] for mark in END_OF_TURN if mark in vocabulary}
         self.opening = _opening(tokenizer)
+        if not self.text(tokenizer(render_chat(tokenizer, "x"), add_special_tokens=False)["input_ids"]).endswith(self.opening):
+            self.opening = ""  # this tokenizer does not give back what it was given, so text says nothing of its prompts
         self._width = len(tokenizer(self.opening, add_special_tokens=False)["input_ids"]) if self.opening else 0
 
     def text(self, tokens: Sequence[int]) -> str:

@@ -211,14 +211,16 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
 
 
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """The log lines about steps, in order; what is no JSON object is left out."""
+    """The log lines about steps, in order; what is no JSON object with a step is left out."""
     found = []
     for line in folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.exists() else ():
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        if isinstance(record, dict) and "loss" in record:  # an evaluation before the first step has none
+        if (
+            isinstance(record, dict) and isinstance(record.get("step"), int) and "loss" in record
+        ):  # an evaluation before the first step has none
             found.append(record)
     return found
 

@@ -83,6 +83,15 @@ def test_without_an_opening_only_an_echo_of_the_prompts_end_is_a_leak() -> None:
     assert not boundary.leaks(answer(tokenizer, "(box)(sail l0 l1)")), "five tokens can be chance"
 
 
+def test_a_tokenizer_that_does_not_give_back_its_text_makes_no_prompt_a_fault() -> None:
+    from tokenizers import decoders
+
+    tokenizer = byte_tokenizer(PLAIN)
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("\n", "")])
+    boundary = Boundary(tokenizer, [tokenizer.eos_token_id])
+    assert boundary.opening == "" and boundary.opens(answer(tokenizer, "(a)").prompt)
+
+
 def test_every_token_that_ends_a_turn_is_counted_by_name(tiny_model: Any) -> None:
     tokenizer = byte_tokenizer(HEADERS)
     tiny_model.generation_config.eos_token_id = [7, 9]

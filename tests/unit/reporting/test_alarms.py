@@ -92,6 +92,40 @@ def test_alarms_that_training_wrote_are_passed_on(bare_run):
     assert titles(bare_run(records, max_steps=100)) == ["Broken", "something odd"]
 
 
+def test_an_alarm_that_training_raised_and_the_log_shows_is_told_once(bare_run):
+    records = lines(20, completions_cut_off=0.5)
+    warning = {
+        "level": "warning",
+        "name": "completions_cut_off",
+        "title": "Many completions are cut off",
+        "detail": "d",
+        "step": 4,
+    }
+    fault = {"level": "error", "name": "zero_entropy", "title": "Entropy is zero", "detail": "stopped", "step": 2}
+    records[1]["alarms"], records[3]["alarms"] = [fault], [warning]
+    for record in records:
+        record["zero_entropy_answers"] = 1.0  # what the log line shows too, as a warning
+    found = alarms(read_run(bare_run(records, max_steps=100)))
+    assert [(alarm.level, alarm.name, alarm.step) for alarm in found] == [
+        ("error", "zero_entropy", 2),
+        ("warning", "completions_cut_off", 4),
+    ]
+
+
+def test_a_warning_that_no_longer_stands_is_a_note(bare_run):
+    records = lines(40)
+    for record in records[:10]:
+        record["completions_cut_off"] = 0.9
+    (alarm,) = alarms(read_run(bare_run(records, max_steps=100)))
+    assert (alarm.level, alarm.step) == ("note", 4) and alarm.detail.endswith("No longer so at step 18.")
+
+
+def test_the_thresholds_of_the_run_are_those_of_its_report(bare_run):
+    records = lines(completions_cut_off=0.5)
+    assert titles(bare_run(records, "a", max_steps=100, alarm_thresholds=["completions_cut_off=0.6"])) == []
+    assert len(titles(bare_run(records, "b", max_steps=100, alarm_thresholds=["of_another_version=0.6"]))) == 1
+
+
 def test_a_curriculum_that_cannot_be_followed_is_noted(bare_run):
     changed = {"curriculum_weights": {"easy": 0.2, "hard": 0.8}, "bucket_shares": {"easy": 0.9, "hard": 0.1}}
     found = alarms(read_run(bare_run(lines(**changed), max_steps=100)))

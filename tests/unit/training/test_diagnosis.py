@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.core.checkpoint import survey  # noqa: E402
-from grpo_project.reporting import read_run  # noqa: E402
+from grpo_project.reporting import page_data, read_run, render_page  # noqa: E402
 from grpo_project.reporting.alarms import alarms  # noqa: E402
 from grpo_project.training.preparation import resolve_settings  # noqa: E402
 from grpo_project.training.trainer import ANOMALY, train  # noqa: E402
@@ -134,6 +134,7 @@ def assert_stopped(settings: Settings, name: str, step: int, capsys: pytest.Capt
     assert not (run / "model").exists()
     assert ("error", name, step) in in_report(settings)
     assert len([one for one in in_report(settings) if one[1] == name]) == 1
+    assert f'"{name}"' in render_page(page_data([read_run(run)]))
     return shown.out
 
 
