@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses that cannot exist in a wrong state: reward.py, training.py, environment.py, lengths.py, health.py."""
+"""Settings as frozen dataclasses that cannot exist in a wrong state, a file for each."""
 
 from grpo_project.configs.environment import EnvironmentConfig
 from grpo_project.configs.health import HealthConfig

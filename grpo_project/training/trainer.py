@@ -334,9 +334,10 @@ class Run:
         # After the backend: with Unsloth loaded these two are its rewritten ones.
         from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
 
+        from grpo_project.callbacks.boundary import Boundary, end_tokens
         from grpo_project.callbacks.collector import CompletionCollector
         from grpo_project.callbacks.curriculum import CurriculumFeedback
-        from grpo_project.callbacks.diagnosis import Boundary, Diagnosis, end_tokens
+        from grpo_project.callbacks.diagnosis import Diagnosis
         from grpo_project.callbacks.enhanced_inference_callback import EnhancedInferenceCallback
         from grpo_project.callbacks.metrics_file import MetricsFile
         from grpo_project.callbacks.monitor import RunMonitor

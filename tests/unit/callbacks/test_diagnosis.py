@@ -12,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from grpo_project.callbacks.diagnosis import Answer, Boundary, Diagnosis, end_tokens  # noqa: E402
+from grpo_project.callbacks.boundary import Answer, Boundary, end_tokens  # noqa: E402
+from grpo_project.callbacks.diagnosis import Diagnosis  # noqa: E402
 from grpo_project.configs.health import HealthConfig  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
 
