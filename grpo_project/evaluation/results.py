@@ -123,8 +123,10 @@ class EvaluationResult:
 
     def ks(self) -> tuple[int, ...]:
         """The k of pass@k that are reported: those asked for, or 1 and the number of samples."""
-        asked = self.settings.get("k") or sorted({1, self.num_samples})
-        return tuple(k for k in asked if 1 <= k <= self.num_samples)
+        asked = self.settings.get("k")
+        if not isinstance(asked, (list, tuple)) or not asked:
+            asked = sorted({1, self.num_samples})
+        return tuple(k for k in asked if isinstance(k, int) and 1 <= k <= self.num_samples)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: a summary for people, and every problem, from which from_json makes an equal result."""
