@@ -1,9 +1,9 @@
-"""Training runs as one HTML page that needs no network, as figures for papers; evaluation files as a leaderboard.
+"""Training runs as one HTML page that needs no network, as figures for papers; evaluations as a leaderboard.
 
 python script/report.py outputs/my_run                               # outputs/my_run/report.html
 python script/report.py outputs/a outputs/b --output compared.html   # several runs side by side
 python script/report.py outputs/my_run --png figures                 # figures/*.png beside the page
-python script/report.py --leaderboard results/*.json --output leaderboard.md
+python script/report.py --leaderboard outputs/my_run results/*.json --output leaderboard.md
 
 A run may still be training: the page shows what is logged so far. Exit status 0, or 2 for bad input.
 """
@@ -22,7 +22,7 @@ from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="--output_dir of a training run")
-    parser.add_argument("--leaderboard", nargs="+", metavar="FILE", help="evaluation files, to be ranked in a Markdown table")
+    parser.add_argument("--leaderboard", nargs="+", metavar="FILE|RUN", help="evaluations, to be ranked in a Markdown table")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -53,7 +53,7 @@ def make_leaderboard(arguments: argparse.Namespace) -> int:
     from grpo_project.reporting import leaderboard, read_entries
 
     if arguments.runs or arguments.png or arguments.title:
-        raise ConfigError("--leaderboard ranks evaluation files: it takes no RUN, --png or --title")
+        raise ConfigError("--leaderboard ranks what is named after it: it takes no RUN before it, no --png and no --title")
     table = leaderboard(read_entries(arguments.leaderboard))
     print(table, end="")
     if arguments.output:
@@ -66,7 +66,7 @@ def make_report(arguments: argparse.Namespace) -> int:
     from grpo_project.reporting import page_data, read_runs, render_page, write_figures
 
     if not arguments.runs:
-        raise ConfigError("name at least one run folder, or evaluation files with --leaderboard; --help shows both")
+        raise ConfigError("name at least one run folder, or evaluations with --leaderboard; --help shows both")
     runs = read_runs(arguments.runs)
     data = page_data(runs, arguments.title)
     output = Path(arguments.output or (runs[0].path / "report.html" if len(runs) == 1 else "report.html"))

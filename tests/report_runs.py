@@ -14,6 +14,8 @@ from grpo_project.core.rows import RowTable, read_rows
 from grpo_project.curriculum.difficulty import fill_buckets
 from grpo_project.domains import all_domains
 from grpo_project.evaluation import evaluate, planner_completions
+from grpo_project.evaluation.answers import Answer
+from grpo_project.evaluation.evaluate import judge
 from grpo_project.pddl import find_plan
 from grpo_project.prompting import render_plan
 from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
@@ -53,10 +55,13 @@ def search(table: RowTable, index: int) -> Sequence[Sequence[str]]:
     return steps
 
 
-def write_run(folder: Path, data: Path, steps: int = 12, max_steps: int = 12, prefer: int = 0) -> MadeRun:
+def write_run(
+    folder: Path, data: Path, steps: int = 12, max_steps: int = 12, prefer: int = 0, feedback_every: int = 0
+) -> MadeRun:
     """A run that never was trained: its completions are search plans, spoiled ever less often, each judged and counted.
 
-    One prompt of every domain in a batch. `prefer` shifts which completions are whole, so that two runs differ.
+    One prompt of every domain in a batch. `prefer` shifts which completions are whole, so that two runs differ. Every
+    `feedback_every` steps, where not 0, the rows that no batch holds are evaluated.
     """
     from grpo_project.callbacks.collector import CompletionCollector
     from grpo_project.configs.reward import RewardConfig
@@ -91,6 +96,8 @@ def write_run(folder: Path, data: Path, steps: int = 12, max_steps: int = 12, pr
             "completions_cut_off": 0.0,
             "seconds_per_step": {"generation": 1.0, "backward": 0.5, "other": 0.1, "total": 1.6},
         }
+        if feedback_every and step % feedback_every == 0:
+            record |= _feedback(table, buckets.of_row, step, max_steps, prefer)
         metrics.record(record)
         completions.record(record)
     asked = [index for domain in table.domains for index in table.indices_of(domain)[:3]]
@@ -109,6 +116,44 @@ def write_run(folder: Path, data: Path, steps: int = 12, max_steps: int = 12, pr
     }
     (folder / "resolved_config.json").write_text(json.dumps(described), encoding="utf-8")
     return MadeRun(folder, table)
+
+
+def write_drawn_evaluation(run: MadeRun, label: str, whole: int, num_samples: int = 8) -> None:
+    """An evaluation with drawn answers beside the run's own; of ten of them some `whole` solve their problem."""
+    asked = [index for domain in run.table.domains for index in run.table.indices_of(domain)[:3]]
+    rng = stream("report", "drawn", label)
+    answers = {}
+    for index in asked:
+        plan = search(run.table, index)
+        answers |= {(index, number): Answer(spoiled(plan, int(rng.randrange(10) >= whole))) for number in range(num_samples + 1)}
+    result = judge(run.table, asked, answers, num_samples, seconds=1.0, name=label)
+    (run.path / "evaluations").mkdir(exist_ok=True)
+    (run.path / "evaluations" / f"{label}.json").write_text(json.dumps(result.to_json()), encoding="utf-8")
+
+
+def _feedback(table: RowTable, bucket_of_row: Sequence[str], step: int, max_steps: int, prefer: int) -> dict[str, Any]:
+    """What a log line tells of an evaluation during training: answers that are the better the later it is."""
+    from grpo_project.curriculum.base import EvaluationOutcome
+
+    asked = [index for domain in table.domains for index in table.indices_of(domain)[3:]]
+    rng = stream("report", "feedback", prefer, step)
+    kinds = [int(rng.random() > step / max_steps) for _ in asked]
+    result = evaluate(
+        table, asked, lambda rows: [spoiled(search(table, index), kind) for index, kind in zip(asked, kinds, strict=True)]
+    )
+    cells: dict[str, dict[str, list[int]]] = {}
+    for index, problem in zip(asked, result.problems, strict=True):
+        cell = cells.setdefault(problem.domain, {}).setdefault(bucket_of_row[index], [0, 0])
+        cell[0] += problem.success
+        cell[1] += 1
+    outcome = EvaluationOutcome.from_json({"step": step, "cells": cells})
+    low, high = outcome.interval()
+    return {
+        "eval_step": step,
+        "eval_avg_test_pass_rate": outcome.average(),
+        "eval_avg_test_pass_rate_interval": {"low": low, "high": high},
+        "eval_counts": outcome.to_json()["cells"],
+    }
 
 
 def write_problems(folder: Path) -> Path:

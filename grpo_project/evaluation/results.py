@@ -111,13 +111,22 @@ class EvaluationResult:
         """The mean of the domains' success rates, each domain counted once whatever its number of problems."""
         return sum(map(self.rate, self.domains)) / len(self.domains) if self.domains else 0.0
 
+    def pass_at(self, k: int, **where: Any) -> tuple[float, float, float]:
+        """(pass@k, low, high) over the problems whose attributes equal `where`; the interval resamples them.
+
+        Raises ValueError where one of them has fewer than k samples, and where there are none.
+        """
+        return _mean_pass_at(self.where(**where), k)
+
     def verdicts(self, domain: str) -> Counter[str]:
         return Counter(problem.verdict_class for problem in self.problems if problem.domain == domain)
 
     def ks(self) -> tuple[int, ...]:
         """The k of pass@k that are reported: those asked for, or 1 and the number of samples."""
-        asked = self.settings.get("k") or sorted({1, self.num_samples})
-        return tuple(k for k in asked if 1 <= k <= self.num_samples)
+        asked = self.settings.get("k")
+        if not isinstance(asked, (list, tuple)) or not asked:
+            asked = sorted({1, self.num_samples})
+        return tuple(k for k in asked if isinstance(k, int) and 1 <= k <= self.num_samples)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: a summary for people, and every problem, from which from_json makes an equal result."""
@@ -153,9 +162,8 @@ class EvaluationResult:
             "verdicts": dict(Counter(p.verdict_class for p in problems)),
         }
         for k in self.ks():
-            values = [problem.pass_at(k) for problem in problems]
-            low, high = bootstrap_interval(values)
-            summary[f"pass@{k}"] = {"value": sum(values) / len(values), "interval_95": [low, high]}
+            value, low, high = _mean_pass_at(problems, k)
+            summary[f"pass@{k}"] = {"value": value, "interval_95": [low, high]}
         ratios = [ratio for p in problems if (ratio := p.cost_ratio) is not None]
         summary["cost_ratio"] = sum(ratios) / len(ratios) if ratios else None
         summary["at_reference_cost"] = sum(ratio <= 1 for ratio in ratios) if ratios else None
@@ -182,6 +190,12 @@ def read_result(path: str | Path) -> EvaluationResult:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is no evaluation ({found}). script/evaluate.py --output writes one") from None
+
+
+def _mean_pass_at(problems: Sequence[ProblemResult], k: int) -> tuple[float, float, float]:
+    values = [problem.pass_at(k) for problem in problems]
+    low, high = bootstrap_interval(values)
+    return sum(values) / len(values), low, high
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

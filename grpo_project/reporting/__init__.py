@@ -2,13 +2,14 @@
 
 from grpo_project.reporting.completions import CompletionFile
 from grpo_project.reporting.figures import write_figures
-from grpo_project.reporting.leaderboard import leaderboard, read_entries
+from grpo_project.reporting.leaderboard import Entry, leaderboard, read_entries
 from grpo_project.reporting.page import render_page
 from grpo_project.reporting.page_data import page_data
 from grpo_project.reporting.run import RecordedRun, read_run, read_runs
 
 __all__ = [
     "CompletionFile",
+    "Entry",
     "RecordedRun",
     "leaderboard",
     "page_data",

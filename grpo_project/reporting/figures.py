@@ -75,6 +75,8 @@ def _figures(data: Mapping[str, Any]) -> Iterator[tuple[str, Panels]]:
     runs = [run for run in data["runs"] if run["points"]["step"]]
     yield "success_by_domain", _success_panels(runs, "by_domain", data["domains"])
     yield "success_by_difficulty", _success_panels(runs, "by_bucket", data["buckets"])
+    yield "while_training", _while_training_panels(runs, data["domains"])
+    yield "pass_at_k", _pass_at_k_panels(data["runs"], data["domains"])
     yield "curriculum", [panel for run in runs for panel in _curriculum_panels(run, data["buckets"], len(runs) > 1)]
     for name, key, title in (
         ("domain_distribution", "prompts_by_domain", "share of prompts"),
@@ -114,6 +116,53 @@ def _evaluations(axis: Any, run: Run, key: str, name: str, colour: str) -> None:
         if row is not None and row["count"]:
             spread = [[row["rate"] - row["low"]], [row["high"] - row["rate"]]]
             axis.errorbar([evaluation["step"]], [row["rate"]], spread, fmt="D", markersize=3.5, color=colour, linewidth=0.9)
+
+
+def _while_training_panels(runs: Sequence[Run], domains: Sequence[str]) -> Panels:
+    """Held-out success measured during training: what steers the curriculum, on problems of its own."""
+    found = [run for run in runs if run["outcomes"]]
+
+    def points(run: Run, name: str) -> list[tuple[int, float, float, float]]:
+        """(step, rate, low, high) of a domain, or of the mean of the domains for an empty name."""
+        if not name:
+            means = [(one["step"], one["average"], *map(one["interval"].get, ("low", "high"))) for one in run["outcomes"]]
+            return [mean for mean in means if None not in mean]
+        counts = [(one["step"], *one["by_domain"].get(name, (0, 0))) for one in run["outcomes"]]
+        return [(step, won / asked, *wilson_interval(won, asked)) for step, won, asked in counts if asked]
+
+    def panel(name: str) -> tuple[str, Callable[[Any], None]]:
+        def draw(axis: Any) -> None:
+            for number, run in enumerate(runs):
+                measured = points(run, name) if run in found else []
+                if measured:
+                    _line_in_band(axis, measured, COLOURS[number % len(COLOURS)], run["name"])
+            _share_axis(axis, "held-out success")
+
+        return name or "mean of domains", draw
+
+    return [panel(name) for name in ("", *domains) if any(points(run, name) for run in found)]
+
+
+def _pass_at_k_panels(runs: Sequence[Run], domains: Sequence[str]) -> Panels:
+    """The chance that one of k drawn answers solves a held-out problem, for the evaluations that drew some."""
+    drawn = [(run, one) for run in runs for one in run["evaluations"] if one["pass_at_k"]]
+    several = len({run["name"] for run, _ in drawn}) > 1
+
+    def panel(name: str) -> tuple[str, Callable[[Any], None]]:
+        def draw(axis: Any) -> None:
+            for number, (run, one) in enumerate(drawn):
+                label = f"{run['name']}: {one['label']}" if several else one["label"]
+                if name in one["pass_at_k"]:
+                    _line_in_band(axis, one["pass_at_k"][name], COLOURS[number % len(COLOURS)], label)
+            _share_axis(axis, "pass@k")
+            ks = sorted({int(k) for _, one in drawn for k, *_ in one["pass_at_k"].get(name, ())})
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(ks, map(str, ks))
+            axis.set_xlabel("k")
+
+        return name, draw
+
+    return [panel(name) for name in domains if any(name in one["pass_at_k"] for _, one in drawn)]
 
 
 def _curriculum_panels(run: Run, buckets: Sequence[str], several: bool) -> Panels:
@@ -238,6 +287,13 @@ def _stack(
         colour = OF_VERDICT.get(name, COLOURS[number % len(COLOURS)])
         axis.bar(starts, own, widths, base, align="edge", color=colour, label=name.replace("_", " "))
         base = [low + (0.0 if math.isnan(value) else value) for low, value in zip(base, own, strict=True)]
+
+
+def _line_in_band(axis: Any, points: Sequence[Sequence[float]], colour: str, label: str) -> None:
+    """points: (x, value, low, high) each."""
+    x, value, low, high = zip(*points, strict=True)
+    axis.plot(x, value, color=colour, linewidth=1.3, marker="o", markersize=2.5, clip_on=False, label=label)
+    axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _share_axis(axis: Any, label: str) -> None:

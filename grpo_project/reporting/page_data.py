@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from grpo_project.core.statistics import wilson_interval
+from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
@@ -246,7 +247,14 @@ def _evaluation(stored: StoredEvaluation) -> dict[str, Any]:
         "all": rate_row(*result.counts()),
         "rows": [_domain_row(result, domain) for domain in result.domains],
         "buckets": {bucket: rate_row(*result.counts(bucket=bucket)) for bucket in BUCKETS if result.counts(bucket=bucket)[1]},
+        "pass_at_k": {domain: _pass_at_k(result, domain) for domain in result.domains} if result.num_samples else {},
     }
+
+
+def _pass_at_k(result: EvaluationResult, domain: str) -> list[list[float]]:
+    """[k, pass@k, low, high] for the k that were asked for and the powers of two; intervals resample the problems."""
+    doubled = {2**power for power in range(result.num_samples.bit_length())}
+    return [[k, *result.pass_at(k, domain=domain)] for k in sorted({*result.ks(), *doubled})]
 
 
 def _domain_row(result: EvaluationResult, domain: str) -> dict[str, Any]:
@@ -266,22 +274,24 @@ def _outcomes(run: RecordedRun) -> list[dict[str, Any]]:
     """The evaluations made during training: step, counts by domain, counts by difficulty, domains then held for collapsed."""
     found = []
     for record in run.outcomes:
-        cells = {domain: own for domain, own in record["eval_counts"].items() if isinstance(own, Mapping)}
-        by_domain = {domain: [sum(cell[place] for cell in own.values()) for place in (0, 1)] for domain, own in cells.items()}
-        by_bucket = {
-            bucket: [sum(own[bucket][place] for own in cells.values() if bucket in own) for place in (0, 1)] for bucket in BUCKETS
-        }
+        outcome = outcome_of(record)
+        by_bucket = {bucket: list(outcome.bucket_counts(bucket)) for bucket in BUCKETS}
         found.append(
             {
-                "step": int(record.get("eval_step", record["step"])),
+                "step": outcome.step,
                 "average": record.get("eval_avg_test_pass_rate"),
                 "interval": record.get("eval_avg_test_pass_rate_interval") or {},
-                "by_domain": by_domain,
+                "by_domain": {domain: list(outcome.domain_counts(domain)) for domain in outcome.cells},
                 "by_bucket": {bucket: counts for bucket, counts in by_bucket.items() if counts[1]},
                 "collapsed": list(record.get("eval_collapsed") or ()),
             }
         )
     return found
+
+
+def outcome_of(record: Record) -> EvaluationOutcome:
+    """What an evaluation made during training found, from the log line that tells of it."""
+    return EvaluationOutcome.from_json({"step": record.get("eval_step", record["step"]), "cells": record["eval_counts"]})
 
 
 def _timings(described: Sequence[Mapping[str, Any]]) -> set[str]:

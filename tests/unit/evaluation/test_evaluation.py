@@ -10,7 +10,7 @@ from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
 from grpo_project.evaluation.answers import Answer
 from grpo_project.evaluation.comparison import compare
 from grpo_project.evaluation.evaluate import count_usage, judge
-from grpo_project.evaluation.results import read_result
+from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
 
 
 @pytest.fixture
@@ -139,6 +139,15 @@ def test_a_file_that_is_no_result_is_refused_by_name(tmp_path, content):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=r"r\.json"):
         read_result(path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reported"), [([2, 4, 9], (2, 4)), ([], (1, 4)), (None, (1, 4)), ("4", (1, 4)), ([0, "4", 3], (3,))]
+)
+def test_pass_at_k_is_reported_for_what_was_asked_and_can_be(asked, reported):
+    drawn = tuple(SampleResult("success_plans", 3.0, "") for _ in range(4))
+    problem = ProblemResult("ferry", "a.pddl", "easy", False, "success_plans", 3.0, None, "", samples=drawn)
+    assert EvaluationResult((problem,), 1.0, "x", {"k": asked}).ks() == reported
 
 
 def test_results_of_before_are_still_read():

@@ -8,8 +8,10 @@ import pytest
 
 from grpo_project.errors import BackendMissing
 from grpo_project.reporting import page_data, read_run, write_figures
+from tests.report_runs import write_drawn_evaluation
 
 NAMES = {"success_by_domain", "success_by_difficulty", "curriculum", "domain_distribution", "verdicts", "timing", "course"}
+OF_EVALUATIONS = {"while_training", "pass_at_k"}
 
 
 @pytest.mark.slow
@@ -17,9 +19,21 @@ def test_every_figure_of_two_runs_is_drawn(finished_run, make_run, tmp_path):
     pytest.importorskip("matplotlib", reason="figures need matplotlib (requirements-cpu.txt)")
     other = make_run(steps=3, max_steps=12, prefer=1)
     written = write_figures(page_data([read_run(finished_run.path), read_run(other.path)]), tmp_path / "png")
-    assert {path.stem for path in written} == NAMES
+    assert {path.stem for path in written} == NAMES  # neither drew answers or was evaluated while it trained
     for path in written:
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert path.stat().st_size > 5000, f"{path.name} is too small to hold a chart"
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_and_drawn_answers_have_figures_of_their_own(make_run, tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib (requirements-cpu.txt)")
+    one, two = (make_run(name, prefer=place, feedback_every=3) for place, name in enumerate(("one", "two")))
+    write_drawn_evaluation(one, "drawn_step_0", whole=1)
+    write_drawn_evaluation(one, "drawn_step_12", whole=6)
+    written = write_figures(page_data([read_run(one.path), read_run(two.path)]), tmp_path / "png")
+    assert {path.stem for path in written} == NAMES | OF_EVALUATIONS
+    for path in written:
         assert path.stat().st_size > 5000, f"{path.name} is too small to hold a chart"
 
 

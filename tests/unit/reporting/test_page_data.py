@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from grpo_project.callbacks.collector import CompletionCollector
 from grpo_project.core.statistics import wilson_interval
 from grpo_project.pddl import validate_text
 from grpo_project.reporting import page_data, read_run
 from grpo_project.reporting.page_data import MOST_POINTS
+from tests.report_runs import write_drawn_evaluation
 
 
 def test_counts_are_those_of_the_log(finished_run):
@@ -65,6 +70,23 @@ def test_evaluations_carry_counts_and_wilson_intervals(finished_run):
         for row in evaluation["rows"]:
             assert (row["low"], row["high"]) == wilson_interval(row["successes"], row["count"])
     assert found[1]["all"]["successes"] == found[1]["all"]["count"] == 15
+
+
+def test_evaluations_with_drawn_answers_carry_pass_at_k(make_run):
+    run = make_run(feedback_every=6)
+    write_drawn_evaluation(run, "drawn", whole=5, num_samples=6)
+    data = page_data([read_run(run.path)])["runs"][0]
+    (drawn,) = [one for one in data["evaluations"] if one["label"] == "drawn"]
+    assert [one["pass_at_k"] for one in data["evaluations"] if one is not drawn] == [{}, {}]
+    assert set(drawn["pass_at_k"]) == set(data["domains"])
+    stored = json.loads((run.path / "evaluations" / "drawn.json").read_text())
+    for domain, points in drawn["pass_at_k"].items():
+        assert [k for k, *_ in points] == [1, 2, 4, 6]
+        values = [value for _, value, *_ in points]
+        assert values == sorted(values) and 0 < values[0] < values[-1] <= 1
+        assert values[-1] == pytest.approx(stored["domains"][domain]["pass@6"]["value"])
+        assert all(low <= value <= high for _, value, low, high in points)
+    assert [one["step"] for one in data["outcomes"]] == [6, 12]
 
 
 def test_what_a_curriculum_that_learns_logs_is_taken_over(bare_run):
