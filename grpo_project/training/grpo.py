@@ -83,15 +83,19 @@ def batch_shape(config: TrainingConfig, device: str, world_size: int = 1) -> Bat
     )
 
 
-def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backend: str, output_dir: str) -> dict[str, Any]:
+def grpo_arguments(
+    config: TrainingConfig, shape: BatchShape, device: str, backend: str, output_dir: str, autocast: str = ""
+) -> dict[str, Any]:
     """Keyword arguments of GRPOConfig. Nothing is left to a default: TRL's and Unsloth's differ, and both move.
 
-    `backend`: unsloth or transformers. A small float32 model stays float32 on CUDA too; see training/backend.py.
+    `backend`: unsloth or transformers. `autocast`: bf16, fp16 or nothing, as training/backend.py decided for the model.
     """
     cpu = device == "cpu"
-    mixed = not cpu and backend == "unsloth"
+    unsloth = not cpu and backend == "unsloth"
     return {
         "output_dir": output_dir,
+        # of the reference model, where TRL loads one: its defaults are float32, and spread over all GPUs under FSDP
+        "model_init_kwargs": None if unsloth else {"dtype": "float32", "device_map": None},
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
         "gradient_accumulation_steps": shape.micro_batches,
@@ -119,7 +123,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "repetition_penalty": 1.0,
         "generation_kwargs": {"min_new_tokens": config.min_new_tokens} if config.min_new_tokens else None,
         "cache_implementation": "static" if cpu else None,
-        "use_vllm": False,
+        **_vllm_arguments(config),
         "use_transformers_continuous_batching": False,
         # the loss
         "beta": config.beta,
@@ -146,7 +150,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "lr_scheduler_type": config.lr_scheduler,
         "lr_scheduler_kwargs": None,
         "warmup_steps": config.warmup_steps,
-        "optim": "adamw_8bit" if mixed and config.load_in_4bit else "adamw_torch",
+        "optim": "adamw_8bit" if unsloth and config.load_in_4bit else "adamw_torch",
         "weight_decay": config.weight_decay,
         "adam_beta1": config.adam_beta1,
         "adam_beta2": config.adam_beta2,
@@ -154,8 +158,8 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "max_grad_norm": config.max_grad_norm,
         # device and precision
         "use_cpu": cpu,
-        "bf16": mixed,
-        "fp16": False,
+        "bf16": autocast == "bf16",
+        "fp16": autocast == "fp16",
         "tf32": None,
         "torch_compile": False,
         "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
@@ -179,6 +183,29 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "load_best_model_at_end": False,
         "restore_callback_states_from_checkpoint": False,
         "push_to_hub": False,
+    }
+
+
+def _vllm_arguments(config: TrainingConfig) -> dict[str, Any]:
+    """Generation by vLLM. TRL weighs each token by how likely the trained model finds what vLLM drew, since the two differ."""
+    return {
+        "use_vllm": config.use_vllm or config.fast_inference,
+        "vllm_mode": "colocate" if config.fast_inference else config.vllm_mode,
+        "vllm_model_impl": "vllm",
+        "vllm_enable_sleep_mode": False,
+        "vllm_structured_outputs_regex": None,
+        "vllm_server_base_url": None,
+        "vllm_server_host": config.vllm_server_host,
+        "vllm_server_port": config.vllm_server_port,
+        "vllm_server_timeout": config.vllm_server_timeout,
+        "vllm_group_port": config.vllm_group_port,
+        "vllm_gpu_memory_utilization": config.vllm_gpu_memory_utilization,
+        "vllm_max_model_length": config.max_prompt_length + config.max_completion_length,
+        "vllm_tensor_parallel_size": 1,
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": "sequence_mask",
+        "vllm_importance_sampling_clip_max": 3.0,
+        "vllm_importance_sampling_clip_min": None,
     }
 
 
