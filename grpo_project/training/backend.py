@@ -247,7 +247,12 @@ def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weight
     policy.tokenizer.save_pretrained(str(folder))
     card = {"prompt_style": policy.prompt_style, "grpo_defaults": dict(policy.grpo_defaults), **policy.card}
     card["trained_by_grpo"] = [*policy.card.get("trained_by_grpo", []), dict(history)]
-    if policy.card:
+    write_card(folder, card if policy.card else {})
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """planner.json of a model folder; none where there is nothing to say."""
+    if card:
         from grpo_project.core.files import write_json_atomically
 
         write_json_atomically(folder / MODEL_CARD, card)
