@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.training import locate_model
+from grpo_project.configs.training import locate_model, read_model_card
 from grpo_project.core.checkpoint import replace_folder
 from grpo_project.errors import BackendMissing, DataError, ModelError
 from grpo_project.training.memory import read_model_config
@@ -53,7 +53,7 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
 def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, trust_remote_code: bool) -> None:
     import torch
 
-    from grpo_project.training.backend import load_policy, read_model_card, with_adapter, write_card
+    from grpo_project.training.backend import load_policy, with_adapter, write_card
 
     plain: dict[str, Any] = {"load_in_4bit": False, "backend": "transformers", "trust_remote_code": trust_remote_code}
     policy = load_policy(path, **plain) if base is None else with_adapter(load_policy(base, **plain), path)
@@ -64,7 +64,7 @@ def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, tru
 
 
 def _merge_with_unsloth(path: str, folder: Path, trust_remote_code: bool) -> None:
-    from grpo_project.training.backend import load_policy, read_model_card, write_card
+    from grpo_project.training.backend import load_policy, write_card
 
     policy = load_policy(path, backend="unsloth", trust_remote_code=trust_remote_code)
     policy.model.save_pretrained_merged(str(folder), policy.tokenizer, save_method="merged_16bit")
