@@ -96,11 +96,14 @@ def grpo_arguments(
         "output_dir": output_dir,
         # of the reference model, where TRL loads one: its defaults are float32, and spread over all GPUs under FSDP
         "model_init_kwargs": None if unsloth else {"dtype": "float32", "device_map": None},
+        "trust_remote_code": config.trust_remote_code,
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
         "gradient_accumulation_steps": shape.micro_batches,
         "steps_per_generation": shape.micro_batches,
         "num_generations": config.num_generations,
+        "num_generations_eval": None,
+        "generation_batch_size": None,
         "num_iterations": config.num_iterations,
         "max_steps": config.max_steps,
         "num_train_epochs": 1,
@@ -145,6 +148,11 @@ def grpo_arguments(
         "disable_dropout": True,
         "cast_lm_head_to_fp32": False,
         "use_liger_kernel": False,
+        "label_smoothing_factor": 0.0,
+        "neftune_noise_alpha": None,
+        "average_tokens_across_devices": True,
+        "ds3_gather_for_generation": True,
+        "pad_to_multiple_of": None,
         # the optimizer
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
@@ -184,6 +192,29 @@ def grpo_arguments(
         "restore_callback_states_from_checkpoint": False,
         "push_to_hub": False,
     }
+
+
+# What a run is: a library that changed one of these behind our back would train something else.
+MEANT = (
+    "per_device_train_batch_size gradient_accumulation_steps steps_per_generation num_generations num_iterations max_steps seed "
+    "shuffle_dataset max_completion_length temperature repetition_penalty beta epsilon epsilon_high loss_type scale_rewards "
+    "mask_truncated_completions learning_rate warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm use_vllm"
+).split()
+
+
+def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:
+    """`made`: the GRPOConfig as the trainer keeps it. Raises ConfigError, naming the knobs, where it is not as asked for."""
+
+    def plain(value: Any) -> Any:
+        value = getattr(value, "value", value)  # enumerations
+        return {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+    changed = [name for name in MEANT if plain(getattr(made, name, asked[name])) != plain(asked[name])]
+    if changed:
+        found = ", ".join(f"{name} from {asked[name]} to {getattr(made, name)}" for name in changed)
+        raise ConfigError(
+            f"{backend} changed what was asked for: {found}. Set those as it wants them, or take --backend transformers"
+        )
 
 
 def _vllm_arguments(config: TrainingConfig) -> dict[str, Any]:

@@ -378,7 +378,7 @@ class Run:
         from grpo_project.prompting import to_messages
         from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
-        from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
+        from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, refuse_changes
         from grpo_project.training.penalties import penalties_of
         from grpo_project.training.sampler import CurriculumSampler
         from grpo_project.training.saving import any_process, attempt
@@ -471,6 +471,7 @@ class Run:
             )
             inference.outcomes = list(prepared.engine.evaluations)
             callbacks.append(inference)
+        arguments = grpo_arguments(config, shape, policy.device, policy.name, str(folder.path), policy.autocast)
         trainer = make_trainer_class(GRPOTrainer)(
             sampler=sampler,
             timer=timer,
@@ -480,13 +481,14 @@ class Run:
             penalties=penalties_of(config),
             model=policy.model,
             reward_funcs=reward_function,
-            args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(folder.path), policy.autocast)),
+            args=GRPOConfig(**arguments),
             train_dataset=Dataset.from_dict(
                 {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
             ),
             processing_class=policy.tokenizer,
             callbacks=[*callbacks, monitor],
         )
+        refuse_changes(arguments, trainer.args, policy.name)
         if snapshots is not None:
             snapshots.trainer = trainer
         from transformers import PrinterCallback, ProgressCallback
