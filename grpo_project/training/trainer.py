@@ -269,7 +269,7 @@ class Run:
     def explain_short_memory(self, error: BaseException) -> MemoryShort:
         """What the user reads instead of a traceback: what happened, what needs less, and where the run can go on."""
         found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        advice = self.forecast.advice() if self.forecast else "docs/train_on_gpu.md, section 4, says what needs less"
+        advice = self.forecast.advice() if self.forecast else "docs/train_on_gpu.md, section 5, says what needs less"
         last = newest_good(self.folder.path) if self.folder else None
         if last is None:
             where = "No checkpoint had been written"

@@ -256,6 +256,13 @@ def test_an_adapter_is_estimated_with_its_base_and_a_quantized_model_as_such(tmp
     assert forecast_for_a_gpu(TrainingConfig(base_model=str(base)), 24).available == 24 * GIB
 
 
+def test_the_guide_shows_what_is_printed(repository: Path, tmp_path: Path) -> None:
+    """For the settings of its command, with the config.json of the model that it names."""
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B | {"quantization_config": {"load_in_4bit": True}}))
+    printed = forecast_for_a_gpu(TrainingConfig(base_model=str(tmp_path)), 24).report()
+    assert f"```text\n{printed}\n```" in (repository / "docs" / "train_on_gpu.md").read_text(encoding="utf-8")
+
+
 def test_the_estimate_needs_no_torch(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
     script = repository / "script" / "train_grpo_unsloth_stl_v2.py"
