@@ -186,6 +186,15 @@ def test_all_completions_of_a_step_are_sampled_at_once() -> None:
     assert _forecast(batch_size=8, micro_batch_size=1, gradient_accumulation_steps=2).load.generated == 128
 
 
+def test_the_cache_is_as_large_as_the_real_one() -> None:
+    config = transformers.Qwen3Config(**SMALL, num_hidden_layers=3)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        kept = model(torch.zeros(5, 7, dtype=torch.long), use_cache=True).past_key_values
+    real = sum(tensor.nbytes for layer in kept.layers for tensor in (layer.keys, layer.values))
+    assert real == 5 * 7 * Architecture.of(config.to_dict()).cache_bytes_per_token(2) > 0
+
+
 def test_processes_share_completions_and_shards_share_weights() -> None:
     one = _forecast(_plan("transformers", rank=0))
     two = replace(one, world_size=2)
@@ -224,6 +233,27 @@ def test_a_batch_is_halved_only_where_its_domains_stay_even() -> None:
 def test_what_fits_is_left_in_peace() -> None:
     found = _forecast(available=80 * GIB, use_gradient_checkpointing=True, micro_batch_size=1)
     assert found.fits and found.report() == found.table() and "so it fits" in found.report()
+
+
+def test_a_run_says_it_before_loading_where_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from types import SimpleNamespace
+
+    from grpo_project.training.trainer import Run
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=24 * GIB))
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
+    rows = SimpleNamespace(domains=("blocksworld", "ferry"))
+    run = Run(SimpleNamespace(config=TrainingConfig(), model=str(tmp_path), rows=rows))  # type: ignore[arg-type]
+    run._forecast_memory(_plan())
+    shown = capsys.readouterr().out
+    assert "DOES NOT FIT" in shown and "--use_gradient_checkpointing saves" in shown
+    assert "--batch_size" not in shown  # it would lower what is not the peak
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    unknown = Run(SimpleNamespace(config=TrainingConfig(), model=str(tmp_path), rows=rows))  # type: ignore[arg-type]
+    unknown._forecast_memory(_plan())
+    assert unknown.forecast is None and "no memory estimate for models of type mamba" in capsys.readouterr().out
 
 
 def test_vllm_takes_its_share_and_samples_there() -> None:

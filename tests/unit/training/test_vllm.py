@@ -163,3 +163,27 @@ def test_what_was_asked_for_reaches_trl(tmp_path: Path) -> None:
     )
     assert arguments["optim"] == "adamw_8bit"
     assert grpo_arguments(config, batch_shape(config, "cuda"), "cuda", "unsloth", "o", "fp16")["fp16"] is True
+
+
+def test_a_run_is_refused_before_anything_is_loaded(
+    data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grpo_project.training import backend
+    from grpo_project.training.trainer import train
+
+    def loaded(*arguments: Any, **keywords: Any) -> Any:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(backend, "load_policy", loaded)
+    monkeypatch.setattr(backend, "choose_backend", lambda asked, small: ("transformers", "cpu", "no CUDA device is there"))
+    config = TrainingConfig(
+        base_model=str(tiny_planner),
+        data_root=str(data_root),
+        output_dir=str(tmp_path / "run"),
+        eval_samples=0,
+        use_wandb=False,
+        use_vllm=True,
+    )
+    with pytest.raises(BackendMissing, match="--use_vllm: vLLM needs a CUDA device"):
+        train(config, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
+    assert not (tmp_path / "run").exists()
