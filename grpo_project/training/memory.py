@@ -328,15 +328,17 @@ def logit_bytes(model: Architecture, load: Load) -> float:
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change of settings, as flags, and how much of the peak it saves, in bytes."""
+    """A change of settings, as flags, how much of the peak it saves, in bytes, what it costs, and whether it is enough."""
 
     flags: str
     gain: float
     caution: str = ""
+    enough: bool = False
 
     def __str__(self) -> str:
         size = f"{self.gain / GIB:.1f} GiB" if self.gain >= 0.1 * GIB else f"{self.gain / MIB:.0f} MiB"
-        return f"{self.flags} saves {size}" + (f" ({self.caution})" if self.caution else "")
+        cost = f" ({self.caution})" if self.caution else ""
+        return f"{self.flags} saves {size}{cost}{', and then it fits' if self.enough else ''}"
 
 
 @dataclass(frozen=True)
@@ -359,9 +361,11 @@ class Forecast:
 
     @property
     def vllm_bytes(self) -> float:
-        """What vLLM reserves on this GPU, for its cache and, unless Unsloth shares them, weights; 0 without it."""
-        here = self.config.fast_inference or (self.config.use_vllm and self.config.vllm_mode == "colocate")
-        return self.config.vllm_gpu_memory_utilization * (self.available or 0) if here else 0.0
+        """What vLLM reserves on this GPU for weights and cache, without the weights that it shares with Unsloth; 0 without it."""
+        share = self.config.vllm_gpu_memory_utilization * (self.available or 0)
+        if self.config.fast_inference:
+            return max(0.0, share - weight_bytes(self.model, self.load))
+        return share if self.config.use_vllm and self.config.vllm_mode == "colocate" else 0.0
 
     @property
     def estimate(self) -> Estimate:
@@ -416,7 +420,8 @@ class Forecast:
             except ConfigError:
                 continue
             if now - then >= MIB:
-                found.append(Remedy(flags, now - then, caution))
+                enough = self.available is not None and then <= self.available < now
+                found.append(Remedy(flags, now - then, caution, enough))
         return sorted(found, key=lambda remedy: -remedy.gain)
 
     def advice(self) -> str:
@@ -437,8 +442,9 @@ class Forecast:
             if to < getattr(config, name):
                 changes.append((f"{flag_of(name)} {to}", {name: to, **others}, {}, caution))
 
-        if plan.rank and not plan.four_bit and not config.load_in_4bit:
-            changes.append(("leaving out --no_4bit", {"load_in_4bit": True}, {"four_bit": True, "float32": False}, ""))
+        if plan.rank and not plan.four_bit and self.shards == 1 and not plan.small:
+            what = "installing bitsandbytes, for 4 bit," if config.load_in_4bit else "leaving out --no_4bit"
+            changes.append((what, {"load_in_4bit": True}, {"four_bit": True, "float32": False}, ""))
         if plan.rank == 0 and not plan.small:
             adapted = {"rank": 16, "four_bit": config.load_in_4bit and self.shards == 1, "float32": False}
             changes.append(("--lora_rank 16", {"lora_rank": 16}, adapted, "adapters instead of all weights"))

@@ -216,11 +216,23 @@ def test_advice_is_ordered_by_gain_and_each_gain_is_real() -> None:
     gains = [remedy.gain for remedy in remedies]
     assert gains == sorted(gains, reverse=True) and min(gains) > 0
     flags = [remedy.flags for remedy in remedies]
+    assert [remedy.enough for remedy in remedies] == [found.estimate.total - gain <= 24 * GIB for gain in gains]
     assert flags[0] == "--use_gradient_checkpointing" and "leaving out --no_4bit" in flags and "--max_prompt_length 1024" in flags
     then = replace(found, config=replace(found.config, use_gradient_checkpointing=True)).estimate.total
     assert remedies[0].gain == found.estimate.total - then
     assert "saves" in found.advice() and "\n" not in found.advice()
     assert found.report().splitlines()[-len(remedies) - 1].startswith("What lowers the peak")
+
+
+def test_4_bit_is_advised_where_it_can_be_had() -> None:
+    def advised(found: Forecast) -> list[str]:
+        return [remedy.flags for remedy in found.remedies() if "4" in remedy.flags and "bit" in remedy.flags]
+
+    plain = _forecast(_plan("transformers", four_bit=False), load_in_4bit=False)
+    assert advised(plain) == ["leaving out --no_4bit"]
+    assert advised(replace(plain, world_size=2, shards=2)) == []  # no 4 bit where parameters are shared out
+    assert advised(_forecast(_plan("transformers", four_bit=False))) == ["installing bitsandbytes, for 4 bit,"]
+    assert advised(_forecast(_plan("transformers"))) == []
 
 
 def test_a_batch_is_halved_only_where_its_domains_stay_even() -> None:
@@ -260,6 +272,8 @@ def test_vllm_takes_its_share_and_samples_there() -> None:
     plain = _forecast(_plan("transformers"), available=80 * GIB)
     here = _forecast(_plan("transformers"), available=80 * GIB, use_vllm=True, vllm_gpu_memory_utilization=0.25)
     assert here.estimate.context == plain.estimate.context + 20 * GIB and here.estimate.cache == 0
+    shared = _forecast(available=80 * GIB, fast_inference=True, vllm_gpu_memory_utilization=0.25)
+    assert shared.estimate.weights + shared.vllm_bytes == 20 * GIB
     server = _forecast(_plan("transformers"), available=80 * GIB, use_vllm=True, vllm_mode="server")
     assert server.estimate.context == plain.estimate.context and server.estimate.cache == 0
 
