@@ -140,7 +140,8 @@ def start(given: dict[str, object]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 interrupted."""
+    """Exit status: 0 done, 2 a mistake that the message on stderr names, 3 and 4 stopped by --on_collapse and --on_anomaly, 130
+    interrupted."""
     try:
         return start(parse_flags(argv))
     except GrpoProjectError as error:

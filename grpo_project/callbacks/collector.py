@@ -27,6 +27,8 @@ class CompletionCollector:
         self._prompts: Counter[tuple[str, str]] = Counter()
         self._idle: Counter[tuple[str, str]] = Counter()  # groups whose rewards were all equal
         self._verdicts: Counter[str] = Counter()
+        self._identical = 0
+        self._empty = 0
 
     def observe(self, scored: Sequence[ScoredCompletion], num_generations: int) -> None:
         """One batch of completions as the reward function scored them: all completions of a prompt stand together.
@@ -44,9 +46,11 @@ class CompletionCollector:
             self._success[key] += item.parts.success > 0
             self._reward[key] += item.parts.total
             self._verdicts[item.verdict.verdict_class] += 1
+            self._empty += item.verdict.verdict_class != "plan_format_error" and item.verdict.steps_total == 0
         for start in range(0, len(scored), num_generations):
             row = scored[start].row_index
             rewards = [item.parts.total for item in scored[start : start + num_generations]]
+            self._identical += num_generations - len({item.text for item in scored[start : start + num_generations]})
             self._prompts[self._row_domain[row], self._row_bucket[row]] += 1
             self._idle[self._row_domain[row], self._row_bucket[row]] += max(rewards) == min(rewards)
 
@@ -60,7 +64,8 @@ class CompletionCollector:
         """The figures since the last flush, {} when nothing came in.
 
         Rates lie in [0, 1]; `bucket_shares` and `domain_shares` are shares of prompts; `mixed_groups` is the share of groups
-        that differ in reward and so teach something, `zero_variance_groups` that of the others.
+        that differ in reward and so teach something, `zero_variance_groups` that of the others. `identical_completions` is the
+        share that repeats an earlier one of its group, among those that could; `empty_plans` the share of plans without a step.
         """
         if not self._prompts:
             return {}
@@ -85,6 +90,8 @@ class CompletionCollector:
             "zero_variance_groups": idle / prompts,
             "zero_variance_by_domain": self._rates(0, self._idle, self._prompts),
             "zero_variance_by_difficulty": self._rates(1, self._idle, self._prompts),
+            "identical_completions": self._identical / max(total - prompts, 1),
+            "empty_plans": self._empty / total,
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
         }
         return record | self._by_batch_and_cell()
@@ -96,7 +103,8 @@ class CompletionCollector:
             for key in self._count
         ]
         batches = [[[*key, prompts] for key, prompts in batch.items()] for batch in self._batches]
-        return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches}
+        repeated = {"identical": self._identical, "empty": self._empty}
+        return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches, **repeated}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on counting where `state` was taken."""
@@ -106,6 +114,7 @@ class CompletionCollector:
             self._count[key], self._success[key], self._reward[key] = count, success, reward
             self._prompts[key], self._idle[key] = prompts, idle
         self._verdicts.update(state["verdicts"])
+        self._identical, self._empty = state.get("identical", 0), state.get("empty", 0)  # older checkpoints have neither
         self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod

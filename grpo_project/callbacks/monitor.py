@@ -46,6 +46,7 @@ class RunMonitor(TrainerCallback):
     finish, and those after it up to one where `may_save(step)` allows a checkpoint, which is written; the second stops at once.
     `agree` tells whether any of the processes that train together was asked to stop: they must stop at the same step.
     `extra()`: figures of others for the next record, asked once for each; callbacks that make them stand before this one.
+    `watch(record)`: what a finished record says about the run's health, added to it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RunMonitor(TrainerCallback):
         may_save: Callable[[int], bool],
         agree: Callable[[bool], bool] = bool,
         extra: Callable[[], Mapping[str, Any]] = dict,
+        watch: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda record: {},
     ) -> None:
         self._collector = collector
         self._timer = timer
@@ -69,6 +71,7 @@ class RunMonitor(TrainerCallback):
         self._may_save = may_save
         self.agree = agree
         self._extra = extra
+        self._watch = watch
         self._latest: dict[str, Any] = {}
         self.interrupted = False
         self.signal_number = 0
@@ -93,8 +96,8 @@ class RunMonitor(TrainerCallback):
             if state.global_step < state.max_steps:
                 self._tell_weights(state.global_step)
         self.interrupted = self.agree(self.interrupted)
-        if self.interrupted and self._may_save(state.global_step):
-            control.should_training_stop = True
+        if self.interrupted and self._may_save(state.global_step) and not control.should_training_stop:
+            control.should_training_stop = True  # who stopped it before decided about the checkpoint, too
             control.should_save = True
         if control.should_save:
             # A record's window must not span a checkpoint: its first half would be lost to a run that goes on from there.
@@ -110,6 +113,7 @@ class RunMonitor(TrainerCallback):
             record |= {ours: logs[theirs] for theirs, ours in TRAINER_METRICS.items() if theirs in logs}
             record |= self._extra()
             record["seconds_per_step"] = self._timer.flush()
+            record |= self._watch(record)
             self._latest = record
             for sink in self._sinks:
                 sink.record(record)

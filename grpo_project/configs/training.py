@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import STRATEGIES, ScriptConfig
 from grpo_project.configs.reward import REWARD_MODES, RewardConfig, parse_bands
 from grpo_project.errors import ConfigError, ModelError
@@ -289,6 +290,26 @@ class TrainingConfig:
     eval_samples: int = setting(
         200, "int", REPORT, "held-out problems per domain, solved greedily before and after; 0: no evaluation"
     )
+    diagnose_steps: int = setting(
+        2,
+        "int",
+        REPORT,
+        "first steps whose prompts and answers are shown at their boundary, with end tokens, padding and entropy",
+    )
+    on_anomaly: str = setting(
+        "stop",
+        "str",
+        REPORT,
+        "when prompts, answers, the first steps' entropy or gradients are broken, so that nothing sound can be learned: stop, "
+        "with exit status 4 and no checkpoint of it, or warn and go on; docs/diagnosis.md names the conditions",
+        choices=("stop", "warn"),
+    )
+    alarm_thresholds: tuple[str, ...] | None = setting(
+        None,
+        "names",
+        REPORT,
+        "thresholds of the health monitor and the report, as kl=0.5 window=20; docs/diagnosis.md lists them",
+    )
     use_wandb: bool = setting(
         True,
         "bool",
@@ -320,12 +341,16 @@ class TrainingConfig:
         """How verdicts become rewards. Raises ConfigError for ranges that make no sense."""
         return RewardConfig(mode=self.reward, bands=parse_bands(self.reward_bands))
 
+    def health_config(self) -> HealthConfig:
+        """From which figures on the run is called unwell. Raises ConfigError for a threshold that there is not."""
+        return HealthConfig.of(self.alarm_thresholds or ())
+
     def __post_init__(self) -> None:
         for name in ("batch_size", "gradient_accumulation_steps", "max_steps", "num_iterations", "logging_steps"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         for name in ("save_steps", "save_total_limit", "max_prompt_length", "max_completion_length", "lora_alpha"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("eval_samples", "warmup_steps", "seed", "resample_zero_variance", "skip_zero_variance"):
+        for name in ("eval_samples", "warmup_steps", "seed", "resample_zero_variance", "skip_zero_variance", "diagnose_steps"):
             self._require(name, getattr(self, name) >= 0, "must be 0 or more")
         self._check_curriculum()
         for name in ("beta", "weight_decay", "max_grad_norm"):
@@ -358,6 +383,7 @@ class TrainingConfig:
         self._require("report_to", self.report_to == ("none",) or "none" not in self.report_to, "may be none, or others")
         self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
         self.reward_config()
+        self.health_config()
         self._require("max_seq_length", self.max_seq_length is None or self.max_seq_length >= 2, "must be at least 2")
         lengths = self.script_config()
         for name in ("max_prompt_length", "max_completion_length"):

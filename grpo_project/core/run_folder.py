@@ -210,6 +210,21 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
     return len(moved)
 
 
+def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    """The log lines about steps, in order; what is no JSON object with a step is left out."""
+    found = []
+    for line in folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if (
+            isinstance(record, dict) and isinstance(record.get("step"), int) and "loss" in record
+        ):  # an evaluation before the first step has none
+            found.append(record)
+    return found
+
+
 def hash_files(paths: Iterable[Path]) -> dict[str, str]:
     """{file name: sha256 hex of its bytes}, sorted by name. Raises DataError for a file that cannot be read."""
     hashes = {}

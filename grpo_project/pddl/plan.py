@@ -34,7 +34,7 @@ _HEADER = re.compile(
     r"|\[/INST\]|(?:###\s*)?assistant\s*:)\s*+",
     re.IGNORECASE,
 )
-_END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>")
+END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>")
 _REASONING_TAG = re.compile(r"<(/?)(think|thinking|reasoning|reflection)>", re.IGNORECASE)
 _FENCE = re.compile(r"```[ \t]*+(?:pddl|lisp|plan|text|plaintext)?[ \t]*+\r?\n", re.IGNORECASE)
 _WRAPPER = re.compile(r"<(answer|plan)>", re.IGNORECASE)
@@ -84,7 +84,7 @@ def _unwrap(body: str) -> str | Extraction:
     if header:
         body = body[header.end() :]
     for _ in range(MAXIMUM_END_MARKS):
-        mark = next((mark for mark in _END_OF_TURN if body.endswith(mark)), None)
+        mark = next((mark for mark in END_OF_TURN if body.endswith(mark)), None)
         if mark is None:
             break
         body = body[: -len(mark)].rstrip()

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+from grpo_project.configs.health import HealthConfig
+from grpo_project.core.health import EVENTS, Alarm, replay
+from grpo_project.errors import ConfigError
 from grpo_project.reporting.run import RecordedRun
 
 Record = Mapping[str, Any]
 
-RECENT = 10  # log lines that count as "now"
-CUT_OFF = 0.2
-FORMAT_ERRORS = 0.5
-MIXED_GROUPS = 0.1
-ENTROPY_LEFT = 0.1  # of what it was at first
-GRADIENT_SPIKE = 20.0  # times the median
-SHARE_GAP = 0.25
-ENOUGH_PROMPTS = 40  # below that, chance alone moves shares by as much
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """level: error (the run's numbers cannot be trusted or it learns nothing), warning, or note. `step`: where it shows."""
-
-    level: str
-    title: str
-    detail: str
-    step: int | None = None
-
 
 def alarms(run: RecordedRun) -> list[Alarm]:
     """Errors first."""
-    found = [*_of_the_folder(run), *_recorded(run.records), *_collapses(run.outcomes), *_of_the_numbers(run)]
+    limits = _limits(run.settings)
+    found = [*_of_the_folder(run), *_of_the_records(run.records, limits), *_collapses(run.outcomes)]
+    found += [*_unequal_batches(run), *_shares(run.records, limits)]
     order = ("error", "warning", "note")
     return sorted(found, key=lambda alarm: order.index(alarm.level))
 
@@ -61,6 +47,33 @@ def _of_the_folder(run: RecordedRun) -> Iterator[Alarm]:
         yield Alarm("note", "The code had uncommitted changes", "The commit named below does not repeat this run exactly.")
 
 
+def _limits(settings: Mapping[str, Any]) -> HealthConfig:
+    """The run's own thresholds; the usual ones where they are not known, or are those of another version."""
+    changes = settings.get("alarm_thresholds")
+    try:
+        return HealthConfig.of([str(change) for change in changes] if isinstance(changes, list) else ())
+    except ConfigError:
+        return HealthConfig()
+
+
+def _of_the_records(records: Sequence[Record], limits: HealthConfig) -> list[Alarm]:
+    """What the log lines show, and what training wrote into them: the same once, an error as it was written.
+
+    A warning that no longer stood later is a note; what the run is like now comes first.
+    """
+    recorded = list(_recorded(records))
+    written = {alarm.name for alarm in recorded if alarm.name and alarm.level == "error"}
+    shown = [_as_it_ended(alarm, until) for alarm, until in replay(records, limits) if alarm.name not in written]
+    replayed = {alarm.name for alarm in shown}
+    return sorted([alarm for alarm in recorded if alarm.name not in replayed] + shown, key=lambda alarm: alarm.step or 0)
+
+
+def _as_it_ended(alarm: Alarm, until: int | None) -> Alarm:
+    if until is None or alarm.name in EVENTS:
+        return alarm
+    return replace(alarm, level="note", detail=f"{alarm.detail} No longer so at step {until}.")
+
+
 def _recorded(records: Sequence[Record]) -> Iterator[Alarm]:
     """Alarms that training itself wrote into its log lines, as texts or as objects with level, title and detail."""
     for record in records:
@@ -70,51 +83,10 @@ def _recorded(records: Sequence[Record]) -> Iterator[Alarm]:
                 level = item.get("level")
                 title = str(item.get("title") or item.get("name") or "Alarm")
                 detail = str(item.get("detail") or item.get("message") or "")
-                yield Alarm(level if level in ("error", "warning", "note") else "warning", title, detail, record["step"])
+                known = level if level in ("error", "warning", "note") else "warning"
+                yield Alarm(known, title, detail, record["step"], str(item.get("name") or ""))
             else:
                 yield Alarm("warning", str(item), "", record["step"])
-
-
-def _of_the_numbers(run: RecordedRun) -> Iterator[Alarm]:
-    records = run.records
-    for name in ("loss", "grad_norm", "reward", "kl"):
-        broken = [record["step"] for record in records if name in record and record[name] is None]
-        if broken:
-            text = f"{name} was NaN or infinite in {len(broken)} of {len(records)} log lines, first at step {broken[0]}."
-            yield Alarm("error", f"{name} is not a number", f"{text} Lower the learning rate, or look at that step.", broken[0])
-    yield from _unequal_batches(run)
-    recent = records[-RECENT:]
-    if not recent:
-        return
-    step = recent[-1]["step"]
-    cut_off = _mean(recent, "completions_cut_off")
-    if cut_off is not None and cut_off > CUT_OFF:
-        yield Alarm(
-            "warning",
-            "Many completions are cut off",
-            f"{cut_off:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said.",
-            step,
-        )
-    faulty = _mean([record["verdict_shares"] for record in recent if "verdict_shares" in record], "plan_format_error", 0.0)
-    if faulty is not None and faulty > FORMAT_ERRORS:
-        yield Alarm(
-            "warning",
-            "Most completions are no plans",
-            f"{faulty:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer.",
-            step,
-        )
-    mixed = _mean(recent, "mixed_groups")
-    if mixed is not None and mixed < MIXED_GROUPS:
-        yield Alarm(
-            "warning",
-            "Almost nothing to learn from",
-            f"Only {mixed:.0%} of the latest groups differ in reward; in the others every advantage is zero. "
-            "Easier or harder problems, or more generations per prompt, bring some back.",
-            step,
-        )
-    yield from _entropy(records, recent)
-    yield from _gradients(records)
-    yield from _shares(records)
 
 
 def _collapses(outcomes: Sequence[Record]) -> Iterator[Alarm]:
@@ -155,29 +127,7 @@ def _unequal_batches(run: RecordedRun) -> Iterator[Alarm]:
             return
 
 
-def _entropy(records: Sequence[Record], recent: Sequence[Record]) -> Iterator[Alarm]:
-    first, last = _mean(records[:RECENT], "entropy"), _mean(recent, "entropy")
-    if len(records) > RECENT and first and last is not None and last < ENTROPY_LEFT * first:
-        yield Alarm(
-            "warning",
-            "Entropy has collapsed",
-            f"From {first:.3g} to {last:.3g} nats per token: completions of a prompt are nearly the same. "
-            "A higher --temperature, --epsilon_high or --beta keeps variety.",
-            recent[-1]["step"],
-        )
-
-
-def _gradients(records: Sequence[Record]) -> Iterator[Alarm]:
-    norms = [(record["grad_norm"], record["step"]) for record in records if isinstance(record.get("grad_norm"), (int, float))]
-    if len(norms) < RECENT:
-        return
-    median = sorted(norms)[len(norms) // 2][0]
-    largest, step = max(norms)
-    if median > 0 and largest > GRADIENT_SPIKE * median:
-        yield Alarm("warning", "A gradient spike", f"Norm {largest:.3g} where the median is {median:.3g}.", step)
-
-
-def _shares(records: Sequence[Record]) -> Iterator[Alarm]:
+def _shares(records: Sequence[Record], limits: HealthConfig) -> Iterator[Alarm]:
     """Realised difficulty against the weights over the whole run: an empty bucket gives way to its neighbour."""
     prompts: dict[str, float] = {}
     wanted: dict[str, float] = {}
@@ -191,11 +141,11 @@ def _shares(records: Sequence[Record]) -> Iterator[Alarm]:
         for name, share in shares.items():
             prompts[name] = prompts.get(name, 0.0) + share * count
             wanted[name] = wanted.get(name, 0.0) + float(weights.get(name) or 0.0) * count
-    if total < ENOUGH_PROMPTS:
+    if total < limits.enough_prompts:
         return
     for name in prompts:
         got, asked = prompts[name] / total, wanted[name] / total
-        if abs(got - asked) > SHARE_GAP:
+        if abs(got - asked) > limits.share_gap:
             yield Alarm(
                 "note",
                 f"{name} problems were not drawn as the curriculum asked",
@@ -209,12 +159,6 @@ def _prompts_of(record: Record) -> float:
     if isinstance(cells, Mapping):
         return float(sum(counts[0] for own in cells.values() for counts in own.values()))
     return float(record.get("completions") or 0)
-
-
-def _mean(records: Sequence[Record], name: str, missing: float | None = None) -> float | None:
-    values = [record.get(name, missing) for record in records]
-    numbers = [float(value) for value in values if isinstance(value, (int, float))]
-    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _duration(seconds: float) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpo_project.callbacks.timing import StepTimer
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.training.resampling import Resampler
 from grpo_project.training.saving import TransactionalSaving
+
+if TYPE_CHECKING:  # it loads transformers, and Unsloth must be the first to
+    from grpo_project.callbacks.diagnosis import Diagnosis
 
 # Completions per micro-batch. On a CPU a small one stays in the cache: 192 at once took 2.5 s where 48 at a time took 1.4 s.
 CPU_COMPLETIONS = 48
@@ -245,8 +248,8 @@ def make_trainer_class(base: type) -> type:
 
     Takes more keyword arguments: `sampler`, which yields row indices in training order, and `timer`; `resampler` for
     --resample_zero_variance; `penalties`, which makes a logits processor for each generation; `write_state(folder)`, which adds
-    a file to every checkpoint while it is being written. On the plain transformers backend (`lean=True`) it also decodes with
-    our own loop on a CPU and leaves out gradient work that is zero.
+    a file to every checkpoint while it is being written; `diagnosis`, which sees what is trained on. On the plain transformers
+    backend (`lean=True`) it also decodes with our own loop on a CPU and leaves out gradient work that is zero.
     """
 
     class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
@@ -261,12 +264,14 @@ def make_trainer_class(base: type) -> type:
             resampler: Resampler | None = None,
             write_state: Callable[[Path], None] | None = None,
             penalties: Callable[[], Any] | None = None,
+            diagnosis: Diagnosis | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = sampler
             self._resampler = resampler
             self._write_state = write_state
             self._penalties = penalties
+            self._diagnosis = diagnosis
             self._timer = timer
             self._lean = lean
             super().__init__(*args, **kwargs)
@@ -288,8 +293,17 @@ def make_trainer_class(base: type) -> type:
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             outputs: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            if self._resampler is None or not self.model.training:
+            if not self.model.training:
                 return outputs
+            if self._resampler is not None:
+                outputs = self._resampled(inputs, outputs)
+            if self._diagnosis is not None:
+                with self._timer.section("logging"):
+                    self._diagnosis.generated([int(item["row_index"]) for item in inputs], outputs)
+            return outputs
+
+        def _resampled(self, inputs: list[dict[str, Any]], outputs: dict[str, Any]) -> dict[str, Any]:
+            assert self._resampler is not None  # asked by the caller
             outputs, share = self._resampler.resample(
                 self.state.global_step // self.num_iterations,
                 inputs,
@@ -356,6 +370,21 @@ def make_trainer_class(base: type) -> type:
                 return inputs
             self._buffered_inputs = regroup(self._buffered_inputs, self.beta, self.loss_type)
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            """TRL's (model, input_ids, attention_mask, logits_to_keep, ...); with entropies only on the way to the loss."""
+            found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            if self._diagnosis is not None and kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training:
+                _, ids, mask, keep = args[:4]
+                if found[1] is not None:
+                    self._diagnosis.scored(ids, mask, keep, found[1].detach())
+            return found
+
+        def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+            norm = super()._get_grad_norm(*args, **kwargs)
+            if self._diagnosis is not None:
+                self._diagnosis.gradient(norm)
+            return norm
 
         def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
             if "loss_scale" not in inputs:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ from grpo_project.configs.training import REPOSITORY, TrainingConfig
 from grpo_project.core import run_folder
 from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
 from grpo_project.core.files import write_json_atomically, write_text_atomically
+from grpo_project.core.health import Alarm
 from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.curriculum.batch_plan import BatchPlanner
@@ -44,12 +45,14 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
 COLLAPSED = 3  # stopped by --on_collapse stop
+ANOMALY = 4  # stopped by --on_anomaly stop
 SUCCESS = 0
 EVALUATED_AT_ONCE = 64  # completions
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
-    """One whole run. Returns 0, 3 where --on_collapse stop ended it, 130 after Ctrl-C or 143 after SIGTERM.
+    """One whole run. Returns 0, 3 where --on_collapse stop ended it, 4 where --on_anomaly stop did, 130 after Ctrl-C or 143 after
+    SIGTERM.
 
     Raises a GrpoProjectError for what the user can put right.
     """
@@ -125,6 +128,22 @@ def say_how_to_go_on(folder: RunFolder | None) -> None:
             "to the command you gave to begin again there",
             file=sys.stderr,
         )
+
+
+def say_what_stopped(folder: RunFolder, step: int, found: Sequence[Alarm]) -> None:
+    """After --on_anomaly stop: what was seen, what to try, and what is left to go on from."""
+    for alarm in found:
+        print(f"\nStopped at step {step} by {alarm.name}. {alarm.title}: {alarm.detail}", file=sys.stderr)
+    good = newest_good(folder.path)
+    kept = (
+        f"{good.name} was written before and is as it was; when the cause is mended: {command_to_go_on(folder)}"
+        if good
+        else "there is no earlier checkpoint: add --resume_from_checkpoint auto to the command you gave to begin again there"
+    )
+    print(
+        f"Neither a checkpoint nor a model was written from this step; {kept}. --on_anomaly warn goes on in spite of it.",
+        file=sys.stderr,
+    )
 
 
 def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:
@@ -215,7 +234,7 @@ class Run:
         self._write_resolved_config(folder, environment)
 
         before = self._evaluate(policy, folder, "before")
-        trainer, monitor, tracker, feedback = self._make_trainer(policy, folder, prompts, environment)
+        trainer, monitor, tracker, feedback, diagnosis = self._make_trainer(policy, folder, prompts, environment)
         say(f"Run folder: {folder.path}   {tracker.state}")
         give_back = monitor.catch_interrupts()
         try:
@@ -223,11 +242,15 @@ class Run:
         finally:
             give_back()
             monitor.close()
-            if monitor.interrupted or sys.exc_info()[0] is not None:
+            if monitor.interrupted or diagnosis.stopped_by or sys.exc_info()[0] is not None:
                 tracker.close()
         if monitor.interrupted:
             self.signal_number = monitor.signal_number
             raise KeyboardInterrupt
+        if diagnosis.stopped_by:
+            if ranks.is_main():
+                say_what_stopped(folder, trainer.state.global_step, diagnosis.stopped_by)
+            return ANOMALY
         weights = whole_weights(trainer)
         if ranks.is_main():
             save_model(folder, lambda aside: save_policy(policy, aside, self._history(trainer.state.global_step), weights))
@@ -360,15 +383,17 @@ class Run:
 
     def _make_trainer(
         self, policy: Any, folder: RunFolder, prompts: list[str], environment: Mapping[str, Any]
-    ) -> tuple[Any, Any, Any, Any]:
-        """(trainer, monitor, tracker, curriculum feedback), ready to train."""
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        """(trainer, monitor, tracker, curriculum feedback, diagnosis), ready to train."""
         from datasets import Dataset
 
         # After the backend: with Unsloth loaded these two are its rewritten ones.
         from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
 
+        from grpo_project.callbacks.boundary import Boundary, end_tokens
         from grpo_project.callbacks.collector import CompletionCollector
         from grpo_project.callbacks.curriculum import CurriculumFeedback
+        from grpo_project.callbacks.diagnosis import Diagnosis
         from grpo_project.callbacks.enhanced_inference_callback import EnhancedInferenceCallback
         from grpo_project.callbacks.metrics_file import MetricsFile
         from grpo_project.callbacks.monitor import RunMonitor
@@ -451,6 +476,17 @@ class Run:
             {**config.as_dict(), "environment": dict(environment)},
             prepared.checkpoint,
         )
+        diagnosis = Diagnosis(
+            Boundary(policy.tokenizer, end_tokens(policy.model, policy.tokenizer)),
+            config.health_config(),
+            row_domain,
+            config.diagnose_steps,
+            config.on_anomaly == "stop",
+            say=progress.say,
+            gather=ranks.gather,
+        )
+        if prepared.checkpoint is not None and ranks.is_main():
+            diagnosis.recall(run_folder.read_metrics(folder))
         monitor = RunMonitor(
             collector,
             timer,
@@ -459,7 +495,8 @@ class Run:
             weights_at=prepared.engine.weights_at,
             max_steps=config.max_steps,
             may_save=lambda step: step % config.num_iterations == 0,
-            extra=feedback.extra,
+            extra=lambda: feedback.extra() | diagnosis.extra(),
+            watch=diagnosis.watch,
         )
         callbacks: list[Any] = [feedback]
         if prepared.feedback is not None:
@@ -479,6 +516,7 @@ class Run:
             resampler=self._resampler(prepared.planner),
             write_state=write_state,
             penalties=penalties_of(config),
+            diagnosis=diagnosis,
             model=policy.model,
             reward_funcs=reward_function,
             args=GRPOConfig(**arguments),
@@ -486,7 +524,7 @@ class Run:
                 {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
             ),
             processing_class=policy.tokenizer,
-            callbacks=[*callbacks, monitor],
+            callbacks=[*callbacks, diagnosis, monitor],
         )
         refuse_changes(arguments, trainer.args, policy.name)
         if snapshots is not None:
@@ -498,7 +536,7 @@ class Run:
         trainer.checkpoint_limit = config.save_total_limit
         trainer.checkpoint_states = {"run_state": lambda: self._run_state(tracker)}
         monitor.agree = lambda here: any_process(trainer, here)
-        return trainer, monitor, tracker, feedback
+        return trainer, monitor, tracker, feedback, diagnosis
 
     def _resampler(self, planner: BatchPlanner) -> Any:
         """What --resample_zero_variance asks for; None without it. Raises ConfigError with several processes."""

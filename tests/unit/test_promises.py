@@ -1,15 +1,24 @@
-"""The table of promises in the guide names tests that exist."""
+"""The tables of promises in the guide and beside it name tests that exist."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_promise_names_a_test_that_exists():
-    text = (ROOT / "GRPO_V2_README.md").read_text(encoding="utf-8").split("### Promises of the guides")[1]
+@pytest.mark.parametrize(
+    ("page", "heading", "fewest", "guides"),
+    [
+        ("GRPO_V2_README.md", "### Promises of the guides", 20, {"000", "001", "002"}),
+        ("docs/diagnosis.md", "## Promises of guide 003", 11, {"003"}),
+    ],
+)
+def test_every_promise_names_a_test_that_exists(page, heading, fewest, guides):
+    text = (ROOT / page).read_text(encoding="utf-8").split(heading)[1]
     rows = [line for line in text.splitlines() if re.match(r"\| 00\d \|", line)]
-    assert len(rows) >= 20 and {row[2:5] for row in rows} == {"000", "001", "002"}
+    assert len(rows) >= fewest and {row[2:5] for row in rows} == guides
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
         assert named, row

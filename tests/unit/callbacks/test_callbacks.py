@@ -18,13 +18,28 @@ from grpo_project.callbacks.timing import StepTimer
 from grpo_project.core.wandb_sync_manager import flatten
 
 
-def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied") -> Any:
+def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied", text: str = "(wait)", steps: int = 1) -> Any:
     success = 1.0 if reward == 1.0 else 0.0
     return SimpleNamespace(
         row_index=row,
+        text=text,
         parts=SimpleNamespace(total=reward, success=success),
-        verdict=SimpleNamespace(verdict_class="success_plans" if success else verdict),
+        verdict=SimpleNamespace(verdict_class="success_plans" if success else verdict, steps_total=steps),
     )
+
+
+def test_repeated_and_empty_plans_are_counted_and_outlive_a_stop() -> None:
+    first, second = (CompletionCollector({0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"}) for _ in range(2))
+    texts = ("(a)", "(a)", "(a)", "(b)")
+    first.observe([_scored(0, -0.5, text=text) for text in texts], num_generations=4)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    empty = [_scored(1, -1.0, text=text, steps=0) for text in ("", " ", "\n", "; no")]
+    no_plan = [_scored(1, -1.0, "plan_format_error", text, 0) for text in "abcd"]
+    for collector in (first, second):
+        collector.observe([*empty, *no_plan], num_generations=4)
+        figures = collector.flush()
+        assert figures["identical_completions"] == 2 / 9  # of three groups each has one that cannot repeat another
+        assert figures["empty_plans"] == 4 / 12
 
 
 def test_success_is_counted_by_domain_and_by_difficulty() -> None:

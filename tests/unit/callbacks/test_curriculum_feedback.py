@@ -47,8 +47,9 @@ def _scored(row: int, *rewards: float) -> list[Any]:
     return [
         SimpleNamespace(
             row_index=row,
+            text="(wait)",
             parts=SimpleNamespace(total=reward, success=float(reward == 1)),
-            verdict=SimpleNamespace(verdict_class="goal_not_satisfied"),
+            verdict=SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1),
         )
         for reward in rewards
     ]

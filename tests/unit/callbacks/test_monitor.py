@@ -51,7 +51,8 @@ def _run(monitor: RunMonitor, collector: CompletionCollector, steps: int) -> lis
     monitor.on_train_begin(None, state, None)
     for step in range(1, steps + 1):
         parts = SimpleNamespace(total=0.5, success=0.0)
-        item: Any = SimpleNamespace(row_index=0, parts=parts, verdict=SimpleNamespace(verdict_class="goal_not_satisfied"))
+        verdict = SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1)
+        item: Any = SimpleNamespace(row_index=0, text="(wait)", parts=parts, verdict=verdict)
         collector.observe([item] * 2, 2)
         state.global_step = step
         control = SimpleNamespace(should_training_stop=False, should_save=False)

@@ -104,7 +104,13 @@ def ranges_over_nothing(case: Case) -> bool:
 
 
 def assert_same_as_val(folder: Path, case_count: int) -> None:
+    """Compares `case_count` cases, and up to twice as many until every class, domain and construct has occurred.
+
+    A seed that draws none of a rare construct among the first is no fault of the validator.
+    """
     val = Val(find_val(), folder)
+    wanted = {*VERDICT_CLASSES, *all_domains(), "toy", "plan stamped", "metric", *OPERATORS, "hold-during", *CONSTRUCTS}
+    wanted -= {"grippers", "blocksworld"}
     seen: Counter[str] = Counter()
     compared = 0
     for exercise in exercises(seed_from_environment(), for_val=True):
@@ -119,14 +125,16 @@ def assert_same_as_val(folder: Path, case_count: int) -> None:
                 seen["metric"] += 1
             seen.update([case.verdict.verdict_class, case.task.domain.name, f"plan {case.kind}"])
         seen.update(operator_names(exercise) | {words for words in CONSTRUCTS if words in exercise.domain + exercise.problem})
-        if compared >= case_count:
+        missing = wanted - {name.removesuffix("-strips") for name in seen}
+        if compared >= case_count and (not missing or compared >= 2 * case_count):
             break
     assert compared >= case_count
-    wanted = {*VERDICT_CLASSES, *all_domains(), "toy", "plan stamped", "metric", *OPERATORS, "hold-during", *CONSTRUCTS}
-    assert wanted - {"grippers", "blocksworld"} <= {name.removesuffix("-strips") for name in seen}, wanted - set(seen)
+    assert not missing
 
 
 def assert_same_as_the_simulator(case_count: int) -> None:
+    """As `assert_same_as_val`."""
+    wanted = {*VERDICT_CLASSES, *OPERATORS, "hold-during", "hold-after", "toy", "spanner"}
     seen: Counter[str] = Counter()
     compared = 0
     for exercise in exercises(seed_from_environment(), for_val=False):
@@ -136,9 +144,10 @@ def assert_same_as_the_simulator(case_count: int) -> None:
             assert case.ours == tuple(expected), case.described(expected)
             seen.update([case.verdict.verdict_class, case.task.domain.name])
         seen.update(operator_names(exercise))
-        if compared >= case_count:
+        missing = wanted - set(seen)
+        if compared >= case_count and (not missing or compared >= 2 * case_count):
             break
-    assert {*VERDICT_CLASSES, *OPERATORS, "hold-during", "hold-after", "toy", "spanner"} <= set(seen)
+    assert not missing
 
 
 def operator_names(exercise: Exercise) -> set[str]:

@@ -65,7 +65,7 @@ def test_entropy_that_vanishes_and_a_gradient_spike(bare_run):
     for record in records[20:]:
         record["entropy"] = 0.01
     records[15]["grad_norm"] = 100.0
-    assert titles(bare_run(records, max_steps=100)) == ["Entropy has collapsed", "A gradient spike"]
+    assert titles(bare_run(records, max_steps=100)) == ["A gradient spike", "Entropy has collapsed"]
 
 
 def test_a_collapsed_domain_is_an_error_once_and_its_return_a_note(bare_run):
@@ -90,6 +90,40 @@ def test_alarms_that_training_wrote_are_passed_on(bare_run):
     records = lines(2)
     records[0]["alarms"] = ["something odd", {"level": "error", "title": "Broken", "detail": "why"}]
     assert titles(bare_run(records, max_steps=100)) == ["Broken", "something odd"]
+
+
+def test_an_alarm_that_training_raised_and_the_log_shows_is_told_once(bare_run):
+    records = lines(20, completions_cut_off=0.5)
+    warning = {
+        "level": "warning",
+        "name": "completions_cut_off",
+        "title": "Many completions are cut off",
+        "detail": "d",
+        "step": 4,
+    }
+    fault = {"level": "error", "name": "zero_entropy", "title": "Entropy is zero", "detail": "stopped", "step": 2}
+    records[1]["alarms"], records[3]["alarms"] = [fault], [warning]
+    for record in records:
+        record["zero_entropy_answers"] = 1.0  # what the log line shows too, as a warning
+    found = alarms(read_run(bare_run(records, max_steps=100)))
+    assert [(alarm.level, alarm.name, alarm.step) for alarm in found] == [
+        ("error", "zero_entropy", 2),
+        ("warning", "completions_cut_off", 4),
+    ]
+
+
+def test_a_warning_that_no_longer_stands_is_a_note(bare_run):
+    records = lines(40)
+    for record in records[:10]:
+        record["completions_cut_off"] = 0.9
+    (alarm,) = alarms(read_run(bare_run(records, max_steps=100)))
+    assert (alarm.level, alarm.step) == ("note", 4) and alarm.detail.endswith("No longer so at step 18.")
+
+
+def test_the_thresholds_of_the_run_are_those_of_its_report(bare_run):
+    records = lines(completions_cut_off=0.5)
+    assert titles(bare_run(records, "a", max_steps=100, alarm_thresholds=["completions_cut_off=0.6"])) == []
+    assert len(titles(bare_run(records, "b", max_steps=100, alarm_thresholds=["of_another_version=0.6"]))) == 1
 
 
 def test_a_curriculum_that_cannot_be_followed_is_noted(bare_run):

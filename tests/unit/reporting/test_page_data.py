@@ -94,7 +94,8 @@ def test_the_collector_counts_prompts_by_batch_and_cell(finished_run):
         class parts:
             total, success = 1.0, 1.0
 
-        verdict = validate_text(table.task(row), "")
+        text = ""
+        verdict = validate_text(table.task(row), text)
 
         def __init__(self, row_index):
             self.row_index = row_index

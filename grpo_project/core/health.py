@@ -1,0 +1,296 @@
+"""Figures to alarms: what the running monitor raises, and what the report finds in the same log lines later.
+
+`faults` judges one step by its tokens: each of these makes what is learned worthless. `HealthMonitor` reads log lines one by one;
+all that it remembers comes from them, so a continued run that reads its log again goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from grpo_project.configs.health import HealthConfig
+
+Record = Mapping[str, Any]
+
+NORMS_REMEMBERED = 50  # log lines
+FEWEST_NORMS = 10
+# Figures that may never be NaN or infinite.
+FINITE = ("loss", "grad_norm", "reward", "kl")
+EVENTS = ("gradient_spike", *(f"{name}_not_a_number" for name in FINITE))  # over when they are seen
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """level: error (the run's numbers cannot be trusted or it learns nothing), warning, or note. `step`: where it shows.
+
+    `detail` says what was seen and what to try. `name`: for tools; "" where only people read it.
+    """
+
+    level: str
+    title: str
+    detail: str
+    step: int | None = None
+    name: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for a log line."""
+        return dict(vars(self))
+
+
+# -- one step ---------------------------------------------------------------------------------------------------------------
+
+
+def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -> list[Alarm]:
+    """What stops a run, found in the tokens of one step; [] where all is well.
+
+    Entropy is judged in the `first_steps` of a run: there its absence is a mistake, later it can be what training came to.
+
+    figures: `answers` (how many were looked at); shares of them `prompt_in_answers`, `repeated_end_tokens`, `prompts_not_opened`;
+    `most_end_tokens` in one of them; `zero_entropy_answers`, a share of those whose entropy is known; `grad_norm`. What is
+    missing is not judged.
+    """
+    found = []
+
+    def add(name: str, title: str, detail: str) -> None:
+        found.append(Alarm("error", title, detail, step, name))
+
+    answers = figures.get("answers", 0)
+    # One alone can be chance: a random model opens with any token.
+    tolerated = max(limits.broken_answers, 1 / answers) if answers else 1.0
+    share = figures.get("prompts_not_opened", 0.0)
+    if share > tolerated:
+        add(
+            "prompts_not_opened",
+            "Prompts do not end where the answer begins",
+            f"{share:.0%} of {answers} prompts lack the end of the chat template, so the model is asked in another form than it "
+            "was taught. Check the chat template and whether anything cuts or re-renders prompts.",
+        )
+    share = figures.get("prompt_in_answers", 0.0)
+    if share > tolerated:
+        add(
+            "prompt_in_answers",
+            "Answers begin with a piece of the prompt",
+            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens: rewards judge them with it. "
+            "Check where generated tokens are cut from the padded prompt, and the template of the supervised training.",
+        )
+    share = figures.get("repeated_end_tokens", 0.0)
+    if share > tolerated:
+        add(
+            "repeated_end_tokens",
+            "Answers hold many end tokens",
+            f"{share:.0%} of {answers} answers hold {limits.end_tokens} end tokens or more, up to "
+            f"{figures.get('most_end_tokens', limits.end_tokens)}: generation does not stop at the token that ends a turn. Check "
+            "eos_token in the tokenizer and eos_token_id in generation_config.json against the chat template.",
+        )
+    share = figures.get("zero_entropy_answers")
+    if step <= first_steps and share is not None and share > limits.zero_entropy_answers:
+        found.append(replace(_no_entropy(share), level="error", step=step))
+    if _broken(figures, "grad_norm"):
+        found.append(_not_a_number("grad_norm", step))
+    return found
+
+
+def _broken(figures: Record, name: str) -> bool:
+    """Whether a figure is there and no number; JSON writes null for NaN and infinity."""
+    value = figures.get(name, 0.0)
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _not_a_number(name: str, step: int) -> Alarm:
+    text = f"{name} was NaN or infinite at step {step}. Lower the learning rate, or look at that step's rewards."
+    return Alarm("error", f"{name} is not a number", text, step, f"{name}_not_a_number")
+
+
+# -- log lines --------------------------------------------------------------------------------------------------------------
+
+
+class HealthMonitor:
+    """Reads log lines in order; `observe` tells which alarms begin with a line, `active` which stand after it."""
+
+    def __init__(self, limits: HealthConfig) -> None:
+        self.limits = limits
+        self.active: frozenset[str] = frozenset()
+        self._recent: deque[Record] = deque(maxlen=limits.window)
+        self._lines = 0
+        self._first_entropies: list[float] = []
+        self._norms: deque[float] = deque(maxlen=NORMS_REMEMBERED)
+
+    def observe(self, record: Record) -> list[Alarm]:
+        """The alarms that this line begins."""
+        self._recent.append(record)
+        self._lines += 1
+        standing = list(self._conditions(record))
+        self._remember(record)
+        begun = [alarm for alarm in standing if alarm.name not in self.active]
+        self.active = frozenset(alarm.name for alarm in standing)
+        return begun
+
+    def _remember(self, record: Record) -> None:
+        norm, entropy = _number(record, "grad_norm"), _number(record, "entropy")
+        if norm is not None:
+            self._norms.append(norm)
+        if entropy is not None and len(self._first_entropies) < self.limits.window:
+            self._first_entropies.append(entropy)
+
+    def _conditions(self, record: Record) -> Iterator[Alarm]:
+        step = int(record["step"])
+        for name in FINITE:
+            if _broken(record, name):
+                yield _not_a_number(name, step)
+        spike = self._spike(record)
+        if spike is not None:
+            yield replace(spike, step=step)
+        for alarm in self._of_the_window():
+            yield replace(alarm, step=step)
+
+    def _of_the_window(self) -> Iterator[Alarm]:
+        limits, recent = self.limits, self._recent
+        counted = sum(int(_number(record, "completions") or 0) for record in recent)
+        if counted < limits.enough_completions and len(recent) < limits.window:
+            return
+        verdicts = [{**record, "format": record["verdict_shares"].get("plan_format_error", 0.0)} for record in _judged(recent)]
+        cases = (
+            (_mean(recent, "completions_cut_off"), limits.completions_cut_off, _cut_off),
+            (_mean(verdicts, "format"), limits.format_errors, _no_plans),
+            (_mean(recent, "one_token_answers"), limits.one_token_answers, _one_token),
+            (_mean(recent, "empty_plans"), limits.empty_plans, _empty),
+            (_mean(recent, "identical_completions"), limits.identical_completions, _identical),
+            (_mean(recent, "zero_entropy_answers"), limits.zero_entropy_answers, _no_entropy),
+            (_mean(recent, "kl"), limits.kl, _far),
+        )
+        for found, limit, alarm in cases:
+            if found is not None and found > limit:
+                yield alarm(found)
+        mixed = _mean(recent, "mixed_groups")
+        if mixed is not None and mixed < limits.mixed_groups:
+            yield _idle(mixed)
+        entropy = _mean(recent, "entropy")
+        if self._lines > limits.window and self._first_entropies and entropy is not None:
+            first = statistics.fmean(self._first_entropies)
+            if entropy < limits.entropy_left * first:
+                yield _collapsed(first, entropy)
+
+    def _spike(self, record: Record) -> Alarm | None:
+        norms = [value for value in (_number(record, "grad_norm"), _number(record, "grad_norm_max")) if value is not None]
+        if len(self._norms) < FEWEST_NORMS or not norms:
+            return None
+        usual = statistics.median(self._norms)
+        if usual <= 0 or max(norms) <= self.limits.gradient_spike * usual:
+            return None
+        text = (
+            f"Norm {max(norms):.3g} where the median is {usual:.3g}. --max_grad_norm bounds what one step can do; if more "
+            "follow, lower --learning_rate."
+        )
+        return Alarm("warning", "A gradient spike", text, name="gradient_spike")
+
+
+def replay(records: Iterable[Record], limits: HealthConfig) -> list[tuple[Alarm, int | None]]:
+    """(alarm, the first step at which it no longer stood or None) for every alarm that these log lines raise, in order."""
+    monitor = HealthMonitor(limits)
+    found: list[tuple[Alarm, int | None]] = []
+    for record in records:
+        begun = monitor.observe(record)
+        for place, (alarm, until) in enumerate(found):
+            if until is None and alarm.name not in monitor.active:
+                found[place] = (alarm, int(record["step"]))
+        found += [(alarm, None) for alarm in begun]
+    return found
+
+
+# -- the alarms of a window -------------------------------------------------------------------------------------------------
+
+
+def _cut_off(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or "
+        "keep them out of the loss with --mask_truncated_completions."
+    )
+    return Alarm("warning", "Many completions are cut off", text, name="completions_cut_off")
+
+
+def _no_plans(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on "
+        "plans first (script/train_sft.py), or lower --temperature."
+    )
+    return Alarm("warning", "Most completions are no plans", text, name="format_errors")
+
+
+def _one_token(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and "
+        "at the length of the supervised plans; --min_new_tokens holds the end back."
+    )
+    return Alarm("warning", "Answers of one token", text, name="one_token_answers")
+
+
+def _empty(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
+        "--learning_rate bring plans back."
+    )
+    return Alarm("warning", "Many plans are empty", text, name="empty_plans")
+
+
+def _identical(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher "
+        "--temperature or harder problems bring variety."
+    )
+    return Alarm("warning", "Completions of a prompt are the same", text, name="identical_completions")
+
+
+def _no_entropy(share: float) -> Alarm:
+    text = (
+        f"{share:.0%} of the answers have an entropy of 0.000 nats per token: sampling has no choice, so the answers to a prompt "
+        "are the same and nothing is learned. Look at the boundary lines of the first steps; try a higher --temperature, a model "
+        "that was trained for less long, or harder problems."
+    )
+    return Alarm("warning", "Entropy is zero", text, name="zero_entropy")
+
+
+def _far(kl: float) -> Alarm:
+    text = (
+        f"{kl:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
+        "model it started from."
+    )
+    return Alarm("warning", "Far from the starting model", text, name="kl")
+
+
+def _idle(mixed: float) -> Alarm:
+    text = (
+        f"Only {mixed:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder "
+        "problems, or more generations per prompt, bring some back."
+    )
+    return Alarm("warning", "Almost nothing to learn from", text, name="zero_variance_groups")
+
+
+def _collapsed(first: float, last: float) -> Alarm:
+    text = (
+        f"From {first:.3g} to {last:.3g} nats per token: completions of a prompt are nearly the same. A higher --temperature, "
+        "--epsilon_high or --beta keeps variety."
+    )
+    return Alarm("warning", "Entropy has collapsed", text, name="entropy_collapse")
+
+
+def _judged(records: Iterable[Record]) -> Iterator[Record]:
+    return (record for record in records if isinstance(record.get("verdict_shares"), Mapping))
+
+
+def _number(record: Record, name: str) -> float | None:
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _mean(records: Sequence[Record] | deque[Record], name: str) -> float | None:
+    """By completions: the first log line of a run stands for one step, the others for several."""
+    pairs = [(_number(record, name), _number(record, "completions") or 1.0) for record in records]
+    known = [(value, weight) for value, weight in pairs if value is not None]
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None
