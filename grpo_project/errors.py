@@ -10,6 +10,7 @@ GrpoProjectError
 +- RunExists             an output folder holds another run
 +- BackendMissing        a package or a device that the chosen way needs is not there
 +- ModelError            a model folder or hub name cannot be loaded
++- MemoryShort           the memory of a GPU ran out
 
 A wrong answer of a language model is a Verdict, never one of these.
 """
@@ -64,3 +65,7 @@ class BackendMissing(GrpoProjectError):
 
 class ModelError(GrpoProjectError):
     """A model folder or hub name cannot be loaded."""
+
+
+class MemoryShort(GrpoProjectError):
+    """The memory of a GPU ran out; the message says what would need less."""

@@ -76,6 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     groups[CURRICULUM].add_argument(
         "--enable_curriculum", metavar="{true,false}", help="false: the same as --curriculum uniform [true]"
     )
+    parser.add_argument(
+        "--estimate_memory", action="store_true", help="show how much GPU memory the run will need, and stop; needs no GPU"
+    )
+    parser.add_argument(
+        "--gpu_memory_gib", type=float, metavar="GIB", help="with --estimate_memory: the size of a GPU that need not be here"
+    )
     parser.add_argument("--print_config", action="store_true", help="show every setting with its origin, and stop")
     return parser
 
@@ -86,13 +92,15 @@ ALIASES = {
     "data_root": ["--dataset_path"],
     "micro_batch_size": ["--per_device_train_batch_size"],
 }
+ASIDES = ("print_config", "estimate_memory", "gpu_memory_gib")  # flags that are no settings
 _METAVARS = {"str": "TEXT", "int": "N", "float": "X", "names": "NAME"}
 
 
 def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
     """{setting: value} of the flags that were given. Raises ConfigError for text that is no number, SystemExit for --help.
 
-    `print_config` is there, and True, where it was asked for; it is no setting.
+    `print_config` and `estimate_memory` are there, and True, where they were asked for, `gpu_memory_gib` with the latter: they
+    are no settings.
     """
     given: dict[str, object] = {}
     found = vars(build_parser().parse_args(argv))
@@ -103,8 +111,9 @@ def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
             raise ConfigError(f"--enable_curriculum must be true or false, got {text!r}")
         if not enabled[text] and found.setdefault("curriculum", "uniform") != "uniform":
             raise ConfigError(f"--enable_curriculum false contradicts --curriculum {found['curriculum']}: leave one out")
-    if found.pop("print_config", False):
-        given["print_config"] = True
+    given |= {name: found.pop(name) for name in ASIDES if name in found}
+    if "gpu_memory_gib" in given and "estimate_memory" not in given:
+        raise ConfigError("--gpu_memory_gib goes with --estimate_memory, which loads nothing; a run asks its own GPU")
     for name, value in found.items():
         text = " ".join(value) if isinstance(value, list) else value
         given[name] = text if isinstance(text, bool) else convert(name, text, flag_of(name))
@@ -115,10 +124,15 @@ def start(given: dict[str, object]) -> int:
     """Trains with these settings, or shows them (`print_config`). Returns the exit status; raises a GrpoProjectError."""
     from grpo_project.training.preparation import resolve_settings
 
-    shown_only = given.pop("print_config", False)
+    asides = {name: given.pop(name, None) for name in ASIDES}
     config = resolve_settings(given)
-    if shown_only:
+    if asides["print_config"]:
         print(describe_settings(config))
+        return 0
+    if asides["estimate_memory"]:
+        from grpo_project.training.memory import forecast_for_a_gpu
+
+        print(forecast_for_a_gpu(config, asides["gpu_memory_gib"]).report())
         return 0
     from grpo_project.training.trainer import train
 

@@ -147,8 +147,19 @@ def checks_of_run(backend: str, outcome: dict[str, Any] | str, run: Path) -> lis
         Check(f"{backend}: every domain the same number in every batch", balanced, str(metrics[-1]["completions_by_domain"])),
         Check(f"{backend}: groups whose rewards differ", None, f"{mixed:.0%}"),
         Check(f"{backend}: peak memory of tensors", None, "none measured" if peak is None else f"{peak:.2f} GiB"),
+        Check(f"{backend}: peak estimated before loading, without CUDA's own", None, f"{estimated_gib(run):.2f} GiB"),
         Check(f"{backend}: prompt and completion tokens per second", None, f"{tokens_per_second(metrics):.0f}"),
     ]
+
+
+def estimated_gib(run: Path) -> float:
+    """What --estimate_memory says of a run's settings; at the greatest lengths allowed, so above what short prompts take."""
+    from grpo_project.configs.training import resolve
+    from grpo_project.training.memory import GIB, forecast_for_a_gpu
+
+    settings = json.loads((run / "resolved_config.json").read_text())["settings"]
+    found = forecast_for_a_gpu(resolve([("the run", settings)]), None).estimate
+    return (found.total - found.context) / GIB
 
 
 SAME_AFTER_RESUME = ("reward", "completion_length_mean", "entropy", "completions_by_domain", "cells")

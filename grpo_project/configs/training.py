@@ -54,7 +54,7 @@ FIXED_ON_RESUME = (
     "mask_truncated_completions num_iterations temperature num_generations max_prompt_length max_completion_length curriculum "
     "reward reward_bands load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples "
     "on_collapse resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy repetition_penalty "
-    "presence_penalty frequency_penalty min_new_tokens"
+    "presence_penalty frequency_penalty min_new_tokens use_vllm fast_inference"
 ).split()
 
 
@@ -255,6 +255,33 @@ class TrainingConfig:
         "rank of the LoRA adapters, 0 trains all weights; default: 16 on a GPU; 0 on a CPU or for a small model",
     )
     lora_alpha: int = setting(32, "int", MODEL, "LoRA scale (the adapters count lora_alpha / lora_rank)")
+    use_vllm: bool = setting(
+        False,
+        "bool",
+        MODEL,
+        "sample completions with vLLM (package vllm, CUDA, --backend transformers); a continued run then repeats the problems, "
+        "not the completions",
+    )
+    vllm_mode: str = setting(
+        "colocate",
+        "str",
+        MODEL,
+        "vLLM in this process, on the same GPU, or in a server that `vllm serve` started on another GPU",
+        choices=("colocate", "server"),
+    )
+    vllm_gpu_memory_utilization: float = setting(
+        0.3, "float", MODEL, "share of the GPU's memory that vLLM takes for itself (colocate and --fast_inference)"
+    )
+    vllm_server_host: str = setting("127.0.0.1", "str", MODEL, "where the vLLM server is")
+    vllm_server_port: int = setting(8000, "int", MODEL, "its port for requests")
+    vllm_server_timeout: float = setting(240.0, "float", MODEL, "seconds TRL waits for the server's answer when a run begins")
+    vllm_group_port: int = setting(51216, "int", MODEL, "port over which changed weights are sent to the server")
+    fast_inference: bool = setting(
+        False,
+        "bool",
+        MODEL,
+        "Unsloth's own way of sampling with vLLM (package vllm, --backend unsloth, adapters); not exact to resume",
+    )
     trust_remote_code: bool = setting(
         False, "bool", MODEL, "let a downloaded model run its own code; only for models you have read"
     )
@@ -376,7 +403,23 @@ class TrainingConfig:
                 f"--save_steps {self.save_steps} must be a multiple of --num_iterations {self.num_iterations}: a checkpoint "
                 "between two uses of the same completions could not be continued exactly"
             )
+        self._check_vllm()
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    def _check_vllm(self) -> None:
+        self._require("vllm_gpu_memory_utilization", 0 < self.vllm_gpu_memory_utilization < 1, "must lie above 0 and below 1")
+        self._require("vllm_server_timeout", 0 < self.vllm_server_timeout < math.inf, "must be above 0 seconds")
+        for name in ("vllm_server_port", "vllm_group_port"):
+            self._require(name, 0 < getattr(self, name) < 65536, "must be a port, 1 to 65535")
+        if not (self.use_vllm or self.fast_inference):
+            return
+        if self.use_vllm and self.fast_inference:
+            raise ConfigError("--use_vllm (TRL's way) and --fast_inference (Unsloth's way) are two ways to vLLM: leave one out")
+        flag = "--use_vllm" if self.use_vllm else "--fast_inference"
+        neutral = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_new_tokens": 0}
+        for name, value in neutral.items():
+            if getattr(self, name) != value:
+                raise ConfigError(f"{flag_of(name)} is counted over the answer alone, which {flag} cannot do: leave one out")
 
     def _check_curriculum(self) -> None:
         if self.curriculum not in CURRICULA and ".py:" not in self.curriculum:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from grpo_project.core.random_streams import stream
+from grpo_project.training import ranks
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
 
@@ -135,7 +136,7 @@ def complete(
     completions: list[list[Completion]] = [[] for _ in prompts]
     prompts_per_batch = max(1, batch_size // len(samples))
     total = len(prompts) * len(samples)
-    with _evaluating(model), torch.inference_mode():
+    with _evaluating(model), _without_gradients():
         for start in range(0, len(order), prompts_per_batch):
             chosen = order[start : start + prompts_per_batch]
             ids, mask = _left_padded([encoded[index] for index in chosen], pad_id, device)
@@ -161,6 +162,11 @@ def complete(
     return completions
 
 
+def _without_gradients() -> Any:
+    """inference_mode; no_grad where parameters are gathered from other processes, for FSDP goes on using what it gathered."""
+    return torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
+
+
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
     """Evaluation mode for the time being; only modules that were training go back to training."""
@@ -171,6 +177,8 @@ def _evaluating(model: Any) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+        if training and hasattr(model, "for_training"):
+            model.for_training()  # Unsloth's generate turned gradient checkpointing off, and restores it only in training mode
 
 
 def _plain_attention(model: Any) -> bool:

@@ -86,20 +86,27 @@ def batch_shape(config: TrainingConfig, device: str, world_size: int = 1) -> Bat
     )
 
 
-def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backend: str, output_dir: str) -> dict[str, Any]:
+def grpo_arguments(
+    config: TrainingConfig, shape: BatchShape, device: str, backend: str, output_dir: str, autocast: str = ""
+) -> dict[str, Any]:
     """Keyword arguments of GRPOConfig. Nothing is left to a default: TRL's and Unsloth's differ, and both move.
 
-    `backend`: unsloth or transformers. A small float32 model stays float32 on CUDA too; see training/backend.py.
+    `backend`: unsloth or transformers. `autocast`: bf16, fp16 or nothing, as training/backend.py decided for the model.
     """
     cpu = device == "cpu"
-    mixed = not cpu and backend == "unsloth"
+    unsloth = not cpu and backend == "unsloth"
     return {
         "output_dir": output_dir,
+        # of the reference model, where TRL loads one: its defaults are float32, and spread over all GPUs under FSDP
+        "model_init_kwargs": None if unsloth else {"dtype": "float32", "device_map": None},
+        "trust_remote_code": config.trust_remote_code,
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
         "gradient_accumulation_steps": shape.micro_batches,
         "steps_per_generation": shape.micro_batches,
         "num_generations": config.num_generations,
+        "num_generations_eval": None,
+        "generation_batch_size": None,
         "num_iterations": config.num_iterations,
         "max_steps": config.max_steps,
         "num_train_epochs": 1,
@@ -122,7 +129,7 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "repetition_penalty": 1.0,
         "generation_kwargs": {"min_new_tokens": config.min_new_tokens} if config.min_new_tokens else None,
         "cache_implementation": "static" if cpu else None,
-        "use_vllm": False,
+        **_vllm_arguments(config),
         "use_transformers_continuous_batching": False,
         # the loss
         "beta": config.beta,
@@ -144,12 +151,17 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "disable_dropout": True,
         "cast_lm_head_to_fp32": False,
         "use_liger_kernel": False,
+        "label_smoothing_factor": 0.0,
+        "neftune_noise_alpha": None,
+        "average_tokens_across_devices": True,
+        "ds3_gather_for_generation": True,
+        "pad_to_multiple_of": None,
         # the optimizer
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
         "lr_scheduler_kwargs": None,
         "warmup_steps": config.warmup_steps,
-        "optim": "adamw_8bit" if mixed and config.load_in_4bit else "adamw_torch",
+        "optim": "adamw_8bit" if unsloth and config.load_in_4bit else "adamw_torch",
         "weight_decay": config.weight_decay,
         "adam_beta1": config.adam_beta1,
         "adam_beta2": config.adam_beta2,
@@ -157,8 +169,8 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "max_grad_norm": config.max_grad_norm,
         # device and precision
         "use_cpu": cpu,
-        "bf16": mixed,
-        "fp16": False,
+        "bf16": autocast == "bf16",
+        "fp16": autocast == "fp16",
         "tf32": None,
         "torch_compile": False,
         "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
@@ -182,6 +194,52 @@ def grpo_arguments(config: TrainingConfig, shape: BatchShape, device: str, backe
         "load_best_model_at_end": False,
         "restore_callback_states_from_checkpoint": False,
         "push_to_hub": False,
+    }
+
+
+# What a run is: a library that changed one of these behind our back would train something else.
+MEANT = (
+    "per_device_train_batch_size gradient_accumulation_steps steps_per_generation num_generations num_iterations max_steps seed "
+    "shuffle_dataset max_completion_length temperature repetition_penalty beta epsilon epsilon_high loss_type scale_rewards "
+    "mask_truncated_completions learning_rate warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm use_vllm"
+).split()
+
+
+def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:
+    """`made`: the GRPOConfig as the trainer keeps it. Raises ConfigError, naming the knobs, where it is not as asked for."""
+
+    def plain(value: Any) -> Any:
+        value = getattr(value, "value", value)  # enumerations
+        return {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+    changed = [name for name in MEANT if plain(getattr(made, name, asked[name])) != plain(asked[name])]
+    if changed:
+        found = ", ".join(f"{name} from {asked[name]} to {getattr(made, name)}" for name in changed)
+        raise ConfigError(
+            f"{backend} changed what was asked for: {found}. Set those as it wants them, or take --backend transformers"
+        )
+
+
+def _vllm_arguments(config: TrainingConfig) -> dict[str, Any]:
+    """Generation by vLLM. TRL weighs each token by how likely the trained model finds what vLLM drew, since the two differ."""
+    return {
+        "use_vllm": config.use_vllm or config.fast_inference,
+        "vllm_mode": "colocate" if config.fast_inference else config.vllm_mode,
+        "vllm_model_impl": "vllm",
+        "vllm_enable_sleep_mode": False,
+        "vllm_structured_outputs_regex": None,
+        "vllm_server_base_url": None,
+        "vllm_server_host": config.vllm_server_host,
+        "vllm_server_port": config.vllm_server_port,
+        "vllm_server_timeout": config.vllm_server_timeout,
+        "vllm_group_port": config.vllm_group_port,
+        "vllm_gpu_memory_utilization": config.vllm_gpu_memory_utilization,
+        "vllm_max_model_length": config.max_prompt_length + config.max_completion_length,
+        "vllm_tensor_parallel_size": 1,
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": "sequence_mask",
+        "vllm_importance_sampling_clip_max": 3.0,
+        "vllm_importance_sampling_clip_min": None,
     }
 
 

@@ -26,6 +26,19 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def shards_parameters() -> bool:
+    """Whether each process will hold only a part of every parameter: FSDP, or DeepSpeed's ZeRO-3.
+
+    Read from what `accelerate launch` sets for its processes, so it is known before the model is loaded.
+    """
+
+    def on(name: str) -> bool:
+        return os.environ.get(name, "false").lower() in ("1", "true")
+
+    zero_3 = on("ACCELERATE_USE_DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    return world_size() > 1 and (on("ACCELERATE_USE_FSDP") or zero_3)
+
+
 def name_the_cpu() -> None:
     """Before accelerate is set up on a CPU: it would call the device cpu:0, under which torch.load finds no checkpoint."""
     if world_size() > 1:

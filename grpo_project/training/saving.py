@@ -10,6 +10,7 @@ from typing import Any
 
 from grpo_project.core import checkpoint
 from grpo_project.core.files import write_json_atomically
+from grpo_project.training import ranks
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,18 @@ def any_process(trainer: Any, here: bool) -> bool:
     import torch
 
     return bool(accelerator.gather(torch.tensor([int(here)], device=accelerator.device)).max().item())
+
+
+def whole_weights(trainer: Any) -> dict[str, Any] | None:
+    """The whole model as a state dict where processes hold shards of it (FSDP, ZeRO-3); None where each holds all of it.
+
+    Every process must ask; only the first one's answer is sure to be complete.
+    """
+    if not ranks.shards_parameters():
+        return None
+    sharded = trainer.deepspeed if trainer.is_deepspeed_enabled else trainer.model
+    found: dict[str, Any] = trainer.accelerator.get_state_dict(sharded)
+    return found
 
 
 @functools.cache

@@ -31,12 +31,15 @@ from grpo_project.core.rows import Row
 from grpo_project.core.run_folder import RunFolder
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.manager import STATE_FILE
-from grpo_project.errors import ConfigError, DataError, ModelError
+from grpo_project.errors import ConfigError, DataError, MemoryShort, ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate
 from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training import ranks
+from grpo_project.training.backend import LoadPlan
+from grpo_project.training.memory import Forecast, forecast, out_of_memory
 from grpo_project.training.preparation import Preparation, Weights, leave_out, load_curriculum_state, prepare
-from grpo_project.training.saving import attempt
+from grpo_project.training.saving import attempt, whole_weights
+from grpo_project.training.vllm import check_vllm
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after C
 COLLAPSED = 3  # stopped by --on_collapse stop
 ANOMALY = 4  # stopped by --on_anomaly stop
 SUCCESS = 0
+EVALUATED_AT_ONCE = 64  # completions
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
@@ -61,6 +65,10 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
         if ranks.is_main():
             say_how_to_go_on(run.folder)
         return INTERRUPTED + (run.signal_number or signal.SIGINT)
+    except (RuntimeError, ModelError) as error:
+        if not out_of_memory(error):
+            raise
+        raise run.explain_short_memory(error) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
@@ -163,6 +171,7 @@ class Run:
         self.prepared = prepared
         self.config = prepared.config
         self.folder: RunFolder | None = None
+        self.forecast: Forecast | None = None
         self.signal_number = 0
         self._lock: IO[str] | None = None
 
@@ -176,9 +185,20 @@ class Run:
         if os.path.isdir(self.prepared.model):  # bars are for downloads
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-        from grpo_project.training.backend import load_policy, save_policy
+        from grpo_project.training.backend import load_policy, plan_load, save_policy
 
         config = self.config
+        plan = plan_load(
+            self.prepared.model,
+            training=True,
+            load_in_4bit=config.load_in_4bit,
+            lora_rank=config.lora_rank,
+            backend=config.backend,
+        )
+        limit = check_vllm(config, plan)
+        if limit is not None:
+            say(f"warning: {limit}")
+        self._forecast_memory(plan)
         lengths = config.script_config()
         policy = load_policy(
             self.prepared.model,
@@ -191,6 +211,8 @@ class Run:
             trust_remote_code=config.trust_remote_code,
             seed=config.seed,
             backend=config.backend,
+            fast_inference=config.fast_inference,
+            vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
         )
         weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
         for weakness in config.reward_config().weaknesses():
@@ -229,8 +251,9 @@ class Run:
             if ranks.is_main():
                 say_what_stopped(folder, trainer.state.global_step, diagnosis.stopped_by)
             return ANOMALY
+        weights = whole_weights(trainer)
         if ranks.is_main():
-            save_model(folder, lambda aside: save_policy(policy, aside, self._history(trainer.state.global_step)))
+            save_model(folder, lambda aside: save_policy(policy, aside, self._history(trainer.state.global_step), weights))
         after = self._evaluate(policy, folder, "after")
         if before is not None and after is not None:
             table = self._write_results(folder, before, after, time.monotonic() - began)
@@ -248,6 +271,39 @@ class Run:
             say(f"Stopped at step {trainer.state.global_step}: {feedback.stopped_by}")
             return COLLAPSED
         return SUCCESS
+
+    def _forecast_memory(self, plan: LoadPlan) -> None:
+        """Says what the run will need of a GPU, before anything is loaded. Warns and forbids nothing: it is an estimate."""
+        available = None
+        if plan.device == "cuda":
+            import torch
+
+            available = float(torch.cuda.get_device_properties(ranks.local_rank()).total_memory)
+        try:
+            domains = len(self.prepared.rows.domains)
+            self.forecast = forecast(self.config, self.prepared.model, plan, available, ranks.world_size(), domains)
+        except ModelError as error:
+            if plan.device == "cuda":
+                say(str(error))
+            return
+        if plan.device == "cuda":
+            say(self.forecast.report())
+
+    def explain_short_memory(self, error: BaseException) -> MemoryShort:
+        """What the user reads instead of a traceback: what happened, what needs less, and where the run can go on."""
+        found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        advice = self.forecast.advice() if self.forecast else "docs/train_on_gpu.md, section 5, says what needs less"
+        last = newest_good(self.folder.path) if self.folder else None
+        if last is None:
+            where = "No checkpoint had been written"
+        else:
+            assert self.folder is not None
+            same = "" if self.config.use_gradient_checkpointing else " with --use_gradient_checkpointing"
+            where = (
+                f"{last.name} holds step {step_of(last)}: go on{same} by {command_to_go_on(self.folder)}; another change begins "
+                f"a new run, which may start from --base_model {last}"
+            )
+        return MemoryShort(f"the GPU's memory ran out ({found[:300].rstrip('.')}). {advice}. {where}")
 
     # -- before training ----------------------------------------------------------------------------------------------
 
@@ -347,7 +403,7 @@ class Run:
         from grpo_project.prompting import to_messages
         from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
         from grpo_project.rewards import make_reward_function
-        from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class
+        from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, refuse_changes
         from grpo_project.training.penalties import penalties_of
         from grpo_project.training.sampler import CurriculumSampler
         from grpo_project.training.saving import any_process, attempt
@@ -452,6 +508,7 @@ class Run:
             )
             inference.outcomes = list(prepared.engine.evaluations)
             callbacks.append(inference)
+        arguments = grpo_arguments(config, shape, policy.device, policy.name, str(folder.path), policy.autocast)
         trainer = make_trainer_class(GRPOTrainer)(
             sampler=sampler,
             timer=timer,
@@ -462,13 +519,14 @@ class Run:
             diagnosis=diagnosis,
             model=policy.model,
             reward_funcs=reward_function,
-            args=GRPOConfig(**grpo_arguments(config, shape, policy.device, policy.name, str(folder.path))),
+            args=GRPOConfig(**arguments),
             train_dataset=Dataset.from_dict(
                 {"prompt": [to_messages(prompt) for prompt in prompts], "row_index": list(range(len(prompts)))}
             ),
             processing_class=policy.tokenizer,
             callbacks=[*callbacks, diagnosis, monitor],
         )
+        refuse_changes(arguments, trainer.args, policy.name)
         if snapshots is not None:
             snapshots.trainer = trainer
         from transformers import PrinterCallback, ProgressCallback
@@ -533,13 +591,17 @@ class Run:
         """
         if self.prepared.held_out is None:
             return None
-        if not ranks.is_main():
+        # Generation gathers the parts of a sharded model, so all must take part; before training every process has all of it.
+        together = ranks.shards_parameters() and when == "after"
+        if not ranks.is_main() and not together:
             return None  # training begins when all are there
         path = folder.path / f"evaluation_{when}.json"
         if when == "before" and self.prepared.checkpoint is not None and path.exists():
             return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
         complete = self._complete(policy, show_progress)
         result = evaluate(self.prepared.held_out, self.prepared.held_out_rows, complete, f"{when} training")
+        if not ranks.is_main():
+            return None
         folder.write_json(path.name, result.to_json())
         rates = ", ".join(f"{domain} {result.rate(domain):.1%}" for domain in result.domains)
         say(f"Held-out success {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
@@ -552,7 +614,10 @@ class Run:
         def complete(rows: list[Row]) -> list[str]:
             prompts = [row_prompt(row, policy.prompt_style) for row in rows]
             limit = self.config.max_completion_length
-            return complete_greedy(policy.model, policy.tokenizer, prompts, limit, progress=progress)
+            at_once = EVALUATED_AT_ONCE
+            if policy.device != "cpu" and self.forecast is not None:
+                at_once = min(at_once, self.forecast.load.generated)  # what fits while training fits here
+            return complete_greedy(policy.model, policy.tokenizer, prompts, limit, at_once, progress)
 
         return complete
 
@@ -560,6 +625,8 @@ class Run:
         """The problems that steer the run, shared out among the processes; every process gets the whole result."""
         prepared = self.prepared
         assert prepared.feedback is not None  # the callback is made only then
+        if ranks.shards_parameters():  # every forward pass is one of all processes: they must make the same ones
+            return evaluate(prepared.feedback, prepared.feedback_rows, self._complete(policy), "during training")
         own = list(prepared.feedback_rows)[ranks.rank() :: ranks.world_size()]
         result = evaluate(prepared.feedback, own, self._complete(policy), "during training")
         return replace(result, problems=tuple(ranks.gather(list(result.problems))))

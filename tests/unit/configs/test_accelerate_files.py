@@ -1,5 +1,6 @@
 """The shipped accelerate files load in accelerate's own parser, and hold no key that `accelerate launch` does not know."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,27 @@ def test_a_file_loads_and_says_what_its_name_says(path):
     assert config.num_processes == 8 and config.num_machines == 1 and config.use_cpu is False
     if path.stem.startswith("zero"):
         assert config.deepspeed_config["zero_stage"] == int(path.stem[-1])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_processes_know_by_their_environment_whether_parameters_are_sharded(path, monkeypatch):
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    from grpo_project.training import ranks
+
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(path), "script.py"]))
+    arguments.deepspeed_fields_from_accelerate_config = ""  # what accelerate sets where deepspeed is installed
+    set_by_it = prepare_deepspeed_cmd_env(arguments)[1] if arguments.use_deepspeed else prepare_multi_gpu_env(arguments)
+    for name in [name for name in os.environ if name.startswith(("ACCELERATE_", "FSDP_"))]:
+        monkeypatch.delenv(name)
+    for name, value in set_by_it.items():
+        if name.startswith(("ACCELERATE_", "FSDP_")):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert ranks.shards_parameters() is (path.stem in ("fsdp", "zero3"))
+    if path.stem == "fsdp":  # what tests/unit/training/test_sharded_runs.py trains under
+        assert set_by_it["FSDP_VERSION"] == "2" and set_by_it["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -42,7 +42,8 @@ def test_a_run_is_measured_resumed_and_compared(script: Any, tiny_planner: Path,
     deadline = time.monotonic() + 300
     outcome = script.in_own_process("train", settings, tmp_path, deadline)
     checks = script.checks_of_run("transformers", outcome, run)
-    assert [check.held for check in checks] == [True, True, None, None, None], checks
+    assert [check.held for check in checks] == [True, True, None, None, None, None], checks
+    assert "estimated" in checks[-2].name and float(checks[-2].found.split()[0]) > 0
     assert float(checks[-1].found) > 0
     before = script.read_metrics(run)
     (run / "model").rename(tmp_path / "model-before")

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.errors import BackendMissing, ModelError  # noqa: E402
 from grpo_project.training import backend  # noqa: E402
-from grpo_project.training.backend import choose_backend, load_policy, save_policy  # noqa: E402
+from grpo_project.training.backend import choose_backend, load_policy, plan_for, save_policy  # noqa: E402
 
 
 def test_importing_the_backend_loads_nothing_heavy(repository: Path) -> None:
@@ -28,9 +28,11 @@ def test_importing_the_backend_loads_nothing_heavy(repository: Path) -> None:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """machine(cuda=..., unsloth=...) pretends."""
+    """machine(cuda=..., unsloth=..., bfloat16=..., processes=...) pretends."""
 
-    def pretend(cuda: bool, unsloth: bool) -> None:
+    def pretend(cuda: bool, unsloth: bool, bfloat16: bool = True, processes: int = 1) -> None:
+        monkeypatch.setenv("WORLD_SIZE", str(processes))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bfloat16 or including_emulation)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "H100")
         find = backend.importlib.util.find_spec
@@ -73,6 +75,42 @@ def test_a_backend_that_cannot_be_had_is_refused(machine: Any) -> None:
         choose_backend("unsloth")
     with pytest.raises(BackendMissing, match="must be auto, unsloth or transformers"):
         choose_backend("jax")
+
+
+def test_several_processes_take_unsloth_only_where_it_is_asked_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(True, True, processes=4)
+    name, _, reason = choose_backend("auto")
+    assert name == "transformers" and "4 processes" in reason
+    name, _, reason = choose_backend("unsloth")
+    assert name == "unsloth" and "not tried with several processes" in reason
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(BackendMissing, match="under FSDP or ZeRO-3"):
+        choose_backend("unsloth")
+
+
+@pytest.mark.parametrize(
+    ("backend_name", "small", "training", "rank", "half", "expected"),
+    [
+        ("unsloth", False, True, None, "bf16", (16, True, False, "bf16")),
+        ("unsloth", False, True, None, "fp16", (16, True, False, "fp16")),
+        ("unsloth", False, True, 0, "bf16", (0, False, False, "bf16")),  # quantized weights cannot be trained
+        ("unsloth", False, False, None, "bf16", (0, True, False, "bf16")),
+        ("transformers", False, True, None, "bf16", (16, True, False, "")),
+        ("transformers", False, True, None, "fp16", (16, True, True, "")),
+        ("transformers", False, True, 0, "bf16", (0, False, True, "bf16")),
+        ("transformers", True, True, None, "bf16", (0, False, True, "")),
+    ],
+)
+def test_types_follow_the_gpu_and_what_is_trained(
+    backend_name: str, small: bool, training: bool, rank: int | None, half: str, expected: tuple[Any, ...]
+) -> None:
+    plan = plan_for(backend_name, "cuda", "", small, training, True, rank, half)
+    assert (plan.rank, plan.four_bit, plan.float32, plan.autocast) == expected
+
+
+def test_a_cpu_computes_in_full_precision() -> None:
+    plan = plan_for("transformers", "cpu", "", False, True, True, None, "")
+    assert (plan.rank, plan.four_bit, plan.float32, plan.autocast) == (0, False, True, "")
 
 
 def test_our_planner_loads_in_full_precision_with_its_card(tiny_planner: Path) -> None:
@@ -167,6 +205,10 @@ def test_unsloth_is_told_every_knob(machine: Any, monkeypatch: pytest.MonkeyPatc
         def for_inference(model: Any) -> None:
             calls["for_inference"] = {}
 
+        @staticmethod
+        def for_training(model: Any, use_gradient_checkpointing: Any) -> None:
+            calls["for_training"] = {"use_gradient_checkpointing": use_gradient_checkpointing}
+
     machine(True, True)
     module = types.ModuleType("unsloth")
     module.FastLanguageModel = FastLanguageModel  # type: ignore[attr-defined]
@@ -179,10 +221,17 @@ def test_unsloth_is_told_every_knob(machine: Any, monkeypatch: pytest.MonkeyPatc
     assert loaded["trust_remote_code"] is False and loaded["fast_inference"] is False
     assert (adapted["r"], adapted["lora_alpha"], adapted["random_state"]) == (16, 32, 7)
     assert adapted["use_gradient_checkpointing"] == "unsloth"
+    assert calls["for_training"] == {"use_gradient_checkpointing": "unsloth"}
     assert "for_inference" not in calls
+    assert loaded["dtype"] == torch.bfloat16 and policy.autocast == "bf16"
+    machine(True, True, bfloat16=False)
+    assert load_policy(str(tmp_path), training=True, fast_inference=True, vllm_gpu_memory_utilization=0.4).autocast == "fp16"
+    loaded = calls["from_pretrained"]
+    assert (loaded["dtype"], loaded["fast_inference"], loaded["gpu_memory_utilization"]) == (torch.float16, True, 0.4)
+    assert loaded["max_lora_rank"] == 16
     calls.clear()
     load_policy(str(tmp_path))
-    assert "get_peft_model" not in calls and "for_inference" in calls
+    assert "get_peft_model" not in calls and "for_inference" in calls and "for_training" not in calls
     assert calls["from_pretrained"]["full_finetuning"] is False
 
 

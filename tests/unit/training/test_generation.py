@@ -142,3 +142,14 @@ def test_completions_say_how_long_they_are_and_whether_they_were_cut(tiny_model:
     assert {c.cut_off for c in found} == {True, False}
     assert all((c.completion_tokens == 30) == c.cut_off for c in found)
     assert all(c.seconds > 0 for c in found)
+
+
+def test_unsloth_is_put_back_to_training_where_it_was_training(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    """Its generate turns gradient checkpointing off, and back on only for a model in training mode, which ours is not then."""
+    calls: list[bool] = []
+    tiny_model.for_training = lambda: calls.append(tiny_model.training)
+    complete_greedy(tiny_model, tiny_tokenizer, ["w1 w2"], 2)
+    assert calls == []
+    tiny_model.train()
+    complete_greedy(tiny_model, tiny_tokenizer, ["w1 w2"], 2)
+    assert calls == [True]

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.callbacks.timing import StepTimer  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, regroup, trim_padding  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
+from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, refuse_changes, regroup, trim_padding  # noqa: E402
 
 
 def test_a_batch_counts_prompts_and_a_step_is_generated_at_once() -> None:
@@ -43,6 +44,23 @@ def test_a_micro_batch_that_was_not_given_divides_the_batch(batch_size: int, gen
 
 def test_a_micro_batch_that_was_given_is_kept() -> None:
     assert batch_shape(TrainingConfig(batch_size=12, micro_batch_size=3), "cpu").micro_batches == 4
+
+
+def test_a_knob_that_a_library_changed_is_named(tmp_path: Path) -> None:
+    from trl import GRPOConfig
+
+    for scaled in ("group", "none"):
+        config = TrainingConfig(loss_type="grpo", scale_rewards=scaled, save_steps=1)
+        asked = grpo_arguments(config, batch_shape(config, "cpu"), "cpu", "transformers", str(tmp_path))
+        made = GRPOConfig(**asked)
+        refuse_changes(asked, made, "transformers")
+        made.per_device_train_batch_size = 3
+        made.scale_rewards = "batch"
+        with pytest.raises(
+            ConfigError, match=r"unsloth changed .*per_device_train_batch_size from 32 to 3, scale_rewards from"
+        ) as told:
+            refuse_changes(asked, made, "unsloth")
+        assert "--backend transformers" in str(told.value)
 
 
 def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""FSDP on two gloo processes: the same training as with whole models, a checkpoint that continues, a model that is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from grpo_project.training import backend, ranks  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+TESTS = REPOSITORY / "tests"
+# What `accelerate launch --config_file configs/accelerate/fsdp.yaml` sets for its processes.
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_OFFLOAD_PARAMS": "false",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"WORLD_SIZE": "2"}, False),
+        ({"WORLD_SIZE": "1", "ACCELERATE_USE_FSDP": "true"}, False),
+        ({"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}, True),
+        ({"WORLD_SIZE": "2", "ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}, False),
+        ({"WORLD_SIZE": "2", "ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, True),
+    ],
+)
+def test_sharding_is_known_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
+) -> None:
+    for name in ("WORLD_SIZE", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_ZERO_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert ranks.shards_parameters() is expected
+
+
+def test_a_model_that_will_be_sharded_is_placed_by_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "local_rank", lambda: 3)
+    assert backend.device_map("cpu") is None
+    assert backend.device_map("cuda") == {"": 3}
+    monkeypatch.setattr(ranks, "shards_parameters", lambda: True)
+    assert backend.device_map("cuda") is None
+
+
+@pytest.fixture
+def settings(data_root: Path, test_data_root: Path, tiny_planner: Path) -> dict[str, Any]:
+    return {
+        "base_model": str(tiny_planner),
+        "data_root": str(data_root),
+        "test_data": str(test_data_root),
+        "batch_size": 8,
+        "num_generations": 4,
+        "max_steps": 2,
+        "max_completion_length": 12,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "save_steps": 1,
+        "eval_samples": 1,
+        "eval_every_n_steps": 1,
+        "max_eval_samples": 1,
+        "use_wandb": False,
+        "beta": 0.0,
+    }
+
+
+def _run(settings: dict[str, Any], folder: Path, name: str, sharded: bool) -> None:
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    worker = [str(TESTS / "fsdp_worker.py")] if sharded else []
+    environment = {**os.environ, **(FSDP if sharded else {}), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *worker, str(TESTS / "varied_verdicts.py"), str(file), str(folder / f"{name}-")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_sharded_run_trains_saves_and_goes_on_as_a_whole_one(
+    settings: dict[str, Any], tmp_path: Path, tiny_planner: Path, rank: int
+) -> None:
+    settings["lora_rank"] = rank
+    file = "adapter_model.safetensors" if rank else "model.safetensors"
+    found = {}
+    for name, sharded in (("whole", False), ("sharded", True)):
+        _run({**settings, "output_dir": str(tmp_path / name)}, tmp_path, name, sharded)
+        found[name] = load_file(tmp_path / name / "model" / file)
+    whole, sharded_weights = found["whole"], found["sharded"]
+    assert set(whole) == set(sharded_weights)
+    if not rank:
+        before = load_file(tiny_planner / file)
+        assert any(not torch.equal(before[key], whole[key]) for key in whole)
+    for key, value in whole.items():
+        assert sharded_weights[key].shape == value.shape
+        torch.testing.assert_close(sharded_weights[key], value, rtol=1e-3, atol=1e-4)
+    run = tmp_path / "sharded"
+    assert list((run / "checkpoint-1").glob("*fsdp*"))  # it was FSDP that trained
+    assert (run / "evaluation_after.json").is_file()
+    assert backend.load_policy(str(run / "model")).prompt_style == "compact"
+    if rank:
+        return
+
+    (run / "model").rename(run / "model-before")
+    _run({"resume_from_checkpoint": str(run / "checkpoint-1")}, tmp_path, "again", True)
+    again = load_file(run / "model" / file)
+    assert all(torch.equal(again[key], sharded_weights[key]) for key in again)
