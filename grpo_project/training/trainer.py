@@ -12,7 +12,8 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
-from grpo_project.configs.training import REPOSITORY, TrainingConfig
+from grpo_project.configs.places import REPOSITORY
+from grpo_project.configs.training import TrainingConfig
 from grpo_project.core import run_folder
 from grpo_project.core.checkpoint import step_of
 from grpo_project.core.run_folder import RunFolder
