@@ -18,7 +18,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from grpo_project.configs.training import CURRICULUM, GROUPS, convert, describe_settings, flag_of, settings  # noqa: E402
+from grpo_project.configs.resolution import convert, describe_settings  # noqa: E402
+from grpo_project.configs.training import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 

@@ -154,7 +154,7 @@ def checks_of_run(backend: str, outcome: dict[str, Any] | str, run: Path) -> lis
 
 def estimated_gib(run: Path) -> float:
     """What --estimate_memory says of a run's settings; at the greatest lengths allowed, so above what short prompts take."""
-    from grpo_project.configs.training import resolve
+    from grpo_project.configs.resolution import resolve
     from grpo_project.training.memory import GIB, forecast_for_a_gpu
 
     settings = json.loads((run / "resolved_config.json").read_text())["settings"]

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from grpo_project.configs.training import convert, settings
+from grpo_project.configs.resolution import convert
+from grpo_project.configs.training import settings
 from grpo_project.errors import ConfigError
 
 PREFIX = "GRPO_"

@@ -1,30 +1,21 @@
-"""Every setting of a training run: described once, checked once, and traced back to where its value came from.
+"""Every setting of a training run: its name, its default, what it is for, and the flag that gives it.
 
-`TrainingConfig` is a frozen dataclass that cannot exist in a wrong state. The command line of the training script and the
-`GRPO_*` environment variables are made from its fields, so a setting is named, explained and bounded in this file alone.
-Precedence: command line > environment > --config_file > run being continued > `grpo_defaults` of the model's planner.json >
-built-in default.
+`TrainingConfig` is a frozen dataclass that cannot exist in a wrong state (rules.py). The command line of the training script
+and the `GRPO_*` environment variables are made from its fields; resolution.py says whose value counts.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import STRATEGIES, ScriptConfig
 from grpo_project.configs.reward import REWARD_MODES, RewardConfig, parse_bands
-from grpo_project.errors import ConfigError, ModelError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-MODEL_CARD = "planner.json"
-BUILT_IN = "built-in default"
+from grpo_project.configs.rules import check
+from grpo_project.configs.setting import flag_of_field, setting
 
 DATA = "model and data"
 RUN = "output and continuing"
@@ -36,17 +27,8 @@ MODEL = "memory and model loading"
 REPORT = "reporting"
 GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 
-TRACKERS = ("wandb", "tensorboard", "trackio")
-CURRICULA = ("step", "uniform", "stage", "adaptive")
 EVALUATE_EVERY = 25  # steps, where nobody said how often
 
-# What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
-MODEL_MAY_SET = frozenset(
-    "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
-    "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards mask_truncated_completions "
-    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum reward reward_bands "
-    "save_steps logging_steps eval_samples lora_rank lora_alpha".split()
-)
 # A change of one of these makes a continued run another run: its batches, its gradients or its data would differ.
 FIXED_ON_RESUME = (
     "base_model data_root domains batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler "
@@ -56,12 +38,6 @@ FIXED_ON_RESUME = (
     "on_collapse resample_zero_variance skip_zero_variance max_seq_length length_allocation_strategy repetition_penalty "
     "presence_penalty frequency_penalty min_new_tokens use_vllm fast_inference"
 ).split()
-
-
-def setting(default: Any, kind: str, group: str, text: str, *, choices: Sequence[str] = (), flag: str = "") -> Any:
-    """A field that is also a flag. `kind`: str, int, float, bool or names; `flag` is given where it is not --<name>."""
-    meta = {"kind": kind, "group": group, "help": text, "choices": tuple(choices), "flag": flag}
-    return field(default=default, metadata=meta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,92 +322,11 @@ class TrainingConfig:
         return HealthConfig.of(self.alarm_thresholds or ())
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "gradient_accumulation_steps", "max_steps", "num_iterations", "logging_steps"):
-            self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("save_steps", "save_total_limit", "max_prompt_length", "max_completion_length", "lora_alpha"):
-            self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("eval_samples", "warmup_steps", "seed", "resample_zero_variance", "skip_zero_variance", "diagnose_steps"):
-            self._require(name, getattr(self, name) >= 0, "must be 0 or more")
-        self._check_curriculum()
-        for name in ("beta", "weight_decay", "max_grad_norm"):
-            self._require(name, math.isfinite(getattr(self, name)) and getattr(self, name) >= 0, "must be 0 or more")
-        for name in ("adam_beta1", "adam_beta2"):
-            self._require(name, 0 <= getattr(self, name) < 1, "must lie in [0, 1)")
-        self._require(
-            "num_generations", self.num_generations >= 2, "must be at least 2: a completion is compared with its siblings"
-        )
-        self._require("learning_rate", 0 < self.learning_rate < 1, "must lie above 0 and below 1")
-        self._require("temperature", 0 < self.temperature <= 10, "must lie above 0, and at most at 10")
-        self._require("repetition_penalty", 0 < self.repetition_penalty <= 10, "must lie above 0, and at most at 10; 1 is off")
-        for name in ("presence_penalty", "frequency_penalty"):
-            self._require(name, -10 <= getattr(self, name) <= 10, "must lie in [-10, 10]; 0 is off")
-        self._require("min_new_tokens", self.min_new_tokens >= 0, "must be 0 or more")
-        self._require("epsilon", 0 < self.epsilon < 1, "must lie between 0 and 1")
-        self._require("epsilon_high", self.epsilon_high is None or 0 < self.epsilon_high < 10, "must lie above 0 and below 10")
-        self._require("seed", self.seed < 2**32, "must be below 4294967296")
-        self._require("lora_rank", self.lora_rank is None or self.lora_rank >= 0, "must be 0 or more")
-        self._require("base_model", bool(self.base_model.strip()), "must name a model")
-        self._require("domains", self.domains is None or len(self.domains) > 0, "must name at least one domain")
-        if self.domains is not None and len(set(self.domains)) != len(self.domains):
-            raise ConfigError(f"--domains names a domain twice: {' '.join(self.domains)}")
-        for spec in fields(self):
-            choices = spec.metadata.get("choices")
-            if choices and getattr(self, spec.name) not in choices:
-                raise ConfigError(f"{flag_of(spec.name)} must be one of {', '.join(choices)}; got {getattr(self, spec.name)!r}")
-        unknown = sorted(set(self.report_to) - {*TRACKERS, "none"})
-        self._require("report_to", bool(self.report_to) and not unknown, f"must name some of {', '.join(TRACKERS)}, or be none")
-        self._require("report_to", self.report_to == ("none",) or "none" not in self.report_to, "may be none, or others")
-        self._require("reward_bands", not self.reward_bands or self.reward == "banded", "needs --reward banded")
-        self.reward_config()
-        self.health_config()
-        self._require("max_seq_length", self.max_seq_length is None or self.max_seq_length >= 2, "must be at least 2")
+        check(self)
         lengths = self.script_config()
         for name in ("max_prompt_length", "max_completion_length"):
             object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
-        self._require("min_new_tokens", self.min_new_tokens < self.max_completion_length, "must be below --max_completion_length")
-        micro = self.micro_batch_size
-        if micro is not None and (micro < 1 or self.batch_size % micro):
-            sizes = ", ".join(str(size) for size in range(1, self.batch_size + 1) if self.batch_size % size == 0)
-            raise ConfigError(f"--micro_batch_size {micro} does not divide --batch_size {self.batch_size}: use {sizes}")
-        if self.loss_type == "dr_grpo" and self.scale_rewards != "none":
-            raise ConfigError(
-                f"--loss_type dr_grpo is defined without reward scaling, but --scale_rewards is {self.scale_rewards}: "
-                "choose --scale_rewards none, or --loss_type grpo"
-            )
-        if self.save_steps % self.num_iterations:
-            raise ConfigError(
-                f"--save_steps {self.save_steps} must be a multiple of --num_iterations {self.num_iterations}: a checkpoint "
-                "between two uses of the same completions could not be continued exactly"
-            )
-        self._check_vllm()
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
-
-    def _check_vllm(self) -> None:
-        self._require("vllm_gpu_memory_utilization", 0 < self.vllm_gpu_memory_utilization < 1, "must lie above 0 and below 1")
-        self._require("vllm_server_timeout", 0 < self.vllm_server_timeout < math.inf, "must be above 0 seconds")
-        for name in ("vllm_server_port", "vllm_group_port"):
-            self._require(name, 0 < getattr(self, name) < 65536, "must be a port, 1 to 65535")
-        if not (self.use_vllm or self.fast_inference):
-            return
-        if self.use_vllm and self.fast_inference:
-            raise ConfigError("--use_vllm (TRL's way) and --fast_inference (Unsloth's way) are two ways to vLLM: leave one out")
-        flag = "--use_vllm" if self.use_vllm else "--fast_inference"
-        neutral = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_new_tokens": 0}
-        for name, value in neutral.items():
-            if getattr(self, name) != value:
-                raise ConfigError(f"{flag_of(name)} is counted over the answer alone, which {flag} cannot do: leave one out")
-
-    def _check_curriculum(self) -> None:
-        if self.curriculum not in CURRICULA and ".py:" not in self.curriculum:
-            raise ConfigError(
-                f"--curriculum must be one of {', '.join(CURRICULA)}, or path/to/file.py:function; got {self.curriculum!r}"
-            )
-        every = self.eval_every_n_steps
-        self._require("eval_every_n_steps", every is None or every >= 0, "must be 0 or more")
-        self._require("max_eval_samples", self.max_eval_samples >= 1, "must be at least 1")
-        if every == 0 and (self.curriculum == "stage" or self.on_collapse != "warn"):
-            what = "--curriculum stage" if self.curriculum == "stage" else f"--on_collapse {self.on_collapse}"
-            raise ConfigError(f"{what} acts on held-out success, so --eval_every_n_steps may not be 0")
 
     @property
     def feedback_every(self) -> int:
@@ -440,12 +335,6 @@ class TrainingConfig:
             return self.eval_every_n_steps
         needed = self.curriculum == "stage" or self.on_collapse != "warn"
         return EVALUATE_EVERY if needed or self.eval_samples else 0
-
-    def _require(self, name: str, holds: bool, rule: str) -> None:
-        if not holds:
-            source = self.sources.get(name, "")
-            where = f" (from {source})" if source not in ("", "command line", BUILT_IN) else ""
-            raise ConfigError(f"{flag_of(name)} {rule}, got {getattr(self, name)}{where}")
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting as JSON-ready plain data, without `sources`."""
@@ -460,8 +349,7 @@ def settings() -> list[Any]:
 
 def flag_of(name: str) -> str:
     """`--learning_rate` for learning_rate; `--no_4bit` and the like where the flag turns something off."""
-    spec = TrainingConfig.__dataclass_fields__[name]
-    return spec.metadata.get("flag") or f"--{name}"
+    return flag_of_field(TrainingConfig.__dataclass_fields__[name])
 
 
 def default_of(name: str) -> Any:
@@ -470,133 +358,3 @@ def default_of(name: str) -> Any:
     if not spec.metadata or spec.default is MISSING:
         raise KeyError(name)
     return spec.default
-
-
-def convert(name: str, text: str, where: str) -> Any:
-    """The value of a setting written as text. Raises ConfigError naming `where` when the text does not fit its kind."""
-    spec = TrainingConfig.__dataclass_fields__[name]
-    kind = spec.metadata["kind"]
-    try:
-        if kind == "int":
-            return int(text)
-        if kind == "float":
-            return float(text)
-        if kind == "bool":
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
-        if kind == "names":
-            return tuple(part for part in text.replace(",", " ").split())
-    except (ValueError, KeyError):
-        wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
-        raise ConfigError(f"{where} must be {wanted}, got {text!r}") from None
-    return text
-
-
-def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> TrainingConfig:
-    """The config in which every setting has the value of the first layer that names it, else its built-in default.
-
-    `layers` are (source, values) pairs, the strongest first. Raises ConfigError for an unknown name or a value out of range.
-    """
-    known = {spec.name for spec in settings()}
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {name: BUILT_IN for name in known}
-    for source, layer in layers:
-        for name, value in layer.items():
-            if name not in known:
-                raise ConfigError(f"{source}: there is no setting {name!r}{_did_you_mean(name, known)}")
-            if name not in values:
-                values[name] = _of_right_kind(name, value, source)
-                sources[name] = source
-    return TrainingConfig(**values, sources=sources)
-
-
-def describe_settings(config: TrainingConfig) -> str:
-    """One line per setting: name, value, and where the value came from."""
-    values = config.as_dict()
-    width, middle = max(map(len, values)), max(len(json.dumps(value)) for value in values.values())
-    lines = [f"{name:<{width}}  {json.dumps(values[name]):<{min(middle, 60)}}  {config.sources.get(name, '')}" for name in values]
-    return "\n".join(lines)
-
-
-def read_config_file(path: str) -> dict[str, Any]:
-    """The settings in a JSON file. Raises ConfigError where it is none, or names a file of its own."""
-    try:
-        found = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--config_file {path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or "config_file" in found:
-        raise ConfigError(f"--config_file {path} must hold one JSON object of settings, without config_file among them")
-    return found
-
-
-def _did_you_mean(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _of_right_kind(name: str, value: Any, source: str) -> Any:
-    """JSON knows no tuples and may write 1 for 1.0; anything else of a wrong kind is refused."""
-    kind = TrainingConfig.__dataclass_fields__[name].metadata["kind"]
-    if value is None:
-        if default_of(name) is not None:
-            raise ConfigError(f"{source}: {name} must have a value")
-        return None
-    if kind == "names" and isinstance(value, (list, tuple)):
-        return tuple(str(part) for part in value)
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    wanted = {"str": str, "int": int, "bool": bool}.get(kind)
-    if wanted is None or not isinstance(value, wanted) or (kind == "int" and isinstance(value, bool)):
-        raise ConfigError(f"{source}: {name} must be of kind {kind}, got {value!r}")
-    return value
-
-
-def locate(path: str) -> Path | None:
-    """`path` as it stands, or relative to the repository root; None when neither exists."""
-    for candidate in (Path(path).expanduser(), REPOSITORY / path):
-        if candidate.exists():
-            return candidate
-    return None
-
-
-def locate_model(base_model: str) -> str:
-    """The model folder as an absolute path, or the name unchanged when it can be a Hugging Face one.
-
-    Raises ModelError for a path that does not exist, or a folder that holds no model.
-    """
-    found = locate(base_model)
-    if found is None:
-        parts = base_model.split("/")
-        if len(parts) > 2 or base_model.startswith(("/", ".", "~")) or "\\" in base_model or not all(parts):
-            raise ModelError(
-                f"--base_model {base_model}: no such folder, here or in {REPOSITORY}. Give a folder that holds a model, or a "
-                "Hugging Face name such as unsloth/Qwen2.5-7B-Instruct-bnb-4bit"
-            )
-        return base_model
-    if not found.is_dir():
-        raise ModelError(f"--base_model {base_model} is a file: give the folder that holds the model")
-    if not (found / "config.json").exists() and not (found / "adapter_config.json").exists():
-        raise ModelError(f"--base_model {base_model}: the folder has no config.json, so it holds no model")
-    return str(found.resolve())
-
-
-def read_model_card(model: str) -> dict[str, Any]:
-    """planner.json of a model folder as plain data; {} when it has none. Raises ModelError when the file is broken."""
-    path = Path(model) / MODEL_CARD
-    if not path.is_file():
-        return {}
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(card, dict) or not isinstance(card.get("grpo_defaults", {}), dict):
-        raise ModelError(f"{path} must hold an object, and its grpo_defaults too")
-    return card
-
-
-def model_defaults(card: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """`grpo_defaults` of a model card. Raises ModelError for a setting that a model may not choose."""
-    defaults = dict(card.get("grpo_defaults", {}))
-    for name in defaults:
-        if name not in MODEL_MAY_SET:
-            raise ModelError(f"{Path(model) / MODEL_CARD}: grpo_defaults may not hold {name!r}")
-    return defaults

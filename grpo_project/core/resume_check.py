@@ -10,7 +10,8 @@ from typing import Any
 
 from grpo_project.configs import ScriptConfig
 from grpo_project.configs.environment import read_environment
-from grpo_project.configs.training import locate, resolve
+from grpo_project.configs.places import locate
+from grpo_project.configs.resolution import resolve
 from grpo_project.core.checkpoint import MANIFEST, faults, newest_good, read_run_state, survey
 from grpo_project.core.files import read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.core.findings import Finding, back_up

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.training import locate
+from grpo_project.configs.places import locate
 from grpo_project.core.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.errors import GrpoProjectError

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.training import MODEL_CARD, locate_model, read_model_card
+from grpo_project.configs.model_card import MODEL_CARD, read_model_card
+from grpo_project.configs.places import locate_model
 from grpo_project.errors import BackendMissing, ModelError
 from grpo_project.training import ranks
 

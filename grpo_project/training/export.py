@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.training import locate_model, read_model_card
+from grpo_project.configs.model_card import read_model_card
+from grpo_project.configs.places import locate_model
 from grpo_project.core.checkpoint import replace_folder
 from grpo_project.errors import BackendMissing, DataError, ModelError
 from grpo_project.training.memory import read_model_config

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_project.configs.training import TrainingConfig, locate
+from grpo_project.configs.places import locate
+from grpo_project.configs.training import TrainingConfig
 from grpo_project.core.rows import Row, RowTable, read_rows
 from grpo_project.errors import DataError
 

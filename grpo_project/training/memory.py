@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.training import TrainingConfig, flag_of, locate, locate_model
+from grpo_project.configs.places import locate, locate_model
+from grpo_project.configs.training import TrainingConfig, flag_of
 from grpo_project.errors import ConfigError, ModelError
 from grpo_project.training import ranks
 from grpo_project.training.backend import LoadPlan, is_small, plan_for

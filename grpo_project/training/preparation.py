@@ -16,18 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
-from grpo_project.configs.training import (
-    FIXED_ON_RESUME,
-    MODEL_CARD,
-    TrainingConfig,
-    flag_of,
-    locate,
-    locate_model,
-    model_defaults,
-    read_config_file,
-    read_model_card,
-    resolve,
-)
+from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
+from grpo_project.configs.places import locate, locate_model
+from grpo_project.configs.resolution import read_config_file, resolve
+from grpo_project.configs.training import FIXED_ON_RESUME, TrainingConfig, flag_of
 from grpo_project.core import identity, run_folder
 from grpo_project.core.checkpoint import read_run_state
 from grpo_project.core.rows import RowTable, read_rows

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from grpo_project.configs.training import MODEL_CARD
+from grpo_project.configs.model_card import MODEL_CARD
 from grpo_project.core.files import write_json_atomically
 from grpo_project.core.random_streams import stream
 from grpo_project.core.rows import Row, RowTable, read_rows

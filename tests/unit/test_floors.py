@@ -44,6 +44,13 @@ def test_a_pure_package_loads_nothing_heavy(package):
     assert done.stdout.strip() == ""
 
 
+def test_the_run_itself_loads_nothing_heavy_before_unsloth_can():
+    code = f"import sys, grpo_project.training.trainer; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+
+
 def test_imports_point_downwards():
     checked = 0
     for name, floor in FLOORS.items():

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from grpo_project.configs.training import BUILT_IN
+from grpo_project.configs.setting import BUILT_IN
 from grpo_project.core.checkpoint import begin, commit
 from grpo_project.errors import ConfigError, ModelError
 

@@ -63,9 +63,9 @@ def by_heart(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from grpo_project.core.rows import read_rows
+    from grpo_project.evaluation.prompts import row_prompt
     from grpo_project.prompting import render_chat
     from grpo_project.training.tokenizer import build_planner_tokenizer
-    from grpo_project.training.trainer import row_prompt
 
     tokenizer = build_planner_tokenizer()
     torch.manual_seed(0)
@@ -120,9 +120,9 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 
 @pytest.fixture
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    from grpo_project.training.trainer import Run
+    from grpo_project.training import assembly
 
-    monkeypatch.setattr(Run, "_judge", lambda self, folder: wrong_for_spanner)
+    monkeypatch.setattr(assembly, "make_judge", lambda validator, run_folder: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),

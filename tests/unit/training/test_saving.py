@@ -23,8 +23,9 @@ from grpo_project.core.checkpoint import newest_good, survey  # noqa: E402
 from grpo_project.core.run_folder import RunFolder  # noqa: E402
 from grpo_project.errors import ModelError  # noqa: E402
 from grpo_project.training import preparation, saving  # noqa: E402
+from grpo_project.training.records import save_model  # noqa: E402
 from grpo_project.training.saving import TransactionalSaving  # noqa: E402
-from grpo_project.training.trainer import save_model, train  # noqa: E402
+from grpo_project.training.trainer import train  # noqa: E402
 
 
 class HuggingFaceTrainer:

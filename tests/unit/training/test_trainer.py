@@ -211,8 +211,8 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
 
 def test_prompts_that_are_too_long_are_left_out_and_counted(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     from grpo_project.core.rows import read_rows
+    from grpo_project.evaluation.prompts import row_prompt
     from grpo_project.training.tokenizer import build_planner_tokenizer
-    from grpo_project.training.trainer import row_prompt
 
     tokenizer = build_planner_tokenizer()
     rows = read_rows(settings["data_root"]).rows

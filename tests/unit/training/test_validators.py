@@ -13,8 +13,8 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.rewards import make_reward_function
+from grpo_project.training.judge import make_judge
 from grpo_project.training.preparation import prepare
-from grpo_project.training.trainer import Run
 
 # A strict comparison of equal numbers: it holds for VAL and not here (pddl/deviations.py).
 DOMAIN = """(define (domain lift) (:requirements :fluents) (:predicates (up)) (:functions (load))
@@ -29,11 +29,6 @@ def task() -> Task:
     return compile_task(domain, parse_problem(PROBLEM, domain))
 
 
-def judge_of(validator: str, folder: Path) -> Any:
-    config = TrainingConfig(base_model="any", data_root="any", validator=validator)
-    return Run(SimpleNamespace(config=config))._judge(SimpleNamespace(path=folder))
-
-
 def reward_of(task: Task, judge: Any, completions: list[str]) -> list[float]:
     table = SimpleNamespace(task=lambda row_index: task)
     reward = make_reward_function(table, RewardConfig(), None, judge)
@@ -44,7 +39,7 @@ def test_both_reports_each_disagreement_once_with_all_it_takes_to_repeat_it(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     completions = ["(push)", "(raise)", "(raise)", "Hello.", "(push) (raise)"]
-    judge = judge_of("both", tmp_path)
+    judge = make_judge("both", tmp_path)
     rewards = reward_of(task, judge, completions)
     assert rewards == reward_of(task, validate_text, completions)  # the builtin verdict decides
     assert rewards[0] == 1.0 and max(rewards[1:]) < 0
@@ -63,14 +58,14 @@ def test_both_reports_each_disagreement_once_with_all_it_takes_to_repeat_it(
 
 
 def test_both_says_nothing_where_both_agree(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reward_of(task, judge_of("both", tmp_path), ["(push)", "", "(fly)", "Hello."])
+    reward_of(task, make_judge("both", tmp_path), ["(push)", "", "(fly)", "Hello."])
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "disagreements").exists()
 
 
 def test_val_decides_where_it_is_the_validator(task: Task, tmp_path: Path) -> None:
-    assert reward_of(task, judge_of("val", tmp_path), ["(raise)", "(push)"]) == [1.0, 1.0]
-    assert judge_of("builtin", tmp_path) is validate_text
+    assert reward_of(task, make_judge("val", tmp_path), ["(raise)", "(push)"]) == [1.0, 1.0]
+    assert make_judge("builtin", tmp_path) is validate_text
 
 
 @pytest.mark.parametrize("validator", ["val", "both"])

@@ -1,0 +1,38 @@
+"""Where the files and models are that settings name: as they stand, or in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grpo_project.errors import ModelError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def locate(path: str) -> Path | None:
+    """`path` as it stands, or relative to the repository root; None when neither exists."""
+    for candidate in (Path(path).expanduser(), REPOSITORY / path):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def locate_model(base_model: str) -> str:
+    """The model folder as an absolute path, or the name unchanged when it can be a Hugging Face one.
+
+    Raises ModelError for a path that does not exist, or a folder that holds no model.
+    """
+    found = locate(base_model)
+    if found is None:
+        parts = base_model.split("/")
+        if len(parts) > 2 or base_model.startswith(("/", ".", "~")) or "\\" in base_model or not all(parts):
+            raise ModelError(
+                f"--base_model {base_model}: no such folder, here or in {REPOSITORY}. Give a folder that holds a model, or a "
+                "Hugging Face name such as unsloth/Qwen2.5-7B-Instruct-bnb-4bit"
+            )
+        return base_model
+    if not found.is_dir():
+        raise ModelError(f"--base_model {base_model} is a file: give the folder that holds the model")
+    if not (found / "config.json").exists() and not (found / "adapter_config.json").exists():
+        raise ModelError(f"--base_model {base_model}: the folder has no config.json, so it holds no model")
+    return str(found.resolve())
