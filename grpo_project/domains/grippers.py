@@ -187,8 +187,9 @@ def _forbids_a_hand(problem: Problem) -> bool:
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """The first robot carries ball by ball in its right gripper, or its left one where a constraint forbids the right one.
 
-    Where a constraint keeps it out of a room, the second robot does. A robot that stands in a room which it must not share with the
-    first one leaves it before anything else. With a generator any robot and gripper carry the next ball that the constraint lets.
+    Where a constraint keeps it out of a room, the second robot does. A robot that stands in a room which it must not share
+    with the first one leaves it before anything else. With a generator, robot and gripper of each ball are drawn from those
+    that the constraint lets carry it.
     """
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] in ("at", "at-robby")}
     robots = [name for name, kind in problem.objects.items() if kind == "robot"]

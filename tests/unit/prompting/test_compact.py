@@ -60,8 +60,7 @@ def test_what_is_said_of_a_constant_of_the_domain_follows_the_objects() -> None:
 
 def test_goals_go_by_object_whatever_order_a_file_writes_them_in() -> None:
     texts = {
-        compact(blocks(f"(and {one})"))
-        for one in ("(clear b10) (on b2 b1) (on b2 b10)", "(on b2 b10) (clear b10) (on b2 b1)")
+        compact(blocks(f"(and {one})")) for one in ("(clear b10) (on b2 b1) (on b2 b10)", "(on b2 b10) (clear b10) (on b2 b1)")
     }
     assert texts == {"blocks b1 +on-table b2 +clear +on-table !on b1 !on b10 b10 +on b1 !clear"}
 
@@ -124,7 +123,9 @@ def test_shipped_problems_can_be_read_back_from_it(name: str, repository) -> Non
         implied = domain.implied_atoms(problem)
         goals, constraints = parts(problem)
         prompt = render_prompt(name, domain.domain_pddl, problem, "compact", implied)
-        assert read_back(prompt, domain.domain, implied) == (name, tuple(problem.objects), problem.init, goals, constraints), row.source
+        assert read_back(prompt, domain.domain, implied) == (name, tuple(problem.objects), problem.init, goals, constraints), (
+            row.source
+        )
         constrained += bool(constraints)
     assert constrained > 20
 
