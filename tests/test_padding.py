@@ -415,6 +415,8 @@ def test_the_mask_covers_the_answer_and_its_end_and_no_other_position(
         assert ids[width - len(prompt) : width] == prompt
         whole = len(prompt) + length  # the mistake: positions as if padding stood on the right
         mistaken_by_count += set(range(whole - length, whole)) != marked
+        if pad == "own" and padding in tokens:
+            continue  # drawn by the model, as its random weights will have it: no fault of the mask
         mistaken_by_padding += {place for place in range(width, len(ids)) if ids[place] != padding} != marked
     assert 0 < ended < len(seen.raw)  # some end, some are cut off
     assert mistaken_by_count > 0

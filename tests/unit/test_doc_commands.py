@@ -31,6 +31,7 @@ HOLDS = {
 }
 OF_OTHER_PROGRAMS = {
     "torchrun, accelerate and sbatch": {"--cpu", "--nodes", "--nproc-per-node", "--num_processes", "--standalone"},
+    "vllm serve": {"--logprobs-mode", "--max-logprobs", "--weight-transfer-config"},
     "vf-validate and vf-eval": {"--only-gold", "--runtime", "--taskset"},
     "the scripts that migration.md comes from": {"--dataset"},
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 from types import SimpleNamespace
 from typing import Any
@@ -89,15 +88,15 @@ def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(capsys: p
     monitor, _, _, collector = _monitor()
     give_back = monitor.catch_interrupts()
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert monitor.interrupted
         assert "Stopping after this step" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         first, second = _run(monitor, collector, 2)
         assert not first.should_training_stop and not first.should_save  # completions are still to be used again
         assert second.should_training_stop and second.should_save
     finally:
         give_back()
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
