@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,7 +85,17 @@ def test_an_evaluation_before_the_first_step_is_a_record_of_its_own() -> None:
     assert not [line for line in stream.getvalue().splitlines() if line.startswith("step 0/4")]
 
 
-def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def python_s_own_handler() -> Iterator[None]:
+    """A shell starts what it runs in the background with SIGINT ignored, and so would this test be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(
+    capsys: pytest.CaptureFixture[str], python_s_own_handler: None
+) -> None:
     monitor, _, _, collector = _monitor()
     give_back = monitor.catch_interrupts()
     try:
