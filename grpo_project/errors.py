@@ -69,3 +69,8 @@ class ModelError(GrpoProjectError):
 
 class MemoryShort(GrpoProjectError):
     """The memory of a GPU ran out; the message says what would need less."""
+
+
+def first_line(error: BaseException, longest: int = 300) -> str:
+    """What another library's error says, for a message of one line: its first line with words, or its type's name."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:longest]

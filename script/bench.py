@@ -48,12 +48,14 @@ class Case(NamedTuple):
 
 def bench_training(steps: int) -> None:
     """Prints seconds per step, split, from the metrics of a real run; the first step is left out (it warms up)."""
+    from grpo_project.core.files import read_lines
+
     with tempfile.TemporaryDirectory() as folder:
         script, data, output = ROOT / "script" / "train_grpo_unsloth_stl_v2.py", ROOT / "data" / "four_domain", f"{folder}/run"
         command = [sys.executable, str(script), "--data_root", str(data), "--output_dir", output, "--max_steps", str(steps)]
         command += ["--eval_samples", "0", "--logging_steps", "1", "--no_wandb"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-        lines = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in read_lines(Path(folder) / "run" / "metrics.jsonl")]
     timed = [line["seconds_per_step"] for line in lines if line.get("seconds_per_step")][1:]
     totals: dict[str, float] = {}
     for line in timed:

@@ -38,7 +38,7 @@ GRACE_SECONDS = 300  # what a stopped run gets to finish its step and write a ch
 
 @dataclass(frozen=True)
 class Part:
-    """One run of the comparison."""
+    """One run of the comparison. `curriculum`: its name, and settings that only this arm has: adaptive,revisit_share=0.75"""
 
     curriculum: str
     seed: int
@@ -56,7 +56,12 @@ class Part:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "curricula", help="folder of all runs")
-    parser.add_argument("--curricula", nargs="+", default=["uniform", "step", "stage", "adaptive"], help="uniform is the control")
+    parser.add_argument(
+        "--curricula",
+        nargs="+",
+        default=["uniform", "step", "stage", "adaptive"],
+        help="NAME or NAME,setting=value; uniform is the control",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--eval_every", type=int, default=10, help="steps between two evaluations")
     parser.add_argument("--eval_problems", type=int, default=50, help="problems per domain in each of them")
@@ -72,6 +77,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def parts_of(options: argparse.Namespace) -> list[Part]:
     """All runs, a seed of every curriculum before the next seed, so that what is done is always paired."""
     return [Part(name, seed, options.out / f"{_slug(name)}-seed{seed}") for seed in options.seeds for name in options.curricula]
+
+
+def _arm(text: str) -> dict[str, str]:
+    """The settings of an arm. Raises ConfigError for text that is none."""
+    name, *others = text.split(",")
+    pairs = [other.partition("=") for other in others]
+    if not name or not all(key.isidentifier() and value for key, _, value in pairs):
+        raise ConfigError(f"--curricula {text}: write NAME, or NAME,setting=value with settings of the main script")
+    return {"curriculum": name} | {key: value for key, _, value in pairs}
 
 
 def _slug(curriculum: str) -> str:
@@ -108,7 +122,7 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
         number = sum(1 for _ in part.folder.parent.glob(f"{part.name}.stopped-*")) + 1
         part.folder.rename(part.folder.with_name(f"{part.name}.stopped-{number}"))
     own: dict[str, Any] = {
-        "curriculum": part.curriculum,
+        **_arm(part.curriculum),
         "seed": part.seed,
         "output_dir": part.folder,
         "eval_every_n_steps": options.eval_every,
@@ -187,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
     try:
         parts = parts_of(options)
+        for part in parts:
+            _arm(part.curriculum)
         unknown = set(options.only) - {part.name for part in parts} - set(options.curricula)
         if unknown:
             raise ConfigError(f"--only {', '.join(sorted(unknown))}: no such run; they are {', '.join(p.name for p in parts)}")

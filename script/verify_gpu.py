@@ -124,7 +124,9 @@ def in_own_process(errand: str, settings: dict[str, Any], folder: Path, deadline
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics that belong to a training step, in order."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    from grpo_project.core.files import read_lines
+
+    lines = [json.loads(line) for line in read_lines(run / "metrics.jsonl")]
     return [line for line in lines if line.get("seconds_per_step")]
 
 
@@ -155,7 +157,8 @@ def checks_of_run(backend: str, outcome: dict[str, Any] | str, run: Path) -> lis
 def estimated_gib(run: Path) -> float:
     """What --estimate_memory says of a run's settings; at the greatest lengths allowed, so above what short prompts take."""
     from grpo_project.configs.resolution import resolve
-    from grpo_project.training.memory import GIB, forecast_for_a_gpu
+    from grpo_project.training.forecast import forecast_for_a_gpu
+    from grpo_project.training.memory import GIB
 
     settings = json.loads((run / "resolved_config.json").read_text())["settings"]
     found = forecast_for_a_gpu(resolve([("the run", settings)]), None).estimate

@@ -27,7 +27,8 @@ from grpo_project.domains import get_domain  # noqa: E402
 from grpo_project.evaluation.prompts import row_prompt  # noqa: E402
 from grpo_project.prompting import render_plan, to_messages  # noqa: E402
 from grpo_project.training import generation, sft  # noqa: E402
-from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class  # noqa: E402
+from grpo_project.training.grpo import make_trainer_class  # noqa: E402
+from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments  # noqa: E402
 from grpo_project.training.penalties import off_policy_warning, penalties_of  # noqa: E402
 from grpo_project.training.tokenizer import build_planner_tokenizer  # noqa: E402
 from tests.unit.conftest import FOUR_DOMAINS, write_data_root, write_tiny_planner  # noqa: E402

@@ -89,7 +89,7 @@ def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -
         )
     share = figures.get("zero_entropy_answers")
     if step <= first_steps and share is not None and share > limits.zero_entropy_answers:
-        found.append(replace(_no_entropy(share), level="error", step=step))
+        found.append(replace(_NO_ENTROPY.alarm(share), level="error", step=step))
     if _broken(figures, "grad_norm"):
         found.append(_not_a_number("grad_norm", step))
     return found
@@ -122,7 +122,9 @@ class HealthMonitor:
 
     def observe(self, record: Record) -> list[Alarm]:
         """The alarms that this line begins."""
-        self._recent.append(record)
+        verdicts = record.get("verdict_shares")
+        formats = {"format_errors": verdicts.get("plan_format_error", 0.0)} if isinstance(verdicts, Mapping) else {}
+        self._recent.append({**record, **formats})
         self._lines += 1
         standing = list(self._conditions(record))
         self._remember(record)
@@ -153,22 +155,10 @@ class HealthMonitor:
         counted = sum(int(_number(record, "completions") or 0) for record in recent)
         if counted < limits.enough_completions and len(recent) < limits.window:
             return
-        verdicts = [{**record, "format": record["verdict_shares"].get("plan_format_error", 0.0)} for record in _judged(recent)]
-        cases = (
-            (_mean(recent, "completions_cut_off"), limits.completions_cut_off, _cut_off),
-            (_mean(verdicts, "format"), limits.format_errors, _no_plans),
-            (_mean(recent, "one_token_answers"), limits.one_token_answers, _one_token),
-            (_mean(recent, "empty_plans"), limits.empty_plans, _empty),
-            (_mean(recent, "identical_completions"), limits.identical_completions, _identical),
-            (_mean(recent, "zero_entropy_answers"), limits.zero_entropy_answers, _no_entropy),
-            (_mean(recent, "kl"), limits.kl, _far),
-        )
-        for found, limit, alarm in cases:
-            if found is not None and found > limit:
-                yield alarm(found)
-        mixed = _mean(recent, "mixed_groups")
-        if mixed is not None and mixed < limits.mixed_groups:
-            yield _idle(mixed)
+        for watch in _WATCHES:
+            mean = _mean(recent, watch.figure)
+            if mean is not None and watch.raised(mean, limits):
+                yield watch.alarm(mean)
         entropy = _mean(recent, "entropy")
         if self._lines > limits.window and self._first_entropies and entropy is not None:
             first = statistics.fmean(self._first_entropies)
@@ -205,69 +195,86 @@ def replay(records: Iterable[Record], limits: HealthConfig) -> list[tuple[Alarm,
 # -- the alarms of a window -------------------------------------------------------------------------------------------------
 
 
-def _cut_off(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or "
-        "keep them out of the loss with --mask_truncated_completions."
-    )
-    return Alarm("warning", "Many completions are cut off", text, name="completions_cut_off")
+@dataclass(frozen=True)
+class _Watch:
+    """An alarm about the mean of `figure` over the window; its threshold in HealthConfig has the figure's name. `text` holds the
+    mean's place. `below`: it is raised where the mean lies below the threshold, not above."""
+
+    name: str
+    figure: str
+    title: str
+    text: str
+    below: bool = False
+
+    def alarm(self, mean: float) -> Alarm:
+        return Alarm("warning", self.title, self.text.format(mean), name=self.name)
+
+    def raised(self, mean: float, limits: HealthConfig) -> bool:
+        limit = getattr(limits, self.figure)
+        return bool(mean < limit if self.below else mean > limit)
 
 
-def _no_plans(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on "
-        "plans first (script/train_sft.py), or lower --temperature."
-    )
-    return Alarm("warning", "Most completions are no plans", text, name="format_errors")
-
-
-def _one_token(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and "
-        "at the length of the supervised plans; --min_new_tokens holds the end back."
-    )
-    return Alarm("warning", "Answers of one token", text, name="one_token_answers")
-
-
-def _empty(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
-        "--learning_rate bring plans back."
-    )
-    return Alarm("warning", "Many plans are empty", text, name="empty_plans")
-
-
-def _identical(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher "
-        "--temperature or harder problems bring variety."
-    )
-    return Alarm("warning", "Completions of a prompt are the same", text, name="identical_completions")
-
-
-def _no_entropy(share: float) -> Alarm:
-    text = (
-        f"{share:.0%} of the answers have an entropy of 0.000 nats per token: sampling has no choice, so the answers to a prompt "
-        "are the same and nothing is learned. Look at the boundary lines of the first steps; try a higher --temperature, a model "
-        "that was trained for less long, or harder problems."
-    )
-    return Alarm("warning", "Entropy is zero", text, name="zero_entropy")
-
-
-def _far(kl: float) -> Alarm:
-    text = (
-        f"{kl:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
-        "model it started from."
-    )
-    return Alarm("warning", "Far from the starting model", text, name="kl")
-
-
-def _idle(mixed: float) -> Alarm:
-    text = (
-        f"Only {mixed:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder "
-        "problems, or more generations per prompt, bring some back."
-    )
-    return Alarm("warning", "Almost nothing to learn from", text, name="zero_variance_groups")
+_NO_ENTROPY = _Watch(
+    "zero_entropy",
+    "zero_entropy_answers",
+    "Entropy is zero",
+    "{:.0%} of the answers have an entropy of 0.000 nats per token: sampling has no choice, so the answers to a prompt are the "
+    "same and nothing is learned. Look at the boundary lines of the first steps; try a higher --temperature, a model that was "
+    "trained for less long, or harder problems.",
+)
+_WATCHES = (
+    _Watch(
+        "completions_cut_off",
+        "completions_cut_off",
+        "Many completions are cut off",
+        "{:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or keep "
+        "them out of the loss with --mask_truncated_completions.",
+    ),
+    _Watch(
+        "format_errors",
+        "format_errors",
+        "Most completions are no plans",
+        "{:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on plans "
+        "first (script/train_sft.py), or lower --temperature.",
+    ),
+    _Watch(
+        "one_token_answers",
+        "one_token_answers",
+        "Answers of one token",
+        "{:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and at the "
+        "length of the supervised plans; --min_new_tokens holds the end back.",
+    ),
+    _Watch(
+        "empty_plans",
+        "empty_plans",
+        "Many plans are empty",
+        "{:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
+        "--learning_rate bring plans back.",
+    ),
+    _Watch(
+        "identical_completions",
+        "identical_completions",
+        "Completions of a prompt are the same",
+        "{:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher --temperature or "
+        "harder problems bring variety.",
+    ),
+    _NO_ENTROPY,
+    _Watch(
+        "kl",
+        "kl",
+        "Far from the starting model",
+        "{:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
+        "model it started from.",
+    ),
+    _Watch(
+        "zero_variance_groups",
+        "mixed_groups",
+        "Almost nothing to learn from",
+        "Only {:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder problems, or "
+        "more generations per prompt, bring some back.",
+        below=True,
+    ),
+)
 
 
 def _collapsed(first: float, last: float) -> Alarm:
@@ -276,10 +283,6 @@ def _collapsed(first: float, last: float) -> Alarm:
         "--epsilon_high or --beta keeps variety."
     )
     return Alarm("warning", "Entropy has collapsed", text, name="entropy_collapse")
-
-
-def _judged(records: Iterable[Record]) -> Iterator[Record]:
-    return (record for record in records if isinstance(record.get("verdict_shares"), Mapping))
 
 
 def _number(record: Record, name: str) -> float | None:

@@ -213,7 +213,7 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
 def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """The log lines about steps, in order; what is no JSON object with a step is left out."""
     found = []
-    for line in folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.exists() else ():
+    for line in read_lines(folder.metrics) if folder.metrics.exists() else ():
         try:
             record = json.loads(line)
         except ValueError:

@@ -25,12 +25,14 @@ class Decision:
     """What a chunk of batches is drawn by.
 
     `weights`: {domain: {bucket: share}}, each summing to 1. `quotas`: {domain: prompts per batch}, summing to the batch size.
-    `skipped`: row indices that are passed over while their bucket has another.
+    `skipped`: row indices that are passed over while their bucket has another. `revisited`: {domain: row indices} that the chunk
+    draws again, whatever their bucket, within the quotas; no row twice.
     """
 
     weights: DomainWeights
     quotas: Mapping[str, int]
     skipped: frozenset[int] = field(default_factory=frozenset)
+    revisited: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def mean_weights(decision: Decision) -> dict[str, float]:

@@ -103,6 +103,7 @@ class BatchPlanner:
         self.decide = decide
         self.quota_weights = dict(quota_weights or {})
         self._pools = {domain: _pools(domain, buckets) for domain, buckets in bucket_rows.items()}
+        self._home: dict[int, str] = {}
         owner: dict[int, str] = {}
         for domain, pools in self._pools.items():
             for bucket, members in pools.items():
@@ -110,6 +111,7 @@ class BatchPlanner:
                     if index in owner:
                         raise ConfigError(f"row {index} stands twice, in {owner[index]} and in {domain} {bucket}")
                     owner[index] = f"{domain} {bucket}"
+                    self._home[index] = bucket
         self._said: set[tuple[str, str]] = set()
         self._cycles: dict[tuple[str, str], tuple[int, list[int]]] = {}
 
@@ -176,12 +178,16 @@ class BatchPlanner:
         return decision
 
     def _draw(self, batch: int, domain: str, decision: Decision) -> list[tuple[str, int]]:
-        """The quota of a domain as pairs (bucket, row index); no row twice while the domain has one that was not drawn."""
+        """The quota of a domain as pairs (bucket, row index): what is revisited, then what the weights draw.
+
+        No row twice while the domain has one that was not drawn.
+        """
         rng = stream(self.seed, "batch", batch, domain)
         quota, shares = decision.quotas[domain], decision.weights[domain]
-        used: set[int] = set()
-        pairs = []
-        for place in range(quota):
+        again = list(decision.revisited.get(domain, ()))[batch % self.batches_per_chunk :: self.batches_per_chunk][:quota]
+        used = set(again)
+        pairs = [(self._home[row], row) for row in again]
+        for place in range(len(again), quota):
             bucket = _choose(rng, shares)
             source = self._source(domain, bucket, used)
             index = self._row(domain, source, batch * quota + place, used, decision.skipped)

@@ -36,7 +36,8 @@ from grpo_project.training import ranks
 from grpo_project.training.backend import Policy
 from grpo_project.training.console import describe_quotas, say
 from grpo_project.training.evaluations import Evaluator
-from grpo_project.training.grpo import BatchShape, batch_shape, grpo_arguments, make_trainer_class, refuse_changes
+from grpo_project.training.grpo import make_trainer_class
+from grpo_project.training.grpo_arguments import BatchShape, batch_shape, grpo_arguments, refuse_changes
 from grpo_project.training.judge import make_judge
 from grpo_project.training.penalties import penalties_of
 from grpo_project.training.preparation import Preparation, load_curriculum_state

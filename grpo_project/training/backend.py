@@ -14,7 +14,7 @@ from typing import Any
 
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.configs.places import locate_model
-from grpo_project.errors import BackendMissing, ModelError
+from grpo_project.errors import BackendMissing, ModelError, first_line
 from grpo_project.training import ranks
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
@@ -201,8 +201,7 @@ def load_policy(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
-        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line[:300]}") from error
+        raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line(error)}") from error
     if tokenizer.chat_template is None:
         raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
     if tokenizer.pad_token_id is None:
@@ -233,8 +232,7 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     try:
         model = PeftModel.from_pretrained(policy.model, path).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line[:300]}") from error
+        raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
     return replace(policy, model=model)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from grpo_project.core.checkpoint import newest_good, step_of
 from grpo_project.core.health import Alarm
 from grpo_project.core.run_folder import RunFolder
-from grpo_project.errors import DataError, MemoryShort
-from grpo_project.training.memory import Forecast
+from grpo_project.errors import DataError, MemoryShort, first_line
+from grpo_project.training.forecast import Forecast
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that is full, over its quota or mounted for reading
 
@@ -60,7 +60,6 @@ def memory_ran_out(
     error: BaseException, forecast: Forecast | None, folder: RunFolder | None, use_gradient_checkpointing: bool
 ) -> MemoryShort:
     """What the user reads instead of a traceback: what happened, what needs less, and where the run can go on."""
-    found = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     advice = forecast.advice() if forecast else "docs/train_on_gpu.md, section 5, says what needs less"
     last = newest_good(folder.path) if folder else None
     if folder is None or last is None:
@@ -71,7 +70,7 @@ def memory_ran_out(
             f"{last.name} holds step {step_of(last)}: go on{same} by {command_to_go_on(folder)}; another change begins "
             f"a new run, which may start from --base_model {last}"
         )
-    return MemoryShort(f"the GPU's memory ran out ({found[:300].rstrip('.')}). {advice}. {where}")
+    return MemoryShort(f"the GPU's memory ran out ({first_line(error).rstrip('.')}). {advice}. {where}")
 
 
 def disk_refused(error: OSError, folder: RunFolder | None, output_dir: Path) -> DataError:

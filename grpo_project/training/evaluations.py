@@ -14,7 +14,7 @@ from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.training import ranks
 from grpo_project.training.backend import Policy
 from grpo_project.training.console import say, show_progress
-from grpo_project.training.memory import Forecast
+from grpo_project.training.forecast import Forecast
 from grpo_project.training.preparation import Preparation
 
 EVALUATED_AT_ONCE = 64  # completions

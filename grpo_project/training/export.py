@@ -12,7 +12,7 @@ from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.places import locate_model
 from grpo_project.core.checkpoint import replace_folder
 from grpo_project.errors import BackendMissing, DataError, ModelError
-from grpo_project.training.memory import read_model_config
+from grpo_project.training.forecast import read_model_config
 
 CONVERTER = "convert_hf_to_gguf.py"
 

@@ -23,7 +23,7 @@ from grpo_project.training.backend import LoadPlan, Policy, load_policy, plan_lo
 from grpo_project.training.console import describe_data, say, silence_libraries
 from grpo_project.training.endings import UNWRITABLE, disk_refused, memory_ran_out, say_how_to_go_on, say_what_stopped
 from grpo_project.training.evaluations import Evaluator
-from grpo_project.training.memory import Forecast, forecast, out_of_memory
+from grpo_project.training.forecast import Forecast, forecast, out_of_memory
 from grpo_project.training.preparation import Preparation, Weights, prepare
 from grpo_project.training.prompts import fit_prompts
 from grpo_project.training.records import model_history, save_model, write_resolved_config, write_results

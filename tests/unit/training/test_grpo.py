@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from grpo_project.callbacks.timing import StepTimer  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
-from grpo_project.training.grpo import batch_shape, grpo_arguments, make_trainer_class, refuse_changes, regroup, trim_padding  # noqa: E402
+from grpo_project.training.grpo import make_trainer_class, regroup, trim_padding  # noqa: E402
+from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments, refuse_changes  # noqa: E402
 
 
 def test_a_batch_counts_prompts_and_a_step_is_generated_at_once() -> None:

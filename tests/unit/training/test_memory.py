@@ -17,18 +17,20 @@ transformers = pytest.importorskip("transformers")
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ModelError  # noqa: E402
 from grpo_project.training.backend import LORA_TARGETS, plan_for  # noqa: E402
+from grpo_project.training.forecast import (  # noqa: E402
+    Forecast,
+    forecast,
+    forecast_for_a_gpu,
+    out_of_memory,
+    read_model_config,
+)
 from grpo_project.training.memory import (  # noqa: E402
     GIB,
     Architecture,
-    Forecast,
     Load,
     activation_bytes_per_token,
     estimate,
-    forecast,
-    forecast_for_a_gpu,
     logit_bytes,
-    out_of_memory,
-    read_model_config,
 )
 
 QWEN_7B = {

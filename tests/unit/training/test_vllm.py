@@ -16,7 +16,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.training import vllm
 from grpo_project.training.backend import plan_for
-from grpo_project.training.grpo import batch_shape, grpo_arguments
+from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments
 from grpo_project.training.vllm import NOT_EXACT, check_vllm
 
 
