@@ -107,15 +107,17 @@ def _success_panels(runs: Sequence[Run], key: str, names: Sequence[str]) -> Pane
 
 
 def _evaluations(axis: Any, run: Run, key: str, name: str, colour: str) -> None:
-    """Diamonds: greedy success on the held-out problems, with the interval."""
+    """Diamonds: greedy success on the held-out problems, with the interval; hollow for all evaluations but the last."""
     for evaluation in run["evaluations"]:
+        inside = colour if evaluation is run["evaluations"][-1] else "white"
         if key == "by_domain":
             row = next((row for row in evaluation["rows"] if row["domain"] == name), None)
         else:
             row = evaluation["buckets"].get(name)
         if row is not None and row["count"]:
             spread = [[row["rate"] - row["low"]], [row["high"] - row["rate"]]]
-            axis.errorbar([evaluation["step"]], [row["rate"]], spread, fmt="D", markersize=3.5, color=colour, linewidth=0.9)
+            diamond = {"fmt": "D", "markersize": 3.5, "color": colour, "markerfacecolor": inside, "linewidth": 0.9}
+            axis.errorbar([evaluation["step"]], [row["rate"]], spread, **diamond)
 
 
 def _while_training_panels(runs: Sequence[Run], domains: Sequence[str]) -> Panels:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from grpo_project.reporting import page_data, read_run, read_runs, render_page
-from tests.report_runs import DOMAINS, HOSTILE, write_problems, write_run
+from tests.report_runs import DOMAINS, HOSTILE, write_drawn_evaluation, write_problems, write_run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: requirements-dev.txt")
 
@@ -33,7 +33,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """one: a finished run; several: it and one in progress; empty: a run that has logged nothing."""
     folder = tmp_path_factory.mktemp("report")
     problems = write_problems(folder / "problems")
-    one = write_run(folder / "first", problems).path
+    first = write_run(folder / "first", problems)
+    write_drawn_evaluation(first, "drawn early", whole=3)
+    write_drawn_evaluation(first, "drawn late", whole=6)
+    one = first.path
     two = write_run(folder / "second", problems, steps=4, max_steps=12, prefer=1).path
     with open(two / "metrics.jsonl", "a", encoding="utf-8") as log:
         log.write('{"step": 5, "loss"')
@@ -122,6 +125,17 @@ def test_text_stands_out_from_what_is_behind_it(visit, pages, scheme):
         return poor; }"""
     )
     assert poor == []
+
+
+def test_drawn_answers_are_shown_as_pass_at_k_and_can_be_read_by_keyboard(visit, pages):
+    page = visit(pages["several"])
+    charts = page.locator("#heldout svg[aria-label^='pass@k in']")
+    assert charts.count() == len(DOMAINS)
+    charts.first.focus()
+    page.keyboard.press("End")
+    told = page.locator("#tip").inner_text()
+    assert "k 8" in told and "drawn early" in told and "drawn late" in told and "%" in told
+    assert visit(pages["empty"]).locator("svg[aria-label^='pass@k']").count() == 0
 
 
 def test_the_mouse_switches_curves_and_runs(visit, pages):

@@ -223,8 +223,8 @@ function ticks(low, high, count) {
   return found;
 }
 /* series: {name, color, dash, points: [[x, y, low, high, text]], step, dots, line}. marks: {x, y, low, high, color, name, text, hollow}.
-   stack: series are piled up as bars. x runs over [0, xMax]; y over yRange or what is found. */
-function chart({label, series, marks = [], xMax, yRange, format = figure, height = 176, stack = false, rules = []}) {
+   xName: what x counts. stack: series are piled up as bars. x runs over [0, xMax]; y over yRange or what is found. */
+function chart({label, series, marks = [], xMax, yRange, format = figure, height = 176, stack = false, rules = [], xName = "step"}) {
   const points = series.flatMap((one) => one.points);
   if (!points.length && !marks.length) return empty("Nothing recorded yet.");
   const stackX = stack ? series[0].points.map((point) => point[0]) : [];
@@ -268,7 +268,7 @@ function chart({label, series, marks = [], xMax, yRange, format = figure, height
         s(
           "text",
           {x: X(tick), y: height - 6, "text-anchor": tick === 0 ? "start" : X(tick) > width - 26 ? "end" : "middle"},
-          tick === 0 ? "step 0" : String(tick)
+          tick === 0 ? `${xName} 0` : String(tick)
         )
       )
     );
@@ -393,7 +393,7 @@ function chart({label, series, marks = [], xMax, yRange, format = figure, height
       showTip(
         clientX === undefined ? box.left + place : clientX,
         clientY === undefined ? box.top + height / 2 : clientY,
-        `step ${x}`,
+        `${xName} ${x}`,
         lines
       );
     };

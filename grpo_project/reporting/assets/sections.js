@@ -316,6 +316,60 @@ function duringTraining() {
   ];
 }
 
+/* pass@k over k: the chance that one of k drawn answers solves a problem, for evaluations that drew any. */
+function passAtK(runs) {
+  const drawn = runs.flatMap((run) =>
+    run.evaluations.filter((e) => Object.keys(e.pass_at_k).length).map((e) => ({run, e}))
+  );
+  if (!drawn.length) return null;
+  const names = DATA.domains.filter((name) => drawn.some(({e}) => e.pass_at_k[name]));
+  const most = maximum(drawn.flatMap(({e}) => Object.values(e.pass_at_k).flatMap((all) => all.map((point) => point[0]))));
+  const last = (run) => drawn.filter((one) => one.run === run).pop().e;
+  return [
+    h("h3", {}, "With several answers: pass@k"),
+    h(
+      "p",
+      {class: "soft small"},
+      "The chance that one of k drawn answers solves a problem (unbiased estimate; bands: 95% bootstrap over problems). Where it " +
+        "rises well above k = 1, there is something to learn from. Dashed: earlier evaluations."
+    ),
+    runLegend(),
+    h(
+      "div",
+      {class: "panels"},
+      names.map((name) =>
+        panel(
+          name,
+          "",
+          chart({
+            label: `pass@k in ${name}, by the number of answers k`,
+            height: 150,
+            xName: "k",
+            xMax: most,
+            yRange: [0, 1],
+            format: (value) => percent(value, 0),
+            series: drawn
+              .filter(({e}) => e.pass_at_k[name])
+              .map(({run, e}) => ({
+                name: several ? `${run.name}, ${e.label}` : e.label,
+                color: run.color,
+                dash: e === last(run) ? run.dash : "4 3",
+                dots: true,
+                points: e.pass_at_k[name].map(([k, value, low, high]) => [
+                  k,
+                  value,
+                  low,
+                  high,
+                  `${percent(value)} ${interval(low, high)}`,
+                ]),
+              })),
+          })
+        )
+      )
+    ),
+  ];
+}
+
 function heldOut() {
   const host = live(h("div", {}), () => {
     const runs = shown().filter((run) => run.evaluations.length);
@@ -517,6 +571,7 @@ function heldOut() {
     return [
       h("div", {class: "split"}, h("div", {}, key, h("figure", {class: "panel"}, body)), table),
       ...detail.flat(),
+      passAtK(runs),
       said,
       during,
     ].flat();
