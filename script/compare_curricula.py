@@ -60,7 +60,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--curricula",
         nargs="+",
         default=["uniform", "step", "stage", "adaptive"],
-        help="NAME or NAME,setting=value; uniform is the control",
+        help="NAME or NAME,setting=value,switch; uniform is the control",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--eval_every", type=int, default=10, help="steps between two evaluations")
@@ -80,11 +80,11 @@ def parts_of(options: argparse.Namespace) -> list[Part]:
 
 
 def _arm(text: str) -> dict[str, str]:
-    """The settings of an arm. Raises ConfigError for text that is none."""
+    """The settings of an arm, "" for a switch. Raises ConfigError for text that is none."""
     name, *others = text.split(",")
     pairs = [other.partition("=") for other in others]
-    if not name or not all(key.isidentifier() and value for key, _, value in pairs):
-        raise ConfigError(f"--curricula {text}: write NAME, or NAME,setting=value with settings of the main script")
+    if not name or not all(key.isidentifier() and bool(equals) == bool(value) for key, equals, value in pairs):
+        raise ConfigError(f"--curricula {text}: write NAME, or NAME,setting=value,switch with settings of the main script")
     return {"curriculum": name} | {key: value for key, _, value in pairs}
 
 
@@ -132,7 +132,7 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
         "save_total_limit": 2,
         "logging_steps": options.eval_every,
     }
-    flags = [text for name, value in own.items() for text in (f"--{name}", str(value))]
+    flags = [text for name, value in own.items() for text in (f"--{name}", str(value)) if text]
     return [*script, *flags, "--no_wandb", *options.shared]
 
 

@@ -60,8 +60,7 @@ def _check_curriculum(config: TrainingConfig) -> None:
         raise ConfigError(
             f"--curriculum must be one of {', '.join(CURRICULA)}, or path/to/file.py:function; got {config.curriculum!r}"
         )
-    share = config.revisit_share
-    _require(config, "revisit_share", share is None or 0 <= share < 1, "must be at least 0 and below 1")
+    _require(config, "revisit_share", 0 <= config.revisit_share < 1, "must be at least 0 and below 1")
     every = config.eval_every_n_steps
     _require(config, "eval_every_n_steps", every is None or every >= 0, "must be 0 or more")
     _require(config, "max_eval_samples", config.max_eval_samples >= 1, "must be at least 1")

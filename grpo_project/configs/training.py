@@ -28,7 +28,6 @@ REPORT = "reporting"
 GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
 
 EVALUATE_EVERY = 25  # steps, where nobody said how often
-REVISIT_SHARE = 0.5  # of --curriculum adaptive, where nobody said
 
 # A change of one of these makes a continued run another run: its batches, its gradients or its data would differ.
 FIXED_ON_RESUME = (
@@ -36,8 +35,8 @@ FIXED_ON_RESUME = (
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
     "mask_truncated_completions num_iterations temperature num_generations max_prompt_length max_completion_length curriculum "
     "reward reward_bands load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples "
-    "on_collapse resample_zero_variance skip_zero_variance revisit_share max_seq_length length_allocation_strategy "
-    "repetition_penalty presence_penalty frequency_penalty min_new_tokens use_vllm fast_inference"
+    "on_collapse resample_zero_variance skip_zero_variance adaptive_quotas revisit_share max_seq_length "
+    "length_allocation_strategy repetition_penalty presence_penalty frequency_penalty min_new_tokens use_vllm fast_inference"
 ).split()
 
 
@@ -192,12 +191,17 @@ class TrainingConfig:
     skip_zero_variance: int = setting(
         0, "int", CURRICULUM, "steps for which a problem is not drawn again after a group whose rewards were all equal; 0: off"
     )
-    revisit_share: float | None = setting(
-        None,
+    adaptive_quotas: bool = setting(
+        False,
+        "bool",
+        CURRICULUM,
+        "move up to half of every domain's prompts to the domains whose rewards differ now; quotas stay whole numbers",
+    )
+    revisit_share: float = setting(
+        0.0,
         "float",
         CURRICULUM,
-        "part of every domain's prompts, 0 to below 1, that goes to problems whose rewards differed when they were drawn last; "
-        "default: 0.5 with --curriculum adaptive, else 0",
+        "part of every domain's prompts, 0 to below 1, that goes to problems whose rewards differed when they were drawn last",
     )
     reward: str = setting(
         "dense",
@@ -343,13 +347,6 @@ class TrainingConfig:
             return self.eval_every_n_steps
         needed = self.curriculum == "stage" or self.on_collapse != "warn"
         return EVALUATE_EVERY if needed or self.eval_samples else 0
-
-    @property
-    def revisits(self) -> float:
-        """Part of every domain's prompts that is drawn from problems which taught something last time."""
-        if self.revisit_share is not None:
-            return self.revisit_share
-        return REVISIT_SHARE if self.curriculum == "adaptive" else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Every setting as JSON-ready plain data, without `sources`."""

@@ -26,13 +26,15 @@ class Decision:
 
     `weights`: {domain: {bucket: share}}, each summing to 1. `quotas`: {domain: prompts per batch}, summing to the batch size.
     `skipped`: row indices that are passed over while their bucket has another. `revisited`: {domain: row indices} that the chunk
-    draws again, whatever their bucket, within the quotas; no row twice.
+    draws again, whatever their bucket, within the quotas; no row twice. `drawn_before`: {domain: prompts in all chunks before};
+    empty where quotas never change, and the number follows from the chunk's.
     """
 
     weights: DomainWeights
     quotas: Mapping[str, int]
     skipped: frozenset[int] = field(default_factory=frozenset)
     revisited: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    drawn_before: Mapping[str, int] = field(default_factory=dict)
 
 
 def mean_weights(decision: Decision) -> dict[str, float]:

@@ -186,11 +186,14 @@ class BatchPlanner:
         quota, shares = decision.quotas[domain], decision.weights[domain]
         again = list(decision.revisited.get(domain, ()))[batch % self.batches_per_chunk :: self.batches_per_chunk][:quota]
         used = set(again)
+        # Where quotas move, batch x quota would come to positions that were walked before.
+        first = decision.drawn_before.get(domain, batch // self.batches_per_chunk * self.batches_per_chunk * quota)
+        before = first + batch % self.batches_per_chunk * quota
         pairs = [(self._home[row], row) for row in again]
         for place in range(len(again), quota):
             bucket = _choose(rng, shares)
             source = self._source(domain, bucket, used)
-            index = self._row(domain, source, batch * quota + place, used, decision.skipped)
+            index = self._row(domain, source, before + place, used, decision.skipped)
             used.add(index)
             pairs.append((source, index))
         return pairs

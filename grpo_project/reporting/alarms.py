@@ -106,11 +106,13 @@ def _collapses(outcomes: Sequence[Record]) -> Iterator[Alarm]:
 def _unequal_batches(run: RecordedRun) -> Iterator[Alarm]:
     """Every batch owes every domain its quota; this is a promise of the suite, so a breach is an error.
 
-    Quotas are equal unless the user weighted the domains, and constant unless the collapse guard shifts them. Groups that
+    Quotas are equal unless the user weighted the domains, and constant unless the collapse guard or
+    --adaptive_quotas moves them. Groups that
     were drawn anew are seen twice, so nothing can be said of lines with them.
     """
     settings = run.settings
     weighted, moving = bool(settings.get("domain_weights")), settings.get("on_collapse") in ("reweight", "rollback")
+    moving = moving or bool(settings.get("adaptive_quotas"))
     for record in run.records:
         counts = record.get("prompts_per_batch")
         if not isinstance(counts, Mapping) or not counts or record.get("resampled_groups") or moving:

@@ -1073,7 +1073,7 @@ function batches() {
           names.map((name) => `${name} ${fewest(name)}`).join(", ") +
           "."
         : counted
-          ? "The numbers moved during the run: by a domain that was given more, or by groups that were drawn anew."
+          ? "The numbers moved during the run: by adaptive quotas, by a domain that was given more, or by groups that were drawn anew."
           : "Shares of the completions; this run did not record the prompts of single batches.";
     const table = h(
       "div",

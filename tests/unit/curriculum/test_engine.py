@@ -75,6 +75,8 @@ KINDS = [
     ("adaptive", {}, 1),
     ("adaptive", {"skip_chunks": 3, "reweight": True}, 1),
     ("adaptive", {"revisit_share": 0.5, "seed": 5, "batches_per_chunk": 2}, 1),
+    ("step", {"adaptive_quotas": True, "reweight": True}, 1),
+    ("adaptive", {"adaptive_quotas": True, "revisit_share": 0.5}, 1),
     ("step", {"revisit_share": 0.7, "skip_chunks": 2, "reweight": True}, 1),
     ("stage", {}, 1),
     ("stage", {"reweight": True, "steps_per_chunk": 2}, 2),
