@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,10 @@ def _arm(text: str) -> dict[str, str]:
     return {"curriculum": name} | {key: value for key, _, value in pairs}
 
 
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    return [text for name, value in settings.items() for text in (f"--{name}", str(value)) if text]
+
+
 def _slug(curriculum: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in curriculum)
 
@@ -122,7 +127,6 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
         number = sum(1 for _ in part.folder.parent.glob(f"{part.name}.stopped-*")) + 1
         part.folder.rename(part.folder.with_name(f"{part.name}.stopped-{number}"))
     own: dict[str, Any] = {
-        **_arm(part.curriculum),
         "seed": part.seed,
         "output_dir": part.folder,
         "eval_every_n_steps": options.eval_every,
@@ -132,8 +136,7 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
         "save_total_limit": 2,
         "logging_steps": options.eval_every,
     }
-    flags = [text for name, value in own.items() for text in (f"--{name}", str(value)) if text]
-    return [*script, *flags, "--no_wandb", *options.shared]
+    return [*script, *_flags(own), "--no_wandb", *options.shared, *_flags(_arm(part.curriculum))]  # the last one counts
 
 
 def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> bool:

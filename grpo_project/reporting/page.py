@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("charts.js", "sections.js", "viewer.js", "main.js")  # one script in the page, in this order
+# One script in the page, in this order; the middle ones hold a section or a few.
+SCRIPTS = tuple(f"{name}.js" for name in "charts overview held_out learning curriculum course configuration viewer main".split())
 
 
 def render_page(data: Mapping[str, Any]) -> str:

@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
-    path.name if path.parent == ROOT else f"docs/{path.name}": path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    str(path.relative_to(ROOT)): path
+    for pattern in ("*.md", "docs/*.md", "data/models/*/README.md")
+    for path in ROOT.glob(pattern)
 }
 SCRIPTS = sorted((ROOT / "script").glob("*.py"))
 # The batch file hands its arguments on to the training.

@@ -104,7 +104,11 @@ def test_a_control_that_learns_nothing_gives_no_ratio() -> None:
     [
         ([run("step", 1, [0.0, 0.1])], "no finished run of uniform"),
         ([run("step", 1, [0.0, 0.1]), run("uniform", 2, [0.0, 0.1])], "no seed is finished for all of step, uniform"),
-        ([run("uniform", 1, [0.0, 0.1]), run("step", 1, [0.0, 0.1], [0, 200])], "budgets must be equal"),
+        ([run("uniform", 1, [0.0, 0.1]), run("step", 1, [0.0, 0.1], [0, 112])], "cost 112 completions, uniform seed 1 100"),
+        (
+            [run("uniform", 1, [0.0, 0.1, 0.2]), run("uniform", 2, [0.0, 0.2], [0, 200])],
+            "uniform seed 2 was evaluated 2 times, unlike its other seeds",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(runs: list[Run], words: str) -> None:

@@ -97,6 +97,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adaptive": {"domain_weights": ("ferry=2",), "batch_size": 10, "skip_zero_variance": 2},
     "adaptive accumulated in micro-batches": {"gradient_accumulation_steps": 2, "batch_size": 4, "micro_batch_size": 2},
     "adaptive revisits": {"revisit_share": 0.5, "gradient_accumulation_steps": 2, "batch_size": 4},
+    "adaptive moving": {"adaptive_quotas": True, "batch_size": 8, "revisit_share": 0.3},
     "adaptive used twice": {"num_iterations": 2, "eval_every_n_steps": 1, "max_eval_samples": 2, "max_steps": 8},
     "own": {"eval_every_n_steps": 3, "max_eval_samples": 1, "logging_steps": 3},  # checkpoints between two log lines
     "step resampled": {"resample_zero_variance": 2},
@@ -119,10 +120,14 @@ def test_quotas_are_exact_and_a_continued_run_is_the_uninterrupted_one(
         assert len(whole) == settings["max_steps"] // settings.get("num_iterations", 1)
         size = settings["batch_size"] * settings["num_generations"]
         quotas = {name: 4 * quota for name, quota in prepared.planner.quotas.items()}
+        kept = Counter()
         for seen in whole:
             assert len(seen) == size * settings.get("gradient_accumulation_steps", 1)
             for start in range(0, len(seen), size):
-                assert Counter(prepared.rows.rows[row].scenario for row in seen[start : start + size]) == quotas
+                found = Counter(prepared.rows.rows[row].scenario for row in seen[start : start + size])
+                kept[found == quotas] += 1
+                assert all(found[name] >= quota / 2 and found[name] % 4 == 0 for name, quota in quotas.items())
+        assert (kept[False] > 0) == ("moving" in variant)
     first, lines, state = _weights(run / "model"), _records(run), _state(run / f"checkpoint-{settings['max_steps']}")
     if variant.startswith(("stage", "adaptive")):  # the curriculum did decide something
         assert len(state["journal"]) > 1
