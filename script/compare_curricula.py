@@ -39,7 +39,7 @@ GRACE_SECONDS = 300  # what a stopped run gets to finish its step and write a ch
 
 @dataclass(frozen=True)
 class Part:
-    """One run of the comparison. `curriculum`: its name, and settings that only this arm has: adaptive,revisit_share=0.75"""
+    """One run of the comparison. `curriculum`: its name, and settings that only this arm has: adaptive,adaptive_quotas"""
 
     curriculum: str
     seed: int

@@ -14,7 +14,7 @@ MODEL_CARD = "planner.json"
 MODEL_MAY_SET = frozenset(
     "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
     "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards mask_truncated_completions "
-    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum revisit_share adaptive_quotas "
+    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum adaptive_quotas "
     "reward reward_bands save_steps logging_steps eval_samples lora_rank lora_alpha".split()
 )
 

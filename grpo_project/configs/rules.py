@@ -60,7 +60,6 @@ def _check_curriculum(config: TrainingConfig) -> None:
         raise ConfigError(
             f"--curriculum must be one of {', '.join(CURRICULA)}, or path/to/file.py:function; got {config.curriculum!r}"
         )
-    _require(config, "revisit_share", 0 <= config.revisit_share < 1, "must be at least 0 and below 1")
     every = config.eval_every_n_steps
     _require(config, "eval_every_n_steps", every is None or every >= 0, "must be 0 or more")
     _require(config, "max_eval_samples", config.max_eval_samples >= 1, "must be at least 1")

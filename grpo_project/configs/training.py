@@ -35,7 +35,7 @@ FIXED_ON_RESUME = (
     "warmup_steps weight_decay adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards "
     "mask_truncated_completions num_iterations temperature num_generations max_prompt_length max_completion_length curriculum "
     "reward reward_bands load_in_4bit lora_rank lora_alpha seed on_bad_row domain_weights eval_every_n_steps max_eval_samples "
-    "on_collapse resample_zero_variance skip_zero_variance adaptive_quotas revisit_share max_seq_length "
+    "on_collapse resample_zero_variance skip_zero_variance adaptive_quotas max_seq_length "
     "length_allocation_strategy repetition_penalty presence_penalty frequency_penalty min_new_tokens use_vllm fast_inference"
 ).split()
 
@@ -196,12 +196,6 @@ class TrainingConfig:
         "bool",
         CURRICULUM,
         "move up to half of every domain's prompts to the domains whose rewards differ now; quotas stay whole numbers",
-    )
-    revisit_share: float = setting(
-        0.0,
-        "float",
-        CURRICULUM,
-        "part of every domain's prompts, 0 to below 1, that goes to problems whose rewards differed when they were drawn last",
     )
     reward: str = setting(
         "dense",

@@ -25,15 +25,13 @@ class Decision:
     """What a chunk of batches is drawn by.
 
     `weights`: {domain: {bucket: share}}, each summing to 1. `quotas`: {domain: prompts per batch}, summing to the batch size.
-    `skipped`: row indices that are passed over while their bucket has another. `revisited`: {domain: row indices} that the chunk
-    draws again, whatever their bucket, within the quotas; no row twice. `drawn_before`: {domain: prompts in all chunks before};
-    empty where quotas never change, and the number follows from the chunk's.
+    `skipped`: row indices that are passed over while their bucket has another. `drawn_before`: {domain: prompts in all chunks
+    before}; empty where quotas never change, and the number follows from the chunk's.
     """
 
     weights: DomainWeights
     quotas: Mapping[str, int]
     skipped: frozenset[int] = field(default_factory=frozenset)
-    revisited: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     drawn_before: Mapping[str, int] = field(default_factory=dict)
 
 

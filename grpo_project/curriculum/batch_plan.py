@@ -103,7 +103,6 @@ class BatchPlanner:
         self.decide = decide
         self.quota_weights = dict(quota_weights or {})
         self._pools = {domain: _pools(domain, buckets) for domain, buckets in bucket_rows.items()}
-        self._home: dict[int, str] = {}
         owner: dict[int, str] = {}
         for domain, pools in self._pools.items():
             for bucket, members in pools.items():
@@ -111,7 +110,6 @@ class BatchPlanner:
                     if index in owner:
                         raise ConfigError(f"row {index} stands twice, in {owner[index]} and in {domain} {bucket}")
                     owner[index] = f"{domain} {bucket}"
-                    self._home[index] = bucket
         self._said: set[tuple[str, str]] = set()
         self._cycles: dict[tuple[str, str], tuple[int, list[int]]] = {}
 
@@ -178,19 +176,15 @@ class BatchPlanner:
         return decision
 
     def _draw(self, batch: int, domain: str, decision: Decision) -> list[tuple[str, int]]:
-        """The quota of a domain as pairs (bucket, row index): what is revisited, then what the weights draw.
-
-        No row twice while the domain has one that was not drawn.
-        """
+        """The quota of a domain as pairs (bucket, row index); no row twice while the domain has one that was not drawn."""
         rng = stream(self.seed, "batch", batch, domain)
         quota, shares = decision.quotas[domain], decision.weights[domain]
-        again = list(decision.revisited.get(domain, ()))[batch % self.batches_per_chunk :: self.batches_per_chunk][:quota]
-        used = set(again)
+        used: set[int] = set()
         # Where quotas move, batch x quota would come to positions that were walked before.
         first = decision.drawn_before.get(domain, batch // self.batches_per_chunk * self.batches_per_chunk * quota)
         before = first + batch % self.batches_per_chunk * quota
-        pairs = [(self._home[row], row) for row in again]
-        for place in range(len(again), quota):
+        pairs = []
+        for place in range(quota):
             bucket = _choose(rng, shares)
             source = self._source(domain, bucket, used)
             index = self._row(domain, source, before + place, used, decision.skipped)

@@ -21,11 +21,10 @@ from grpo_project.curriculum.base import Curriculum, Decision, EvaluationOutcome
 from grpo_project.curriculum.collapse import Change, CollapseGuard
 from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.quotas import shifted_quotas
-from grpo_project.curriculum.revisits import Revisits
 from grpo_project.curriculum.weights import DomainWeights, domain_weights
 from grpo_project.errors import ConfigError
 
-FORMAT = 2  # 1 had neither revisits nor adaptive quotas
+FORMAT = 2  # 1 had no adaptive quotas
 LAG = 2  # chunks between what is known and what it decides; see above
 
 
@@ -34,10 +33,8 @@ class CurriculumEngine:
 
     steps_per_chunk: optimizer steps that train on one chunk (TRL's num_iterations). reweight: a collapsed domain gets more
     prompts and easier ones until it has come back. skip_chunks: for how many chunks a problem is passed over after a group
-    without variance; 0 never. revisit_share: the part of every domain's quota that goes to problems which taught something when
-    they were drawn last, as far as there are any (`revisits.py`); seed: names the random stream that chooses among them.
-    batches_per_chunk: as the planner's. adaptive_quotas: a part of the prompts follows reward variance from domain to domain
-    (`adaptive_quotas.py`). Raises ConfigError.
+    without variance; 0 never. batches_per_chunk: as the planner's. adaptive_quotas: a part of the prompts follows reward variance
+    from domain to domain (`adaptive_quotas.py`). Raises ConfigError.
     """
 
     def __init__(
@@ -50,14 +47,11 @@ class CurriculumEngine:
         skip_chunks: int = 0,
         weights_name: str = "get_curriculum_weights",
         *,
-        revisit_share: float = 0.0,
         batches_per_chunk: int = 1,
-        seed: int = 0,
         adaptive_quotas: bool = False,
     ) -> None:
         self.curriculum = curriculum
         self.moving = AdaptiveQuotas(quotas) if adaptive_quotas else None
-        self.revisits = Revisits(revisit_share, seed)
         self._batches_per_chunk = batches_per_chunk
         self.guard = CollapseGuard()
         self._quotas = dict(quotas)
@@ -71,16 +65,15 @@ class CurriculumEngine:
         self._taken = -1  # everything known after this chunk, and before, was taken in
         self._known = -1  # the last chunk whose groups were observed
         self._collapsed: list[str] = []  # as far as it was taken in
-        self._journal: dict[int, dict[str, Any]] = {}  # chunk -> decision as plain data, without `skipped` and `revisited`
+        self._journal: dict[int, dict[str, Any]] = {}  # chunk -> decision as plain data, without `skipped`
         self._drawn_before: list[dict[str, int]] = [dict.fromkeys(quotas, 0)]  # by chunk; it follows from the journal
-        self._chosen: dict[int, dict[str, list[int]]] = {}  # chunk -> {domain: rows revisited}, where there are any
         self._pauses: list[tuple[int, int]] = []  # (first chunk, row index) of every pause, in order
 
     @property
     def feedback(self) -> bool:
         """Whether anything observed can change a batch. Where nothing can, no journal is needed."""
         learns = self.curriculum.uses_groups or self.curriculum.uses_evaluations
-        return learns or self._reweight or self._skip_chunks > 0 or self.revisits.share > 0 or self.moving is not None
+        return learns or self._reweight or self._skip_chunks > 0 or self.moving is not None
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
@@ -99,8 +92,7 @@ class CurriculumEngine:
         if chunk not in self._journal:
             self._decide_up_to(chunk)
         entry = self._journal[chunk]
-        revisited = {domain: tuple(rows) for domain, rows in self._chosen.get(chunk, {}).items()}
-        return Decision(entry["weights"], entry["quotas"], self._skipped(chunk), revisited, self._drawn_before[chunk])
+        return Decision(entry["weights"], entry["quotas"], self._skipped(chunk), self._drawn_before[chunk])
 
     def weights_at(self, step: int) -> dict[str, float]:
         """{bucket: share}, the mean over domains weighted by their quotas, for the batch of optimizer step `step`."""
@@ -115,9 +107,6 @@ class CurriculumEngine:
                 weights = {name: easier(own) if name in self._collapsed else own for name, own in weights.items()}
             self._journal[number] = {"weights": weights, "quotas": quotas}
             self._count(quotas)
-            chosen = self.revisits.choose(number, quotas, self._batches_per_chunk)
-            if chosen:
-                self._chosen[number] = chosen
 
     def _count(self, quotas: Mapping[str, int]) -> None:
         last = self._drawn_before[-1]
@@ -136,13 +125,9 @@ class CurriculumEngine:
         for chunk, kind, data in due:
             if kind == "groups":
                 groups = [GroupOutcome(*group) for group in data]
-                again = {row for rows in self._chosen.get(chunk, {}).values() for row in rows}
-                # Problems that were chosen because they teach say nothing about how much their bucket does.
-                fresh = [group for group in groups if group.row_index not in again]
-                self.curriculum.observe_groups(fresh)
+                self.curriculum.observe_groups(groups)
                 if self.moving:
-                    self.moving.observe(fresh)
-                self.revisits.observe(chunk, groups)
+                    self.moving.observe(groups)
                 if self._skip_chunks:
                     self._pauses += [(chunk + LAG, group.row_index) for group in groups if group.spread == 0]
             elif kind == "evaluation":
@@ -187,7 +172,7 @@ class CurriculumEngine:
 
     def metrics(self) -> dict[str, Any]:
         """Figures for the log; the names are those of W&B's charts."""
-        record = {**self.curriculum.metrics(), **self.revisits.metrics(), **(self.moving.metrics() if self.moving else {})}
+        record = {**self.curriculum.metrics(), **(self.moving.metrics() if self.moving else {})}
         record["curriculum/evaluation_count"] = len(self.evaluations)
         if self.evaluations:
             record["curriculum/latest_performance"] = self.evaluations[-1].average()
@@ -223,9 +208,7 @@ class CurriculumEngine:
             "decided": len(self._journal),
             "journal": runs,
             "pauses": [list(pause) for pause in self._pauses],
-            "revisits": self.revisits.state_dict(),
             "moving": self.moving.state_dict() if self.moving else {},
-            "chosen": [[chunk, rows] for chunk, rows in self._chosen.items()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -253,12 +236,8 @@ class CurriculumEngine:
             self._taken, self._known = int(state["taken"]), int(state["known"])
             self._collapsed = [str(domain) for domain in state["collapsed"]]
             self._pauses = [(int(pause[0]), int(pause[1])) for pause in state["pauses"]]
-            self.revisits.load_state_dict(state["revisits"])
             if self.moving:
                 self.moving.load_state_dict(state["moving"])
-            self._chosen = {
-                int(chunk): {domain: [int(row) for row in rows] for domain, rows in own.items()} for chunk, own in state["chosen"]
-            }
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ConfigError(f"the saved curriculum state is damaged: {type(error).__name__}: {error}") from None
         self._journal = journal

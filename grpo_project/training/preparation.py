@@ -234,10 +234,8 @@ def _plan_with(
         reweight=config.on_collapse in ("reweight", "rollback"),
         skip_chunks=-(-config.skip_zero_variance // config.num_iterations),
         weights_name=config.curriculum if ".py:" in config.curriculum else "get_curriculum_weights",
-        revisit_share=config.revisit_share,
         adaptive_quotas=config.adaptive_quotas,
         batches_per_chunk=config.gradient_accumulation_steps,
-        seed=config.seed,
     )
     planner = BatchPlanner(
         config.seed,

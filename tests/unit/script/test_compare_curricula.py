@@ -53,12 +53,12 @@ def test_a_run_without_a_checkpoint_is_set_aside_and_begun_anew(script: ModuleTy
 
 
 def test_an_arm_may_have_settings_of_its_own(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arms = ["--out", str(tmp_path), "--curricula", "uniform", "adaptive,adaptive_quotas,revisit_share=0.5"]
+    arms = ["--out", str(tmp_path), "--curricula", "uniform", "adaptive,adaptive_quotas,max_steps=2"]
     options = script.parse(arms)
     part = script.parts_of(options)[1]
-    assert part.name == "adaptive_adaptive_quotas_revisit_share_0_5-seed1"
+    assert part.name == "adaptive_adaptive_quotas_max_steps_2-seed1"
     words = " ".join(script.command_of(part, options))
-    assert words.endswith("--curriculum adaptive --adaptive_quotas --revisit_share 0.5")
+    assert words.endswith("--curriculum adaptive --adaptive_quotas --max_steps 2")
     for wrong in ("adaptive,=3", "adaptive,lr=", ",lr=3", "adaptive,a b"):
         assert script.main(["--out", str(tmp_path), "--curricula", "uniform", wrong]) == 2
         assert f"--curricula {wrong}: write NAME, or NAME,setting=value,switch" in capsys.readouterr().err
