@@ -183,7 +183,7 @@ def report(parts: list[Part], options: argparse.Namespace) -> None:
     resolved = json.loads((parts[0].folder / "resolved_config.json").read_text(encoding="utf-8"))
     made = {
         "settings": {name: value for name, value in resolved["settings"].items() if name not in _OWN},
-        "environment": resolved["environment"],
+        "environment": {name: value for name, value in resolved["environment"].items() if name != "platform"},
         "comparison": json.loads((options.out / "comparison.json").read_text(encoding="utf-8")),
     }
     write_json_atomically(options.evidence, {**evidence, "made_with": made})
