@@ -26,5 +26,7 @@ data: setup  ## the shipped problems once more
 bench: setup  ## where a training step's time goes, and how fast the validator is
 	.venv/bin/python script/bench.py
 
-bench-curriculum: setup  ## which curriculum helps: hours, in parts (script/compare_curricula.py --help)
-	.venv/bin/python script/compare_curricula.py
+bench-curriculum: setup  ## which curriculum helps: over an hour, goes on where it was stopped (docs/curriculum.md)
+	.venv/bin/python script/compare_curricula.py --eval_every 6 --eval_problems 80 --final_problems 100 \
+	    --curricula uniform step stage adaptive adaptive,adaptive_quotas uniform,resample_zero_variance=1,max_steps=42 \
+	    -- --max_steps 60 --batch_size 16 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5
