@@ -26,6 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
     start = model.add_mutually_exclusive_group()
     start.add_argument("--base_model", metavar="DIR", help="start from this model")
     start.add_argument("--from_scratch", action="store_true", help="a new planner of the size below (default)")
+    model.add_argument(
+        "--add_layers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="make --base_model deeper by N layers, which at first change nothing: room to learn more",
+    )
     model.add_argument("--hidden_size", type=int, default=128)
     model.add_argument("--layers", type=int, default=4)
     model.add_argument("--heads", type=int, default=4)
@@ -50,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--save_steps", type=int, default=500)
     training.add_argument("--logging_steps", type=int, default=50)
     training.add_argument("--bf16", action="store_true", help="bfloat16 autocast; faster on processors that have it")
+    training.add_argument("--compile", action="store_true", help="torch.compile: faster after two minutes; needs a C++ compiler")
     training.add_argument("--warmup_steps", type=int, default=100)
     training.add_argument("--weight_decay", type=float, default=0.01)
     training.add_argument(

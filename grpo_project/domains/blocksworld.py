@@ -221,19 +221,19 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         top = next(block for block in problem.objects if hand.is_clear(block) and delayed in hand.tower(block))
         hand.lower(top, delayed)
         involved = {delayed, *earlier[1:]}
-        if (involved - {delayed}) & set(hand.tower(delayed)) or delayed in earlier[1:]:
-            free = (block for block in problem.objects if hand.is_clear(block) and block not in involved)
-            parking = next(iter(drawn_order(free, rng)), None)
-            if parking is None:
-                return None
+        # Whether it is in the way or not: a rule without that question is learned sooner than it takes to ask it.
+        parking = next(iter(drawn_order((b for b in problem.objects if hand.is_clear(b) and b not in involved), rng)), None)
+        if parking is not None:
             rest = hand.below[delayed]
             hand.move(delayed, parking)
             hand.lower(rest, None)
+        elif (involved - {delayed}) & set(hand.tower(delayed)) or delayed in earlier[1:]:
+            return None
     goals = {atom[2]: atom[1] for atom in goal_atoms(problem.goal) if atom[0] == "on"}
     towers = [_tower_on(base, goals) for base in problem.objects if base in goals and base not in goals.values()]
     if earlier and earlier[0] == "on":
         upper, lower = earlier[1:]
-        if delayed is not None or later[1:2] == (lower,):  # the goal towers come too late for it, or rule it out
+        if delayed is not None or later[1] in _blocks_under(upper, goals):  # the goal towers come too late, or rule it out
             if not (hand.is_clear(upper) and hand.is_clear(lower)):
                 return None
             hand.move(upper, lower)
@@ -308,6 +308,16 @@ def _tower_on(base: str, goals: dict[str, str]) -> list[str]:
     blocks = [base]
     while blocks[-1] in goals:
         blocks.append(goals[blocks[-1]])
+    return blocks
+
+
+def _blocks_under(block: str, goals: dict[str, str]) -> list[str]:
+    """The blocks that the goal wants anywhere below `block`, nearest first."""
+    below = {upper: lower for lower, upper in goals.items()}
+    blocks: list[str] = []
+    while block in below and below[block] not in blocks:
+        block = below[block]
+        blocks.append(block)
     return blocks
 
 

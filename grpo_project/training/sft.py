@@ -25,6 +25,7 @@ from grpo_project.core.rows import Row, RowTable, read_rows
 from grpo_project.core.run_folder import describe_environment
 from grpo_project.errors import ConfigError, DataError, RunExists
 from grpo_project.prompting import render_chat
+from grpo_project.training.growth import with_more_layers
 from grpo_project.training.optimizer import MuonAndAdamW
 from grpo_project.training.tokenizer import build_planner_tokenizer
 
@@ -40,13 +41,15 @@ LOSSES_KEPT = 60  # points of the loss curve in the record
 class SftConfig:
     """Settings of one warm start. Sizes count tokens or parameters; `max_steps` -1 means that `epochs` decides.
 
-    `base_model` None: a new planner of the given size; else the size is that model's. `resume_from_checkpoint`: None, `auto`
-    (the newest whole checkpoint of output_dir; none: from the start) or a checkpoint folder. `eval_every` 0: no evaluation.
+    `base_model` None: a new planner of the given size; else the size is that model's, with `add_layers` more.
+    `resume_from_checkpoint`: None, `auto` (the newest whole checkpoint of output_dir; none: from the start) or a checkpoint folder.
+    `eval_every` 0: no evaluation.
     """
 
     data_roots: tuple[str, ...]
     output_dir: str
     base_model: str | None = None
+    add_layers: int = 0
     hidden_size: int = 128
     layers: int = 4
     heads: int = 4
@@ -62,6 +65,7 @@ class SftConfig:
     save_steps: int = 500
     logging_steps: int = 50
     bf16: bool = False
+    compile: bool = False
     resume_from_checkpoint: str | None = None
     eval_data: str | None = None
     eval_every: int = 0
@@ -81,6 +85,8 @@ class SftConfig:
             raise ConfigError(f"--max_steps must be at least 1, got {self.max_steps}")
         if not self.epochs > 0:
             raise ConfigError(f"--epochs must be above 0, got {self.epochs}")
+        if self.add_layers < 0 or (self.add_layers and self.base_model is None):
+            raise ConfigError("--add_layers adds 1 or more layers to --base_model; a new planner takes --layers")
         if self.eval_every < 0 or self.eval_samples < 1:
             raise ConfigError("--eval_every must be 0 (never) or more, and --eval_samples at least 1")
         if self.eval_every and self.eval_data is None:
@@ -346,9 +352,13 @@ def train_sft(config: SftConfig) -> int:
 
         policy = load_policy(config.base_model, training=True, seed=config.seed, backend="transformers")
         model, tokenizer, card = policy.model, policy.tokenizer, {"prompt_style": policy.prompt_style, **policy.card}
+        if config.add_layers:
+            model = with_more_layers(model, config.add_layers)
     else:
         tokenizer = build_planner_tokenizer()
         model, card = new_planner(config, tokenizer), {"prompt_style": "compact"}
+    if not torch.cuda.is_available():
+        model.set_attn_implementation("eager")  # a step takes a fifth less: sdpa's backward pass is slow for small heads on CPUs
     style = card["prompt_style"]
     dataset = read_examples(config.data_roots, tokenizer, style, getattr(model.config, "max_position_embeddings", None))
     tokens = int(dataset.lengths.sum())
@@ -414,6 +424,7 @@ def _arguments(config: SftConfig) -> TrainingArguments:
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         bf16=config.bf16,
+        torch_compile=config.compile,
         seed=config.seed,
         data_seed=config.seed,
         dataloader_num_workers=0,

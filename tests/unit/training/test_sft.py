@@ -18,6 +18,7 @@ import numpy as np  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
 from grpo_project.training import sft  # noqa: E402
+from grpo_project.training.growth import with_more_layers  # noqa: E402
 from grpo_project.training.tokenizer import build_planner_tokenizer  # noqa: E402
 
 PROMPT = "blocksworld b1 b2 +on b1 b2 +on-table b2 !on b2 b1"
@@ -256,3 +257,26 @@ def test_a_stopped_warm_start_resumes_to_the_same_weights(root: Callable[..., Pa
     assert first.keys() == second.keys() and len(first) > 10
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
     assert json.loads((stopped / "model" / "training_record.json").read_text())["resumed_at_step"] == 16
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_added_layers_change_nothing_at_first_and_then_learn(count: int) -> None:
+    torch.manual_seed(3)
+    config = sft.SftConfig(data_roots=("x",), output_dir="x", hidden_size=16, layers=3, heads=2, intermediate_size=24)
+    model = sft.new_planner(config, build_planner_tokenizer())
+    deeper = with_more_layers(model, count)
+    assert deeper.config.num_hidden_layers == len(deeper.model.layers) == 3 + count
+    ids = torch.randint(5, 100, (2, 9))
+    assert torch.equal(deeper(ids).logits, model(ids).logits)
+    assert deeper.lm_head.weight is deeper.model.embed_tokens.weight
+    deeper(ids, labels=ids).loss.backward()
+    silent = [layer for layer in deeper.model.layers if not layer.mlp.down_proj.weight.any()]
+    assert len(silent) == count
+    assert all(layer.mlp.down_proj.weight.grad.any() and layer.self_attn.o_proj.weight.grad.any() for layer in silent)
+
+
+def test_layers_are_added_to_a_model_that_is_there_and_built_like_a_llama() -> None:
+    with pytest.raises(ConfigError, match="--base_model"):
+        sft.SftConfig(data_roots=("x",), output_dir="x", add_layers=2)
+    with pytest.raises(ConfigError, match="not a Linear"):
+        with_more_layers(torch.nn.Linear(2, 2), 1)
