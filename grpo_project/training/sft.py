@@ -42,8 +42,8 @@ class SftConfig:
     """Settings of one warm start. Sizes count tokens or parameters; `max_steps` -1 means that `epochs` decides.
 
     `base_model` None: a new planner of the given size; else the size is that model's, with `add_layers` more.
-    `resume_from_checkpoint`: None, `auto` (the newest whole checkpoint of output_dir; none: from the start) or a checkpoint folder.
-    `eval_every` 0: no evaluation.
+    `resume_from_checkpoint`: None, `auto` (the newest whole checkpoint of output_dir; none: from the start) or a checkpoint's
+    folder. `eval_every` 0: no evaluation.
     """
 
     data_roots: tuple[str, ...]

@@ -74,15 +74,43 @@ const maximum = (values, least = 0) =>
   values.reduce((best, value) => (known(value) && value > best ? value : best), least);
 const minimum = (values, most = 0) =>
   values.reduce((best, value) => (known(value) && value < best ? value : best), most);
-function rateCell(successes, count) {
-  if (!count) return h("td", {}, "\u2013");
-  const [low, high] = wilson(successes, count);
+
+/* ---- tables. A cell is a text, a node, a list of both, or a td of its own class; nothing at all is shown as a dash. ---- */
+const td = (kind, ...content) => h("td", {class: kind}, ...content);
+const th = (kind, ...content) => h("th", {class: kind}, ...content);
+const isCell = (value) => value instanceof HTMLTableCellElement;
+/* `heads`: a cell for each column. `rows`: lists of cells; a list may have a `kind`, the class of its row. `kind`: the class of the table. */
+function table(heads, rows, {caption = null, kind = null} = {}) {
+  const cell = (value) => (isCell(value) ? value : td(null, value ?? "\u2013"));
   return h(
-    "td",
-    {},
-    percent(successes / count),
-    h("span", {class: "of"}, `${successes}/${count} ${interval(low, high)}`)
+    "div",
+    {class: "scroll"},
+    h(
+      "table",
+      {class: kind},
+      caption && h("caption", {}, caption),
+      heads &&
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            heads.map((head) => (isCell(head) ? head : th(null, head)))
+          )
+        ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => h("tr", {class: row.kind}, row.map(cell)))
+      )
+    )
   );
+}
+function rateCell(successes, count) {
+  if (!count) return td(null, "\u2013");
+  const [low, high] = wilson(successes, count);
+  return td(null, percent(successes / count), h("span", {class: "of"}, `${successes}/${count} ${interval(low, high)}`));
 }
 function tenths(run) {
   const n = run.points.step.length,
@@ -224,7 +252,18 @@ function ticks(low, high, count) {
 }
 /* series: {name, color, dash, points: [[x, y, low, high, text]], step, dots, line}. marks: {x, y, low, high, color, name, text, hollow}.
    xName: what x counts. stack: series are piled up as bars. x runs over [0, xMax]; y over yRange or what is found. */
-function chart({label, series, marks = [], xMax, yRange, format = figure, height = 176, stack = false, rules = [], xName = "step"}) {
+function chart({
+  label,
+  series,
+  marks = [],
+  xMax,
+  yRange,
+  format = figure,
+  height = 176,
+  stack = false,
+  rules = [],
+  xName = "step",
+}) {
   const points = series.flatMap((one) => one.points);
   if (!points.length && !marks.length) return empty("Nothing recorded yet.");
   const stackX = stack ? series[0].points.map((point) => point[0]) : [];

@@ -12,51 +12,33 @@ function configuration() {
   let only = several ? "differences" : "set",
     sought = "";
   const isSet = (run, name) => !/^built-in default/.test(run.configuration.sources[name] || "built-in default");
-  const host = h("div", {class: "scroll"});
+  const differs = (name) => new Set(RUNS.map((run) => run.configuration.settings[name])).size > 1;
+  const host = h("div", {});
   const draw = () => {
     const rows = names.filter((name) => {
       const values = RUNS.map((run) => run.configuration.settings[name]);
-      const differs = new Set(values).size > 1;
       return (
-        (only === "all" || (only === "differences" ? differs : RUNS.some((run) => isSet(run, name)))) &&
+        (only === "all" || (only === "differences" ? differs(name) : RUNS.some((run) => isSet(run, name)))) &&
         (name + " " + values.join(" ")).toLowerCase().includes(sought)
       );
     });
     host.replaceChildren(
       rows.length
-        ? h(
-            "table",
-            {class: several ? "words" : "words settings"},
-            h(
-              "thead",
-              {},
-              h(
-                "tr",
-                {},
-                h("th", {}, "setting"),
-                RUNS.map((run) => (several ? h("th", {}, run.name) : [h("th", {}, "value"), h("th", {}, "from")]))
+        ? table(
+            ["setting", ...(several ? RUNS.map((run) => run.name) : ["value", "from"])],
+            rows.map((name) =>
+              Object.assign(
+                [
+                  td("code", name),
+                  ...RUNS.flatMap((run) => [
+                    run.configuration.settings[name],
+                    ...(several ? [] : [td("soft", run.configuration.sources[name] || "")]),
+                  ]),
+                ],
+                {kind: several && differs(name) ? "differs" : null}
               )
             ),
-            h(
-              "tbody",
-              {},
-              rows.map((name) =>
-                h(
-                  "tr",
-                  {
-                    class:
-                      several && new Set(RUNS.map((run) => run.configuration.settings[name])).size > 1
-                        ? "differs"
-                        : null,
-                  },
-                  h("td", {class: "code"}, name),
-                  RUNS.map((run) => [
-                    h("td", {}, run.configuration.settings[name] ?? "\u2013"),
-                    several ? null : h("td", {class: "soft"}, run.configuration.sources[name] || ""),
-                  ])
-                )
-              )
-            )
+            {kind: several ? "words" : "words settings"}
           )
         : empty(only === "differences" ? "The runs have the same settings." : "No setting matches.")
     );
@@ -103,20 +85,10 @@ function configuration() {
       Object.keys(object).length
         ? [
             h("h3", {}, title),
-            h(
-              "div",
-              {class: "scroll"},
-              h(
-                "table",
-                {class: "words"},
-                h(
-                  "tbody",
-                  {},
-                  Object.entries(object).map(([name, value]) =>
-                    h("tr", {}, h("td", {}, name), h("td", {class: "code"}, value))
-                  )
-                )
-              )
+            table(
+              null,
+              Object.entries(object).map(([name, value]) => [name, td("code", value)]),
+              {kind: "words"}
             ),
           ]
         : null;

@@ -25,40 +25,14 @@ function verdicts() {
       }),
     }));
     const columns = tenths(run);
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, "verdict"),
-            columns.map((part) => h("th", {}, windowText(run, part)))
-          )
+    const verdictTable = table(
+      ["verdict", ...columns.map((part) => windowText(run, part))],
+      names.map((name) => [
+        [swatch(color(name)), " ", word(name)],
+        ...columns.map(([from, to]) =>
+          rateCell(sum(p.verdicts[name].slice(from, to)), sum(names.map((one) => sum(p.verdicts[one].slice(from, to)))))
         ),
-        h(
-          "tbody",
-          {},
-          names.map((name) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, swatch(color(name)), " ", word(name)),
-              columns.map(([from, to]) =>
-                rateCell(
-                  sum(p.verdicts[name].slice(from, to)),
-                  sum(names.map((one) => sum(p.verdicts[one].slice(from, to))))
-                )
-              )
-            )
-          )
-        )
-      )
+      ])
     );
     return h(
       "div",
@@ -81,7 +55,7 @@ function verdicts() {
           })
         )
       ),
-      table
+      verdictTable
     );
   });
   section(
@@ -110,47 +84,25 @@ function course() {
     const runs = shown().filter(recorded);
     const found = figures.filter(([name]) => runs.some((run) => run.points[name] && run.points[name].some(known)));
     if (!found.length) return empty("No figures of this kind have been logged yet.");
-    const table = h(
+    const asTable = h(
       "details",
       {},
       h("summary", {}, "The same figures as a table"),
-      h(
-        "div",
-        {class: "scroll"},
-        h(
-          "table",
-          {},
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              h("th", {}, "figure"),
-              several ? h("th", {class: "left"}, "run") : null,
-              ["first tenth", "last tenth", "lowest", "highest"].map((text) => h("th", {}, text))
-            )
-          ),
-          h(
-            "tbody",
-            {},
-            found.flatMap(([name, title]) =>
-              runs
-                .filter((run) => run.points[name])
-                .map((run) => {
-                  const values = run.points[name];
-                  return h(
-                    "tr",
-                    {},
-                    h("td", {}, title),
-                    several ? h("td", {class: "left"}, run.name) : null,
-                    tenths(run).map(([a, b]) => h("td", {}, figure(mean(values.slice(a, b))))),
-                    h("td", {}, figure(minimum(values, Infinity))),
-                    h("td", {}, figure(maximum(values, -Infinity)))
-                  );
-                })
-            )
-          )
+      table(
+        ["figure", ...runHead(), "first tenth", "last tenth", "lowest", "highest"],
+        found.flatMap(([name, title]) =>
+          runs
+            .filter((run) => run.points[name])
+            .map((run) => {
+              const values = run.points[name];
+              return [
+                title,
+                ...runCell(run),
+                ...tenths(run).map(([a, b]) => figure(mean(values.slice(a, b)))),
+                figure(minimum(values, Infinity)),
+                figure(maximum(values, -Infinity)),
+              ];
+            })
         )
       )
     );
@@ -205,7 +157,7 @@ function course() {
       several
         ? null
         : h("p", {class: "soft small"}, "The band of the completion length reaches from the shortest to the longest."),
-      table,
+      asTable,
       ...runs.map(idleGroups),
     ].flat();
   });
@@ -274,37 +226,17 @@ function timing() {
         return [p.step[b - 1], value, null, null, duration(value)];
       }),
     }));
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h("caption", {}, "Mean over the run."),
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ["part of a step", "seconds", "share"].map((text) => h("th", {}, text))
-          )
-        ),
-        h(
-          "tbody",
-          {},
-          names.map((name) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, swatch(color(name)), " ", word(name)),
-              h("td", {}, average(name).toFixed(average(name) < 0.1 ? 4 : 2)),
-              h("td", {}, percent(average(name) / total))
-            )
-          ),
-          h("tr", {}, h("td", {}, h("b", {}, "whole step")), h("td", {}, total.toFixed(2)), h("td", {}, ""))
-        )
-      )
+    const timingTable = table(
+      ["part of a step", "seconds", "share"],
+      [
+        ...names.map((name) => [
+          [swatch(color(name)), " ", word(name)],
+          average(name).toFixed(average(name) < 0.1 ? 4 : 2),
+          percent(average(name) / total),
+        ]),
+        [h("b", {}, "whole step"), total.toFixed(2), ""],
+      ],
+      {caption: "Mean over the run."}
     );
     return h(
       "div",
@@ -326,7 +258,7 @@ function timing() {
           })
         )
       ),
-      table
+      timingTable
     );
   });
   section("timing", "Where the time goes", "Seconds of an optimizer step. Nested parts are not counted twice.", body);

@@ -100,73 +100,26 @@ function curriculum() {
       })
     );
     const total = sum(all);
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h("caption", {}, "Over the whole log."),
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ["difficulty", "mean weight", "realised share"].map((text) => h("th", {}, text))
-          )
-        ),
-        h(
-          "tbody",
-          {},
-          names.map((name) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, name),
-              h("td", {}, p.weights[name] ? percent(mean(p.weights[name].map((v) => v ?? 0))) : "\u2013"),
-              p.prompts_by_bucket[name] ? rateCell(sum(p.prompts_by_bucket[name]), total) : h("td", {}, "\u2013")
-            )
-          )
-        )
-      )
+    const shares = table(
+      ["difficulty", "mean weight", "realised share"],
+      names.map((name) => [
+        name,
+        p.weights[name] && percent(mean(p.weights[name].map((v) => v ?? 0))),
+        p.prompts_by_bucket[name] && rateCell(sum(p.prompts_by_bucket[name]), total),
+      ]),
+      {caption: "Over the whole log."}
     );
     const buckets = Object.entries(run.configuration.buckets);
     const pools = buckets.length
-      ? h(
-          "div",
-          {class: "scroll", style: "margin-top:1rem"},
-          h(
-            "table",
-            {},
-            h("caption", {}, "Training problems in each bucket: what there is to draw from."),
-            h(
-              "thead",
-              {},
-              h(
-                "tr",
-                {},
-                h("th", {}, "domain"),
-                DATA.buckets.map((b) => h("th", {}, b)),
-                h("th", {}, "p40"),
-                h("th", {}, "p80")
-              )
-            ),
-            h(
-              "tbody",
-              {},
-              buckets.map(([domain, found]) =>
-                h(
-                  "tr",
-                  {},
-                  h("td", {}, domain),
-                  DATA.buckets.map((b) => h("td", {}, String(found.counts[b] ?? "\u2013"))),
-                  h("td", {}, figure(found.p40)),
-                  h("td", {}, figure(found.p80))
-                )
-              )
-            )
-          )
+      ? table(
+          ["domain", ...DATA.buckets, "p40", "p80"],
+          buckets.map(([domain, found]) => [
+            domain,
+            ...DATA.buckets.map((b) => found.counts[b]),
+            figure(found.p40),
+            figure(found.p80),
+          ]),
+          {caption: "Training problems in each bucket: what there is to draw from."}
         )
       : null;
     return h(
@@ -182,7 +135,7 @@ function curriculum() {
         panels,
         curriculumFigures(run)
       ),
-      h("div", {}, table, pools)
+      h("div", {class: "stacked"}, shares, pools)
     );
   });
   section(
@@ -229,41 +182,17 @@ function batches() {
         : counted
           ? "The numbers moved during the run: by adaptive quotas, by a domain that was given more, or by groups that were drawn anew."
           : "Shares of the completions; this run did not record the prompts of single batches.";
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ["domain", "share", "fewest in a batch", "most"].map((text) => h("th", {}, text))
-          )
-        ),
-        h(
-          "tbody",
-          {},
-          names.map((name) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, swatch(color(name)), " ", name),
-              h(
-                "td",
-                {},
-                percent(sum(p.prompts_by_domain[name]) / (sum(totals) || 1)),
-                h("span", {class: "of"}, `${sum(p.prompts_by_domain[name])}/${sum(totals)}`)
-              ),
-              h("td", {}, figure(fewest(name))),
-              h("td", {}, figure(most(name)))
-            )
-          )
-        )
-      )
+    const domainTable = table(
+      ["domain", "share", "fewest in a batch", "most"],
+      names.map((name) => [
+        [swatch(color(name)), " ", name],
+        [
+          percent(sum(p.prompts_by_domain[name]) / (sum(totals) || 1)),
+          h("span", {class: "of"}, `${sum(p.prompts_by_domain[name])}/${sum(totals)}`),
+        ],
+        figure(fewest(name)),
+        figure(most(name)),
+      ])
     );
     return h(
       "div",
@@ -287,7 +216,7 @@ function batches() {
         ),
         h("p", {}, said)
       ),
-      table
+      domainTable
     );
   });
   section(

@@ -65,7 +65,9 @@ function passAtK(runs) {
   );
   if (!drawn.length) return null;
   const names = DATA.domains.filter((name) => drawn.some(({e}) => e.pass_at_k[name]));
-  const most = maximum(drawn.flatMap(({e}) => Object.values(e.pass_at_k).flatMap((all) => all.map((point) => point[0]))));
+  const most = maximum(
+    drawn.flatMap(({e}) => Object.values(e.pass_at_k).flatMap((all) => all.map((point) => point[0])))
+  );
   const newest = (run) => drawn.filter((one) => one.run === run).pop().e;
   return [
     h("h3", {}, "With several answers: pass@k"),
@@ -221,47 +223,20 @@ function heldOut() {
             `${e.label}, step ${e.step}`,
           ])
         );
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, "domain"),
-            several ? h("th", {class: "left"}, "run") : null,
-            several
-              ? ["before", "after"].map((text) => h("th", {}, text))
-              : runs[0].evaluations.map((e) => h("th", {}, e.label)),
-            h("th", {}, "points")
-          )
-        ),
-        h(
-          "tbody",
-          {},
-          lines.map(({domain, run}) => {
-            const all = several ? [first(run), final(run)] : run.evaluations;
-            const rows = all.map((e) => e && e.rows.find((row) => row.domain === domain));
-            const a = rows[0],
-              b = rows[rows.length - 1];
-            return h(
-              "tr",
-              {},
-              h("td", {}, domain),
-              several ? h("td", {class: "left"}, run.name) : null,
-              rows.map((row) => (row ? rateCell(row.successes, row.count) : h("td", {}, "\u2013"))),
-              rows.length > 1 && a && b && a !== b
-                ? h("td", {class: direction(b.rate - a.rate)}, signed(100 * (b.rate - a.rate)))
-                : h("td", {}, "\u2013")
-            );
-          })
-        )
-      )
+    const rates = table(
+      ["domain", ...runHead(), ...(several ? ["before", "after"] : runs[0].evaluations.map((e) => e.label)), "points"],
+      lines.map(({domain, run}) => {
+        const all = several ? [first(run), final(run)] : run.evaluations;
+        const rows = all.map((e) => e && e.rows.find((row) => row.domain === domain));
+        const a = rows[0],
+          b = rows[rows.length - 1];
+        return [
+          domain,
+          ...runCell(run),
+          ...rows.map((row) => row && rateCell(row.successes, row.count)),
+          a && b && a !== b ? td(direction(b.rate - a.rate), signed(100 * (b.rate - a.rate))) : null,
+        ];
+      })
     );
     const detail = runs.map((run) =>
       run.evaluations.map((e) =>
@@ -269,49 +244,20 @@ function heldOut() {
           "details",
           {},
           h("summary", {}, `${several ? run.name + ", " : ""}${e.label}: by difficulty and verdict`),
-          h(
-            "div",
-            {class: "scroll"},
-            h(
-              "table",
-              {},
-              h(
-                "thead",
-                {},
-                h(
-                  "tr",
-                  {},
-                  h("th", {}, "domain"),
-                  DATA.buckets.map((b) => h("th", {}, b)),
-                  h("th", {}, "with constraints"),
-                  DATA.verdict_classes.map((v) => h("th", {}, word(v)))
-                )
-              ),
-              h(
-                "tbody",
-                {},
-                e.rows.map((row) =>
-                  h(
-                    "tr",
-                    {},
-                    h("td", {}, row.domain),
-                    DATA.buckets.map((b) =>
-                      row.buckets[b] ? rateCell(row.buckets[b].successes, row.buckets[b].count) : h("td", {}, "\u2013")
-                    ),
-                    row.constrained
-                      ? rateCell(row.constrained.successes, row.constrained.count)
-                      : h("td", {}, "\u2013"),
-                    DATA.verdict_classes.map((v) => h("td", {}, String(row.verdicts[v])))
-                  )
-                )
-              )
-            )
+          table(
+            ["domain", ...DATA.buckets, "with constraints", ...DATA.verdict_classes.map(word)],
+            e.rows.map((row) => [
+              row.domain,
+              ...DATA.buckets.map((b) => row.buckets[b] && rateCell(row.buckets[b].successes, row.buckets[b].count)),
+              row.constrained && rateCell(row.constrained.successes, row.constrained.count),
+              ...DATA.verdict_classes.map((v) => row.verdicts[v]),
+            ])
           )
         )
       )
     );
     return [
-      h("div", {class: "split"}, h("div", {}, key, h("figure", {class: "panel"}, body)), table),
+      h("div", {class: "split"}, h("div", {}, key, h("figure", {class: "panel"}, body)), rates),
       ...detail.flat(),
       passAtK(runs),
       said,

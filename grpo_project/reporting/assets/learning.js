@@ -153,82 +153,43 @@ function learning() {
         );
       })
     );
-    const table = h(
-      "div",
-      {class: "scroll"},
-      h(
-        "table",
-        {},
-        h(
-          "caption",
-          {},
-          reward
-            ? "Mean reward in the first and the last tenth of the log."
-            : "Success in the first and the last tenth of the log, 95% intervals."
-        ),
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            h("th", {}, by === "domain" ? "domain" : "difficulty"),
-            several ? h("th", {class: "left"}, "run") : null,
-            several
-              ? ["first tenth", "last tenth"].map((text) => h("th", {}, text))
-              : tenths(runs[0]).map((part) => h("th", {}, windowText(runs[0], part))),
-            h("th", {}, reward ? "change" : "points")
-          )
-        ),
-        h(
-          "tbody",
-          {},
-          names.flatMap((name) =>
-            runs
-              .filter((run) => run.points[key][name])
-              .map((run) => {
-                const own = run.points[key][name];
-                const parts = tenths(run).map(([from, to]) => ({
-                  won: sum(own.successes.slice(from, to)),
-                  all: sum(own.completions.slice(from, to)),
-                  reward: sum(own.reward_sum.slice(from, to)),
-                }));
-                const [a, b] = parts,
-                  both = a.all && b.all;
-                const change = both
-                  ? reward
-                    ? b.reward / b.all - a.reward / a.all
-                    : 100 * (b.won / b.all - a.won / a.all)
-                  : null;
-                return h(
-                  "tr",
-                  {},
-                  h("td", {}, name),
-                  several ? h("td", {class: "left"}, run.name) : null,
-                  parts.map((part) =>
-                    reward
-                      ? h(
-                          "td",
-                          {},
-                          part.all ? figure(part.reward / part.all) : "\u2013",
-                          h("span", {class: "of"}, `${part.all} completions`)
-                        )
-                      : rateCell(part.won, part.all)
-                  ),
-                  h(
-                    "td",
-                    {class: direction(change)},
-                    both
-                      ? reward
-                        ? (change >= 0 ? "+" : "\u2212") + Math.abs(change).toFixed(2)
-                        : signed(change)
-                      : "\u2013"
-                  )
-                );
-              })
-          )
-        )
-      )
+    const change = table(
+      [
+        by === "domain" ? "domain" : "difficulty",
+        ...runHead(),
+        ...(several ? ["first tenth", "last tenth"] : tenths(runs[0]).map((part) => windowText(runs[0], part))),
+        reward ? "change" : "points",
+      ],
+      names.flatMap((name) =>
+        runs
+          .filter((run) => run.points[key][name])
+          .map((run) => {
+            const own = run.points[key][name];
+            const parts = tenths(run).map(([from, to]) => ({
+              won: sum(own.successes.slice(from, to)),
+              all: sum(own.completions.slice(from, to)),
+              reward: sum(own.reward_sum.slice(from, to)),
+            }));
+            const [a, b] = parts;
+            const meanReward = (part) => [
+              part.all ? figure(part.reward / part.all) : "\u2013",
+              h("span", {class: "of"}, `${part.all} completions`),
+            ];
+            const moved = reward ? b.reward / b.all - a.reward / a.all : 100 * (b.won / b.all - a.won / a.all);
+            const text = reward ? (moved >= 0 ? "+" : "\u2212") + Math.abs(moved).toFixed(2) : signed(moved);
+            return [
+              name,
+              ...runCell(run),
+              ...parts.map((part) => (reward ? meanReward(part) : rateCell(part.won, part.all))),
+              a.all && b.all ? td(direction(moved), text) : null,
+            ];
+          })
+      ),
+      {
+        caption: reward
+          ? "Mean reward in the first and the last tenth of the log."
+          : "Success in the first and the last tenth of the log, 95% intervals.",
+      }
     );
     const diamonds =
       !reward && runs.some((run) => run.evaluations.length)
@@ -243,7 +204,7 @@ function learning() {
       : "Bands: 95% Wilson intervals that take completions as independent. Those of one prompt are not, so the bands are somewhat too narrow.";
     return [
       runLegend(),
-      h("div", {class: "split"}, h("div", {}, panels, diamonds, h("p", {class: "soft small"}, caution)), table),
+      h("div", {class: "split"}, h("div", {}, panels, diamonds, h("p", {class: "soft small"}, caution)), change),
     ];
   });
   section(

@@ -131,6 +131,9 @@ function section(id, title, about, ...body) {
       )
     );
 }
+/* Where several runs share a table, a column says which one a row is of. */
+const runHead = () => (several ? [th("left", "run")] : []);
+const runCell = (run) => (several ? [td("left", run.name)] : []);
 function perRun(draw) {
   return live(h("div", {}), () =>
     shown().map((run) => h("div", {}, several ? h("h3", {}, swatch(run.color), " ", run.name) : null, draw(run)))
@@ -165,58 +168,41 @@ function overview() {
     const before = first(run),
       after = final(run),
       now = lastSuccess(run);
-    return h(
-      "tr",
-      {},
-      h("td", {}, swatch(run.color), " ", run.name),
-      h("td", {class: "left"}, badge(run)),
-      h("td", {}, `${run.step}/${run.max_steps}`),
-      h("td", {}, before ? percent(before.average) : "\u2013"),
-      h("td", {}, after ? percent(after.average) : "\u2013"),
-      before && after
-        ? h("td", {class: direction(after.average - before.average)}, signed(100 * (after.average - before.average)))
-        : h("td", {}, "\u2013"),
-      after ? rateCell(after.all.successes, after.all.count) : h("td", {}, "\u2013"),
-      now ? rateCell(now.won, now.all) : h("td", {}, "\u2013"),
-      h("td", {}, duration(secondsTaken(run))),
-      h("td", {}, String(run.alarms.filter((a) => a.level !== "note").length))
-    );
+    const gain = before && after ? after.average - before.average : null;
+    return [
+      [swatch(run.color), " ", run.name],
+      td("left", badge(run)),
+      `${run.step}/${run.max_steps}`,
+      before && percent(before.average),
+      after && percent(after.average),
+      gain === null ? null : td(direction(gain), signed(100 * gain)),
+      after && rateCell(after.all.successes, after.all.count),
+      now && rateCell(now.won, now.all),
+      duration(secondsTaken(run)),
+      run.alarms.filter((alarm) => alarm.level !== "note").length,
+    ];
   });
-  const table = h(
-    "div",
-    {class: "scroll"},
-    h(
-      "table",
-      {},
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          [
-            "run",
-            "state",
-            "steps",
-            "held-out before",
-            "after",
-            "points",
-            "solved at the end",
-            "success in training, last tenth",
-            "training time",
-            "alarms",
-          ].map((text, i) => h("th", {class: i === 1 ? "left" : null}, text))
-        )
-      ),
-      h("tbody", {}, rows)
-    )
+  const runTable = table(
+    [
+      "run",
+      th("left", "state"),
+      "steps",
+      "held-out before",
+      "after",
+      "points",
+      "solved at the end",
+      "success in training, last tenth",
+      "training time",
+      "alarms",
+    ],
+    rows
   );
   section(
     "runs",
     "Runs",
     "Choose which runs the charts show. Held-out figures are means of the domains' rates; brackets are 95% Wilson intervals.",
     toggles,
-    table
+    runTable
   );
 }
 
