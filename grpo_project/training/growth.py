@@ -35,6 +35,7 @@ def with_more_layers(model: Any, count: int) -> Any:
     rest = {name: value for name, value in model.state_dict().items() if not name.startswith("model.layers.")}
     deeper.load_state_dict(rest, strict=False)
     deeper.tie_weights()
+    deeper.generation_config = copy.deepcopy(model.generation_config)
     with torch.no_grad():
         for index, (layer, source) in enumerate(zip(deeper.model.layers, sources, strict=True)):
             layer.load_state_dict(old[source].state_dict())

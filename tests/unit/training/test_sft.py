@@ -264,7 +264,9 @@ def test_added_layers_change_nothing_at_first_and_then_learn(count: int) -> None
     torch.manual_seed(3)
     config = sft.SftConfig(data_roots=("x",), output_dir="x", hidden_size=16, layers=3, heads=2, intermediate_size=24)
     model = sft.new_planner(config, build_planner_tokenizer())
+    model.config.use_cache = False  # as a model is that was loaded for training
     deeper = with_more_layers(model, count)
+    assert deeper.generation_config.to_dict() == model.generation_config.to_dict()
     assert deeper.config.num_hidden_layers == len(deeper.model.layers) == 3 + count
     ids = torch.randint(5, 100, (2, 9))
     assert torch.equal(deeper(ids).logits, model(ids).logits)

@@ -1,0 +1,49 @@
+"""What ships under data/models is small, says how it was made, and does what its card says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_project.core.statistics import wilson_interval
+
+MODELS = Path(__file__).resolve().parents[2] / "data" / "models"
+NAMES = sorted(path.name for path in MODELS.iterdir() if path.is_dir())
+MOST_BYTES = 12_000_000
+PROBLEMS = 40  # of each domain, for the check of the card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_model_is_small_and_its_record_is_of_it(name: str) -> None:
+    safetensors = pytest.importorskip("safetensors")
+    weights = MODELS / name / "model.safetensors"
+    assert sum(path.stat().st_size for path in (MODELS / name).iterdir()) < MOST_BYTES
+    with safetensors.safe_open(weights, framework="numpy") as file:
+        parameters = sum(file.get_tensor(key).size for key in file.keys())  # noqa: SIM118 (no mapping)
+    stages = json.loads((MODELS / name / "training_record.json").read_text(encoding="utf-8"))["stages"]
+    assert stages[-1]["parameters"] == parameters
+    assert f"{parameters / 1e6:.2f} M parameters" in (MODELS / name / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_strong_planner_does_what_its_card_says(repository: Path, tmp_path: Path) -> None:
+    """On the first problems of each domain: the rate that the card gives lies in their interval."""
+    pytest.importorskip("torch")
+    card = (MODELS / "strong-planner" / "README.md").read_text(encoding="utf-8")
+    said = {domain: float(rate) for domain, rate in re.findall(r"^\| (\w+) \| \d+/200, ([\d.]+)% ", card, re.MULTILINE)}
+    assert set(said) == {"blocksworld", "delivery", "ferry", "grippers", "spanner"}
+    output = tmp_path / "result.json"
+    what = ["--model", "data/models/strong-planner", "--data_root", "data/test", "--samples", str(PROBLEMS)]
+    command = [sys.executable, "script/evaluate.py", *what, "--output", str(output)]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    problems = json.loads(output.read_text(encoding="utf-8"))["problems"]
+    for domain, rate in said.items():
+        own = [problem for problem in problems if problem["domain"] == domain]
+        solved = sum(problem["verdict_class"] == "success_plans" for problem in own)
+        low, high = wilson_interval(solved, len(own))
+        assert len(own) == PROBLEMS and low <= rate / 100 <= high, (domain, rate, solved)
