@@ -57,7 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--save_steps", type=int, default=500)
     training.add_argument("--logging_steps", type=int, default=50)
     training.add_argument("--bf16", action="store_true", help="bfloat16 autocast; faster on processors that have it")
-    training.add_argument("--compile", action="store_true", help="torch.compile: faster after two minutes; needs a C++ compiler")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile: faster after two minutes, needs a C++ compiler, and the weights are the same only up to rounding",
+    )
     training.add_argument("--warmup_steps", type=int, default=100)
     training.add_argument("--weight_decay", type=float, default=0.01)
     training.add_argument(

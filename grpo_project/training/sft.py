@@ -2,12 +2,14 @@
 
 The rows are tokenised once, by the chat template that GRPO and evaluation use. Hugging Face's Trainer does the rest. What batch
 comes when is a function of (seed, epoch), so a run that was stopped goes on from its newest checkpoint to the weights it would
-have reached anyway.
+have reached anyway. Not so with `compile`: compiled code rounds in its own way from run to run.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -87,6 +89,14 @@ class SftConfig:
             raise ConfigError(f"--epochs must be above 0, got {self.epochs}")
         if self.add_layers < 0 or (self.add_layers and self.base_model is None):
             raise ConfigError("--add_layers adds 1 or more layers to --base_model; a new planner takes --layers")
+        if (
+            self.compile
+            and not torch.cuda.is_available()
+            and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+        ):
+            raise ConfigError(
+                "--compile needs a C++ compiler, and neither g++ nor clang++ is here: install one or leave --compile out"
+            )
         if self.eval_every < 0 or self.eval_samples < 1:
             raise ConfigError("--eval_every must be 0 (never) or more, and --eval_samples at least 1")
         if self.eval_every and self.eval_data is None:

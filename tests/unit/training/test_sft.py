@@ -282,3 +282,11 @@ def test_layers_are_added_to_a_model_that_is_there_and_built_like_a_llama() -> N
         sft.SftConfig(data_roots=("x",), output_dir="x", add_layers=2)
     with pytest.raises(ConfigError, match="not a Linear"):
         with_more_layers(torch.nn.Linear(2, 2), 1)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no_such_compiler")
+    with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
+        sft.SftConfig(data_roots=("x",), output_dir="x", compile=True)
