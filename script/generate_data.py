@@ -32,6 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
     constraints.add_argument("--no-constraints", dest="constraints_share", action="store_const", const=0.0, help="in none")
     constraints.add_argument("--constraints_share", type=float, metavar="SHARE", help="in this share of them, 0 to 1")
     add("--split", choices=("train", "test"), default="train", help="decided by a problem's canonical form (default train)")
+    add(
+        "--exclude",
+        nargs="+",
+        metavar="DIR",
+        help="data roots whose problems no row may equal up to renaming: a benchmark of your own, for instance",
+    )
     add("--out", required=True, metavar="DIR", help="a new folder, or one that the same command line has begun")
     add("--shard", default="0/1", metavar="I/N", help="make the I-th of N parts (I from 0), for job arrays")
     add("--workers", type=int, default=0, help="processes; default one a core. The rows do not depend on it")
@@ -71,8 +77,10 @@ def main(argv: list[str] | None = None) -> int:
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {arguments.shard!r}")
         from grpo_project.domains.corpus import CorpusConfig, generate_corpus
 
-        settings = {name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "workers")}
-        settings["domains"] = tuple(arguments.domains or ())
+        settings = {
+            name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "exclude", "workers")
+        }
+        settings |= {"domains": tuple(arguments.domains or ()), "exclude": tuple(arguments.exclude or ())}
         generate_corpus(CorpusConfig(**settings, shard=int(match[1]), shards=int(match[2])), arguments.workers)
     except GrpoProjectError as error:
         print(f"error: {error}", file=sys.stderr)

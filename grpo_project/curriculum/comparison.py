@@ -177,7 +177,8 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 def _check_budgets(runs: Sequence[Run]) -> None:
     """Where groups are drawn anew, steps cost what chance wants, so budgets may differ by a tenth. An arm's runs are averaged
     evaluation by evaluation, so they must have equally many."""
-    first, count = runs[0], {}
+    first = runs[0]
+    count: dict[str, int] = {}
     for run in runs:
         if abs(run.completions[-1] / first.completions[-1] - 1) > BUDGET_TOLERANCE:
             raise DataError(

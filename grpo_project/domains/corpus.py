@@ -21,11 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grpo_project import __version__
 from grpo_project.core.files import write_json_atomically, write_text_atomically
+from grpo_project.core.rows import read_rows
 from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.domains.instances import SPLITS, generate_instance, policy_plan, reference_plan, without_constraints
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
+from grpo_project.pddl.canonical import canonical_form
 from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
@@ -38,7 +40,8 @@ class CorpusConfig:
     """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
 
     seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
-    with_prompt: and the prompt made of it, which readers otherwise make themselves.
+    with_prompt: and the prompt made of it, which readers otherwise make themselves. exclude: data roots whose problems, up to
+    renaming, no row may hold.
     """
 
     out: str
@@ -59,6 +62,7 @@ class CorpusConfig:
     inline: bool = True
     with_prompt: bool = True
     prompt_format: str = "pddl"
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -119,6 +123,11 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     manifest_path = out / "manifest.json"
     wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
     del wanted["out"]
+    excluded = excluded_forms(config.exclude)
+    del wanted["exclude"]
+    if config.exclude:  # what is kept out decides the rows, not what the folders are called
+        digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
+        wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
     # The usual case leaves no trace: folders made before there was a choice can be gone on with.
     for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
         if wanted[name] == usual:
@@ -150,8 +159,15 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
             if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
                 continue
             write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
-            manifest["domains"][domain.name] = _generate_domain(domain, config, ranges[domain.name], out, pool, progress)
+            manifest["domains"][domain.name] = _generate_domain(
+                domain, config, ranges[domain.name], out, pool, progress, excluded
+            )
             write_json_atomically(manifest_path, manifest)
+
+
+def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
+    """Canonical forms of all problems of these data roots. Raises DataError as reading them does."""
+    return frozenset(canonical_form(row.domain, row.problem) for root in roots for row in read_rows(root).rows)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -173,7 +189,13 @@ def _start_worker(main_process: int) -> None:
 
 
 def _generate_domain(
-    domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, out: Path, pool: ProcessPoolExecutor, progress: Progress
+    domain: PlanningDomain,
+    config: CorpusConfig,
+    ranges: Ranges,
+    out: Path,
+    pool: ProcessPoolExecutor,
+    progress: Progress,
+    excluded: frozenset[str],
 ) -> dict[str, Any]:
     target = config.count // config.shards + (1 if config.shard < config.count % config.shards else 0)
     partial = out / f"{domain.name}.jsonl.partial"
@@ -190,8 +212,9 @@ def _generate_domain(
         for index, row in _attempts(domain.name, config, ranges, start, batch, pool):
             if written >= target:
                 break
-            if row is not None and (config.allow_duplicates or row["meta"]["canonical"] not in seen):
-                seen.add(row["meta"]["canonical"])
+            form = row["meta"]["canonical"] if row is not None else None
+            if row is not None and form not in excluded and (config.allow_duplicates or form not in seen):
+                seen.add(form)
                 file.write(json.dumps(row) + "\n")
                 written += 1
                 not_optimal += not row["meta"]["reference_optimal"]

@@ -284,3 +284,22 @@ def test_rows_without_a_prompt_are_smaller_and_read_the_same(tmp_path: Path) -> 
     assert [row.problem for row in with_prompt] == [row.problem for row in without]
     assert run(tmp_path / "with", *arguments, "--no_prompt") == 2  # a folder holds one kind of rows
     assert run(tmp_path / "without", *arguments) == 2
+
+
+def test_excluded_problems_come_up_under_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--domains", "delivery", "--sizes", "s=2,p=1", "--plans", "policy", "--allow_duplicates", "--count", "30"]
+    assert run(tmp_path / "benchmark", *small, "--seed", "5", "--count", "1") == 0
+    (kept_out,) = (row["meta"]["canonical"] for row in rows_of(tmp_path / "benchmark", "delivery"))
+    exclude = ["--exclude", str(tmp_path / "benchmark")]
+    assert run(tmp_path / "all", *small) == 0 and run(tmp_path / "clean", *small, *exclude) == 0
+    forms = [[row["meta"]["canonical"] for row in rows_of(tmp_path / name, "delivery")] for name in ("all", "clean")]
+    assert kept_out in forms[0] and kept_out not in forms[1]
+    rest = [form for form in forms[0] if form != kept_out]
+    assert forms[1][: len(rest)] == rest  # the same stream, less what is kept out
+    manifest = json.loads((tmp_path / "clean" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["arguments"]["exclude"] == {"problems": 1, "sha256": hashlib.sha256(kept_out.encode()).hexdigest()}
+    assert "exclude" not in json.loads((tmp_path / "all" / "manifest.json").read_text(encoding="utf-8"))["arguments"]
+    assert run(tmp_path / "clean", *small) == 2
+    assert "exclude" in capsys.readouterr().err
+    assert run(tmp_path / "none", *small, "--exclude", str(tmp_path / "nothing")) == 2
+    assert str(tmp_path / "nothing") in capsys.readouterr().err
