@@ -233,7 +233,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     towers = [_tower_on(base, goals) for base in problem.objects if base in goals and base not in goals.values()]
     if earlier and earlier[0] == "on":
         upper, lower = earlier[1:]
-        if delayed is not None or later[1] in _blocks_under(upper, goals):  # the goal towers come too late, or rule it out
+        if delayed is not None or upper in _tower_on(later[1], goals):  # the goal towers come too late, or rule it out
             if not (hand.is_clear(upper) and hand.is_clear(lower)):
                 return None
             hand.move(upper, lower)
@@ -308,16 +308,6 @@ def _tower_on(base: str, goals: dict[str, str]) -> list[str]:
     blocks = [base]
     while blocks[-1] in goals:
         blocks.append(goals[blocks[-1]])
-    return blocks
-
-
-def _blocks_under(block: str, goals: dict[str, str]) -> list[str]:
-    """The blocks that the goal wants anywhere below `block`, nearest first."""
-    below = {upper: lower for lower, upper in goals.items()}
-    blocks: list[str] = []
-    while block in below and below[block] not in blocks:
-        block = below[block]
-        blocks.append(block)
     return blocks
 
 

@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 
 from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
-from grpo_project.training import sft  # noqa: E402
+from grpo_project.training import lessons, sft  # noqa: E402
 from grpo_project.training.growth import with_more_layers  # noqa: E402
 from grpo_project.training.tokenizer import build_planner_tokenizer  # noqa: E402
 
@@ -49,22 +49,22 @@ def tokenizer() -> Any:
 
 
 def test_loss_is_on_the_plan_and_its_end_and_on_nothing_else(root: Callable[..., Path], tokenizer: Any) -> None:
-    dataset = sft.read_examples([str(root(sft_row(), sft_row(PROMPT + " !clear b2", PLAN * 2)))], tokenizer, "compact")
-    batch = sft.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
+    dataset = lessons.read_examples([str(root(sft_row(), sft_row(PROMPT + " !clear b2", PLAN * 2)))], tokenizer, "compact")
+    batch = lessons.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
     assert {tensor.shape for tensor in batch.values()} == {(2, 48)}  # 48 tokens: a multiple of 8
     for index, (prompt, plan) in enumerate([(PROMPT, PLAN), (PROMPT + " !clear b2", PLAN * 2)]):
         ids, labels, mask = (batch[name][index] for name in ("input_ids", "labels", "attention_mask"))
         assert tokenizer.decode(ids[mask == 1]) == render_chat(tokenizer, prompt, plan)
-        assert tokenizer.decode(labels[labels != sft.IGNORED_LABEL]) == plan + "<eos>"
+        assert tokenizer.decode(labels[labels != lessons.IGNORED_LABEL]) == plan + "<eos>"
         assert bool((ids[mask == 0] == tokenizer.pad_token_id).all())
-        assert bool((labels[mask == 0] == sft.IGNORED_LABEL).all())
+        assert bool((labels[mask == 0] == lessons.IGNORED_LABEL).all())
 
 
 def test_the_sum_of_the_loss_is_that_of_the_plan_alone(tokenizer: Any, root: Callable[..., Path]) -> None:
     """A padded batch through the model gives what the rows give one by one, by hand."""
     model = sft.new_planner(sft.SftConfig((), "", hidden_size=32, layers=2, heads=4, intermediate_size=64), tokenizer)
-    dataset = sft.read_examples([str(root(sft_row(), sft_row(response=PLAN * 3)))], tokenizer, "compact")
-    batch = sft.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
+    dataset = lessons.read_examples([str(root(sft_row(), sft_row(response=PLAN * 3)))], tokenizer, "compact")
+    batch = lessons.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
     by_hand, counted = 0.0, 0
     with torch.no_grad():
         loss = float(model(**batch).loss)
@@ -83,7 +83,7 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
     rows = [json.loads(line) for line in (folder / "ferry.jsonl").read_text().splitlines()]
     text = "\n".join(json.dumps({**row, "response": "(sail l0 l1)\n"}) for row in rows)
     (folder / "ferry.jsonl").write_text(text, encoding="utf-8")
-    dataset = sft.read_examples([str(folder)], tokenizer, "compact")
+    dataset = lessons.read_examples([str(folder)], tokenizer, "compact")
     assert len(dataset) == 3
     assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry l0 l1 ")
 
@@ -107,24 +107,24 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
 )
 def test_a_bad_row_is_named(root: Callable[..., Path], tokenizer: Any, rows: list[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        sft.read_examples([str(root(*rows))], tokenizer, "compact", longest=128)
+        lessons.read_examples([str(root(*rows))], tokenizer, "compact", longest=128)
 
 
 def test_line_numbers_count_on_over_chunks(root: Callable[..., Path], tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sft, "READ_AT_ONCE", 2)
-    assert len(sft.read_examples([str(root(*[sft_row()] * 5))], tokenizer, "compact")) == 5
+    assert len(lessons.read_examples([str(root(*[sft_row()] * 5))], tokenizer, "compact")) == 5
     with pytest.raises(DataError, match=r"jsonl:4: .* the model reads 64"):
-        sft.read_examples([str(root(*[sft_row()] * 3, sft_row(response=PLAN * 9)))], tokenizer, "compact", longest=64)
+        lessons.read_examples([str(root(*[sft_row()] * 3, sft_row(response=PLAN * 9)))], tokenizer, "compact", longest=64)
 
 
 def test_an_empty_folder_is_no_data(tmp_path: Path, tokenizer: Any) -> None:
     with pytest.raises(DataError, match=r"holds no \*\.jsonl file"):
-        sft.read_examples([str(tmp_path)], tokenizer, "compact")
+        lessons.read_examples([str(tmp_path)], tokenizer, "compact")
 
 
 def test_the_order_holds_every_row_once_and_batches_of_about_one_length() -> None:
     lengths = np.random.default_rng(3).integers(20, 200, size=5003)
-    order = sft.LengthGroupedOrder(lengths, batch_size=16, seed=5)
+    order = lessons.LengthGroupedOrder(lengths, batch_size=16, seed=5)
     first = list(order)
     assert sorted(first) == list(range(5003)) and len(order) == 5003
     batches = [lengths[first[start : start + 16]] for start in range(0, 5003, 16)]
@@ -135,7 +135,7 @@ def test_the_order_holds_every_row_once_and_batches_of_about_one_length() -> Non
     order.set_epoch(1)
     second = list(order)
     assert second != first and sorted(second) == sorted(first)
-    again = sft.LengthGroupedOrder(lengths, batch_size=16, seed=5)
+    again = lessons.LengthGroupedOrder(lengths, batch_size=16, seed=5)
     again.set_epoch(1)
     assert list(again) == second
 

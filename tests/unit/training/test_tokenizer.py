@@ -13,7 +13,7 @@ from grpo_project.core.rows import read_rows  # noqa: E402
 from grpo_project.domains import get_domain, training_domains  # noqa: E402
 from grpo_project.prompting import render_chat, render_prompt, to_messages  # noqa: E402
 from grpo_project.training.generation import render_user_turns  # noqa: E402
-from grpo_project.training.sft import tokenize_pairs  # noqa: E402
+from grpo_project.training.lessons import tokenize_pairs  # noqa: E402
 from grpo_project.training.tokenizer import build_planner_tokenizer, vocabulary  # noqa: E402
 
 # The longest prompt of a default test problem may have this many tokens; speed on a CPU hangs on it.
