@@ -111,7 +111,7 @@ def test_a_bad_row_is_named(root: Callable[..., Path], tokenizer: Any, rows: lis
 
 
 def test_line_numbers_count_on_over_chunks(root: Callable[..., Path], tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(lessons, "READ_AT_ONCE", 2)
     assert len(lessons.read_examples([str(root(*[sft_row()] * 5))], tokenizer, "compact")) == 5
     with pytest.raises(DataError, match=r"jsonl:4: .* the model reads 64"):
         lessons.read_examples([str(root(*[sft_row()] * 3, sft_row(response=PLAN * 9)))], tokenizer, "compact", longest=64)
