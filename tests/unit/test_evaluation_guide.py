@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.pages import bash_commands
+
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "evaluation.md"
 LARGE_MODEL = "unsloth/"  # a command that names one is only parsed
-
-
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def load(path: Path) -> Any:
@@ -39,7 +33,7 @@ def test_every_command_of_the_evaluation_guide_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
-    found = commands()
+    found = bash_commands(GUIDE)
     assert len(found) >= 12
     ran = set()
     for python, script, *words in found:

@@ -2,13 +2,14 @@
 
 import importlib.util
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.pages import bash_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = (
@@ -23,19 +24,8 @@ GUIDES = (
 )
 
 
-def commands():
-    """(guide, words) of every command in a bash block, continuation lines joined, comments dropped."""
-    found = []
-    for guide in GUIDES:
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    found.append((guide, words))
-    return found
-
-
-COMMANDS = commands()
+# (guide, words)
+COMMANDS = [(guide, words) for guide in GUIDES for words in bash_commands(ROOT / guide)]
 
 
 def load(script):

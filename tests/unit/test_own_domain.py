@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,19 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import bash_commands
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "own_domain.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "own_domain.md"
 # What makes a command shorter here; of a flag given twice the last counts.
 LESS = {
     "generate_data.py": ["--count", "24", "--workers", "1"],
     "train_sft.py": ["--max_steps", "2", "--hidden_size", "32", "--layers", "1", "--heads", "2", "--intermediate_size", "32"],
     "train_grpo_unsloth_stl_v2.py": ["--max_steps", "1", "--batch_size", "2", "--num_generations", "2", "--eval_samples", "2"],
 }
-
-
-def commands():
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +28,14 @@ def repository_with_the_domain(tmp_path_factory):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "tests/conftest.py", "tests/shipped_domains.py"):
         shutil.copy(ROOT / file, copy / file)
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (copy / "grpo_project" / "domains" / "lamplighter.py").write_text(source, encoding="utf-8")
     return copy
 
 
 @pytest.mark.slow
 def test_every_command_of_the_page_works_with_the_new_file_alone(repository_with_the_domain):
-    found = commands()
+    found = bash_commands(PAGE)
     assert len(found) >= 8 and {Path(words[1]).name for words in found} >= set(LESS)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     said = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import bash_commands
+
 pytest.importorskip("torch")
-
-
-def commands(page: Path, script: str) -> list[list[str]]:
-    """The arguments of each command of a page that calls `script`."""
-    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
-    found = [shlex.split(line, comments=True) for line in blocks.replace("\\\n", " ").splitlines()]
-    return [words[2:] for words in found if words[:2] == ["python", f"script/{script}"]]
 
 
 @pytest.mark.slow
@@ -44,17 +37,19 @@ def test_a_run_goes_on_and_becomes_pages_by_the_commands_of_the_guide(
     weights = (folder / "model" / "model.safetensors").read_bytes()
     shutil.rmtree(folder / "checkpoint-2")
     shutil.rmtree(folder / "model")
-    (resume,) = commands(repository / "docs" / "resume.md", train)
-    assert "Going on from step 1" in run(train, *resume)
+    resume = bash_commands(repository / "docs" / "resume.md")[0]
+    assert resume[:2] == ["python", f"script/{train}"]
+    assert "Going on from step 1" in run(train, *resume[2:])
     assert (folder / "model" / "model.safetensors").read_bytes() == weights
 
     for name in ("my_run", "a", "b"):
         shutil.copytree(folder, tmp_path / "outputs" / name)
     run("evaluate.py", "--planner", "--data_root", str(test_data_root), "--output", "results/planner.json")
-    found = commands(repository / "docs" / "report.md", "report.py")
+    found = bash_commands(repository / "docs" / "report.md")
     assert len(found) >= 4
     for words in found:
-        run("report.py", *words)
+        assert words[:2] == ["python", "script/report.py"]
+        run("report.py", *words[2:])
     assert "<title>my_run</title>" in (tmp_path / "outputs" / "my_run" / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "compared.html").stat().st_size > 10_000
     assert list((tmp_path / "figures").glob("*.png"))
