@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from grpo_project.configs.reward import RewardConfig
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, Verdict, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.rewards.score import score

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 if TYPE_CHECKING:
     import random
 
-    from grpo_project.core.rows import RowTable
+    from grpo_project.data.rows import RowTable
     from grpo_project.pddl import Step, Task
 
 PROBLEMS_PER_DOMAIN = 20
@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 def bench_training(steps: int) -> None:
     """Prints seconds per step, split, from the metrics of a real run; the first step is left out (it warms up)."""
-    from grpo_project.core.files import read_lines
+    from grpo_project.common.files import read_lines
 
     with tempfile.TemporaryDirectory() as folder:
         script, data, output = ROOT / "script" / "train_grpo_unsloth_stl_v2.py", ROOT / "data" / "four_domain", f"{folder}/run"
@@ -69,8 +69,8 @@ def bench_training(steps: int) -> None:
 
 def bench_verifier(problems_per_domain: int = PROBLEMS_PER_DOMAIN) -> None:
     """Prints rates per second and core, and ratios to the others; one line each."""
-    from grpo_project.core.random_streams import stream
-    from grpo_project.core.rows import read_rows
+    from grpo_project.common.random_streams import stream
+    from grpo_project.data.rows import read_rows
 
     rows = read_rows(ROOT / "data" / "test")
     chosen = [index for domain in rows.domains for index in rows.indices_of(domain)[:problems_per_domain]]
@@ -285,7 +285,7 @@ def bench_unified_planning(rows: RowTable, cases: Sequence[Case]) -> None:
 def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
     """The reward of one batch: completions of problems never met, of problems met before, and the same completions again."""
     from grpo_project.configs.reward import RewardConfig
-    from grpo_project.core.rows import read_rows
+    from grpo_project.data.rows import read_rows
     from grpo_project.rewards import make_reward_function
 
     by_row: dict[int, list[str]] = {}

@@ -29,9 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from grpo_project.core.files import write_json_atomically, write_text_atomically  # noqa: E402
-from grpo_project.core.run_folder import checkpoints  # noqa: E402
+from grpo_project.common.files import write_json_atomically, write_text_atomically  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
+from grpo_project.runs.run_folder import checkpoints  # noqa: E402
 
 TRAINING_SCRIPT = ROOT / "script" / "train_grpo_unsloth_stl_v2.py"
 GRACE_SECONDS = 300  # what a stopped run gets to finish its step and write a checkpoint
@@ -165,7 +165,7 @@ def run_part(part: Part, options: argparse.Namespace, deadline: float | None) ->
 
 def report(parts: list[Part], options: argparse.Namespace) -> None:
     """What is done and left, the figures so far, and, when all is done, the evidence files."""
-    from grpo_project.curriculum.comparison import compare, read_run, tables
+    from grpo_project.reporting.curriculum_comparison import compare, read_run, tables
 
     done = [part for part in parts if part.done]
     left = [part.name for part in parts if not part.done]

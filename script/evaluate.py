@@ -116,13 +116,13 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from grpo_project.core.files import write_json_atomically
-    from grpo_project.core.rows import read_rows
-    from grpo_project.core.run_folder import describe_environment
+    from grpo_project.common.files import write_json_atomically
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
     from grpo_project.evaluation.evaluate import judge
-    from grpo_project.evaluation.prompts import row_prompt
     from grpo_project.evaluation.report import answer_table, group_table, make_console, success_table, usage_line
+    from grpo_project.runs.run_folder import describe_environment
 
     table = read_rows(Path(arguments.data_root), arguments.domains)
     for message in table.bad_rows:
@@ -191,8 +191,8 @@ def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str]:
         return planner_answerer(table, arguments.node_budget), "full"
     if arguments.base_url:
         return endpoint(arguments), "full"
-    from grpo_project.training.answers import local_answerer
-    from grpo_project.training.backend import load_policy, with_adapter
+    from grpo_project.models.answers import local_answerer
+    from grpo_project.models.loading import load_policy, with_adapter
 
     policy = load_policy(
         arguments.model,

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names."""
     arguments = build_parser().parse_args(argv)
     try:
-        from grpo_project.training.export import find_converter, merge, to_gguf
+        from grpo_project.models.export import find_converter, merge, to_gguf
 
         converter = find_converter(arguments.llama_cpp) if arguments.gguf else None  # before minutes of merging
         how = merge(

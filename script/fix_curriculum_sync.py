@@ -33,10 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     how.add_argument("--auto-fix", action="store_true", help="repair; every file that is changed is kept as .backup")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
-    from grpo_project.core.findings import CANNOT_RUN, HEALTHY, report
-    from grpo_project.core.resume_check import run_and_checkpoint
     from grpo_project.curriculum.manager import STATE_FILE
-    from grpo_project.curriculum.state_check import diagnose, write_fresh_state
+    from grpo_project.repair.curriculum import diagnose, write_fresh_state
+    from grpo_project.repair.findings import CANNOT_RUN, HEALTHY, report
+    from grpo_project.repair.resume import run_and_checkpoint
 
     try:
         run, checkpoint = run_and_checkpoint(flags.checkpoint or flags.output_dir or Path())

@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     how.add_argument("--report-only", action="store_true", help="change nothing (as without --auto-fix)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
-    from grpo_project.core.findings import CANNOT_RUN, report
-    from grpo_project.core.resume_check import diagnose, run_and_checkpoint
+    from grpo_project.repair.findings import CANNOT_RUN, report
+    from grpo_project.repair.resume import diagnose, run_and_checkpoint
 
     try:
         notes = []

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         match = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
         if not match or int(match[1]) >= int(match[2]):
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {arguments.shard!r}")
-        from grpo_project.domains.corpus import CorpusConfig, generate_corpus
+        from grpo_project.data.corpus import CorpusConfig, generate_corpus
 
         settings = {
             name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "exclude", "workers")

@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        from grpo_project.domains.obfuscated import write_obfuscated
+        from grpo_project.data.obfuscated import write_obfuscated
 
         written = write_obfuscated(arguments.data_root, arguments.out, arguments.seed)
     except GrpoProjectError as error:

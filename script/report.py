@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_leaderboard(arguments: argparse.Namespace) -> int:
-    from grpo_project.core.files import write_text_atomically
+    from grpo_project.common.files import write_text_atomically
     from grpo_project.reporting import leaderboard, read_entries
 
     if arguments.runs or arguments.png or arguments.title:
@@ -62,7 +62,7 @@ def make_leaderboard(arguments: argparse.Namespace) -> int:
 
 
 def make_report(arguments: argparse.Namespace) -> int:
-    from grpo_project.core.files import write_text_atomically
+    from grpo_project.common.files import write_text_atomically
     from grpo_project.reporting import page_data, read_runs, render_page, write_figures
 
     if not arguments.runs:

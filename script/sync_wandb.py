@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="how long a run may take to be sent [600]")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
-    from grpo_project.core.wandb_sync_manager import sync_folder_to_wandb
+    from grpo_project.tracking.wandb_sync import sync_folder_to_wandb
 
     try:
         results = sync_folder_to_wandb(flags.output_dir, flags.seconds)

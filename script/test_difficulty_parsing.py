@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 if TYPE_CHECKING:
-    from grpo_project.curriculum.difficulty import BucketStatistics
+    from grpo_project.data.difficulty import BucketStatistics
 
 DEFAULT_DATA_ROOT = "data/four_domain"
 FAULT = 2
@@ -59,8 +59,8 @@ def report(domain: str, statistics: BucketStatistics) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Prints one block per domain. Returns 0, or 2 after a one-line message on standard error."""
     arguments = parse_arguments(argv)
-    from grpo_project.core.rows import read_rows
-    from grpo_project.curriculum.difficulty import fill_buckets
+    from grpo_project.data.difficulty import fill_buckets
+    from grpo_project.data.rows import read_rows
     from grpo_project.errors import GrpoProjectError
 
     data_root = Path(arguments.data_root) if arguments.data_root is not None else REPOSITORY / DEFAULT_DATA_ROOT

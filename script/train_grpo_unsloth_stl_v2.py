@@ -131,7 +131,7 @@ def start(given: dict[str, object]) -> int:
         print(describe_settings(config))
         return 0
     if asides["estimate_memory"]:
-        from grpo_project.training.forecast import forecast_for_a_gpu
+        from grpo_project.models.forecast import forecast_for_a_gpu
 
         print(forecast_for_a_gpu(config, asides["gpu_memory_gib"]).report())
         return 0

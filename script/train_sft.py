@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        from grpo_project.training.sft import SftConfig, train_sft
+        from grpo_project.sft.trainer import SftConfig, train_sft
 
         settings = {name: value for name, value in vars(arguments).items() if name not in ("data_root", "from_scratch")}
         return train_sft(SftConfig(data_roots=tuple(arguments.data_root), **settings))

@@ -48,7 +48,7 @@ def make_model(folder: Path, sizes: dict[str, int]) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from grpo_project.training.tokenizer import build_planner_tokenizer
+    from grpo_project.models.tokenizer import build_planner_tokenizer
 
     tokenizer = build_planner_tokenizer()
     config = LlamaConfig(
@@ -80,7 +80,7 @@ def merge_once(settings: dict[str, Any]) -> dict[str, Any]:
     """Merges the adapters in settings["adapters"] into 16-bit weights in settings["merged"], loads those and runs them once."""
     import torch
 
-    from grpo_project.training.backend import load_policy
+    from grpo_project.models.loading import load_policy
 
     policy = load_policy(settings["adapters"], backend="unsloth", max_sequence_length=1152)
     policy.model.save_pretrained_merged(settings["merged"], policy.tokenizer, save_method="merged_16bit")
@@ -124,7 +124,7 @@ def in_own_process(errand: str, settings: dict[str, Any], folder: Path, deadline
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics that belong to a training step, in order."""
-    from grpo_project.core.files import read_lines
+    from grpo_project.common.files import read_lines
 
     lines = [json.loads(line) for line in read_lines(run / "metrics.jsonl")]
     return [line for line in lines if line.get("seconds_per_step")]
@@ -157,8 +157,8 @@ def checks_of_run(backend: str, outcome: dict[str, Any] | str, run: Path) -> lis
 def estimated_gib(run: Path) -> float:
     """What --estimate_memory says of a run's settings; at the greatest lengths allowed, so above what short prompts take."""
     from grpo_project.configs.resolution import resolve
-    from grpo_project.training.forecast import forecast_for_a_gpu
-    from grpo_project.training.memory import GIB
+    from grpo_project.models.forecast import forecast_for_a_gpu
+    from grpo_project.models.memory import GIB
 
     settings = json.loads((run / "resolved_config.json").read_text())["settings"]
     found = forecast_for_a_gpu(resolve([("the run", settings)]), None).estimate

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from varied_verdicts import Observer, schedule, vary_verdicts  # noqa: E402
 
-from grpo_project.core.files import append_json_line  # noqa: E402
+from grpo_project.common.files import append_json_line  # noqa: E402
 
 PORT = 29560
 
@@ -36,7 +36,7 @@ def kill_at(where: str, count: int) -> None:
     """This process dies when the function that `where` stands for is called for the `count`-th time."""
     import torch
 
-    from grpo_project.core import checkpoint
+    from grpo_project.runs import checkpoint
     from grpo_project.training import grpo
 
     places: dict[str, tuple[Any, str]] = {

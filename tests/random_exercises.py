@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from naive_simulator import State, World, read, read_plan, typed
 
-from grpo_project.core.random_streams import stream
+from grpo_project.common.random_streams import stream
+from grpo_project.data.instances import generate_instance, policy_plan
 from grpo_project.domains import all_domains
-from grpo_project.domains.instances import generate_instance, policy_plan
 from grpo_project.pddl import Task, compile_task, render_problem
 
 SEED_VARIABLE = "PDDL_CASE_SEED"

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.callbacks.metrics_file import MetricsFile
-from grpo_project.core.random_streams import stream
-from grpo_project.core.rows import RowTable, read_rows
-from grpo_project.curriculum.difficulty import fill_buckets
+from grpo_project.common.random_streams import stream
+from grpo_project.data.difficulty import fill_buckets
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.evaluation import evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer
 from grpo_project.evaluation.evaluate import judge
 from grpo_project.pddl import find_plan
 from grpo_project.prompting import render_plan
-from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
+from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
+from grpo_project.tracking.metrics_file import MetricsFile
 
 DOMAINS = ("blocksworld", "delivery", "ferry", "grippers", "spanner")
 # What a model could write to break out of a page that holds it.

@@ -22,15 +22,16 @@ from transformers import LlamaForCausalLM, TrainerCallback  # noqa: E402
 
 from grpo_project.callbacks.timing import StepTimer  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.core.rows import read_rows  # noqa: E402
+from grpo_project.data.prompts import row_prompt  # noqa: E402
+from grpo_project.data.rows import read_rows  # noqa: E402
 from grpo_project.domains import get_domain  # noqa: E402
-from grpo_project.evaluation.prompts import row_prompt  # noqa: E402
+from grpo_project.models import generation  # noqa: E402
+from grpo_project.models.penalties import off_policy_warning, penalties_of  # noqa: E402
+from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.prompting import render_plan, to_messages  # noqa: E402
-from grpo_project.training import generation, lessons  # noqa: E402
+from grpo_project.sft import examples  # noqa: E402
 from grpo_project.training.grpo import make_trainer_class  # noqa: E402
 from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments  # noqa: E402
-from grpo_project.training.penalties import off_policy_warning, penalties_of  # noqa: E402
-from grpo_project.training.tokenizer import build_planner_tokenizer  # noqa: E402
 from tests.unit.conftest import FOUR_DOMAINS, write_data_root, write_tiny_planner  # noqa: E402
 
 Ids = list[int]
@@ -194,13 +195,13 @@ def test_supervised_and_reinforced_prompts_are_the_same_tokens(
     for row, ids in zip(rows, asked, strict=True):
         prompt, plan = row_prompt(row, "compact"), render_plan(get_domain(row.scenario).policy(row.problem) or ())
         assert plan
-        ((taught, start),) = lessons.tokenize_pairs(tokenizer, [(prompt, plan)])
+        ((taught, start),) = examples.tokenize_pairs(tokenizer, [(prompt, plan)])
         assert taught[:start] == ids
         assert taught[-1] in trainer.eos_token_ids, "SFT must teach the token at which RL stops"
         joined = tokenizer(f"{prompt}\n\n{plan}", add_special_tokens=False)["input_ids"]
         assert joined[: len(ids)] != ids, "the mistake: prompt and plan joined by blank lines"
-    batch = lessons.collate([lessons.PlanDataset([(taught, start)])[0]], tokenizer.pad_token_id)
-    learned = batch["labels"][batch["labels"] != lessons.IGNORED_LABEL].tolist()
+    batch = examples.collate([examples.PlanDataset([(taught, start)])[0]], tokenizer.pad_token_id)
+    learned = batch["labels"][batch["labels"] != examples.IGNORED_LABEL].tolist()
     assert learned == taught[start:], "the end is learned where it doubles as padding, too"
 
 

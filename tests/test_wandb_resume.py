@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-from grpo_project.core.wandb_run_id import RunChoice, configure_wandb_resume, find_run  # noqa: E402
+from grpo_project.tracking.wandb_run_id import RunChoice, configure_wandb_resume, find_run  # noqa: E402
 
 
 @pytest.fixture
@@ -158,8 +158,8 @@ def test_the_callback_goes_on_from_what_the_checkpoint_keeps(
     wandb = pytest.importorskip("wandb")
     pytest.importorskip("transformers")
     from grpo_project.callbacks.wandb import DetailedWandbCallback
-    from grpo_project.core import wandb_sync_manager
-    from grpo_project.core.wandb_journal import STEP_AXIS, read_points
+    from grpo_project.tracking import wandb_sync as wandb_sync_manager
+    from grpo_project.tracking.wandb_journal import STEP_AXIS, read_points
 
     monkeypatch.setattr(wandb_sync_manager, "_manager", None)
     monkeypatch.setenv("WANDB_RESUME", "")

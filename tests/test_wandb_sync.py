@@ -24,17 +24,18 @@ pytest.importorskip("wandb")
 
 from wandb_server import WandbServer  # noqa: E402
 
-from grpo_project.core import wandb_journal, wandb_sync_manager  # noqa: E402
-from grpo_project.core.wandb_journal import STEP_AXIS, Journal, read_points, server_count  # noqa: E402
-from grpo_project.core.wandb_run_id import FoundRun, RunChoice  # noqa: E402
-from grpo_project.core.wandb_sync_manager import (  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
+from grpo_project.tracking import wandb_journal  # noqa: E402
+from grpo_project.tracking import wandb_sync as wandb_sync_manager  # noqa: E402
+from grpo_project.tracking.wandb_journal import STEP_AXIS, Journal, read_points, server_count  # noqa: E402
+from grpo_project.tracking.wandb_run_id import FoundRun, RunChoice  # noqa: E402
+from grpo_project.tracking.wandb_sync import (  # noqa: E402
     WandbSyncManager,
     get_wandb_sync_manager,
     initialize_wandb_sync_manager,
     safe_wandb_log,
     sync_folder_to_wandb,
 )
-from grpo_project.errors import ConfigError  # noqa: E402
 
 KEY = "0123456789" * 4
 RUN = "run1"
@@ -120,8 +121,8 @@ def test_a_resumed_offline_run_shares_the_id_and_repeats_nothing(manager: Manage
 def test_what_a_kill_took_from_the_offline_file_comes_again(manager: Manager, tmp_path: Path) -> None:
     code = (
         "import sys, os, signal\n"
-        "from grpo_project.core.wandb_run_id import RunChoice\n"
-        "from grpo_project.core.wandb_sync_manager import WandbSyncManager\n"
+        "from grpo_project.tracking.wandb_run_id import RunChoice\n"
+        "from grpo_project.tracking.wandb_sync import WandbSyncManager\n"
         f"m = WandbSyncManager({str(tmp_path)!r}, 'p', mode='offline', choice=RunChoice({RUN!r}, 'allow'))\n"
         "for step in range(1, 40): m.log({'loss': 1.0 / step}, step)\n"
         "import time; time.sleep(float(sys.argv[1]))\n"
@@ -303,8 +304,8 @@ def _until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 def test_a_process_ends_although_the_server_hangs(server: WandbServer, tmp_path: Path) -> None:
     server.behaviour, server.delay = "slow", 120.0
     code = (
-        "from grpo_project.core.wandb_run_id import RunChoice\n"
-        "from grpo_project.core.wandb_sync_manager import WandbSyncManager\n"
+        "from grpo_project.tracking.wandb_run_id import RunChoice\n"
+        "from grpo_project.tracking.wandb_sync import WandbSyncManager\n"
         f"m = WandbSyncManager({str(tmp_path)!r}, 'p', mode='online', choice=RunChoice('r', 'allow'), finish_seconds=0.5)\n"
         "m.log({'loss': 1.0}, 1); m.close(); print('trained')\n"
     )

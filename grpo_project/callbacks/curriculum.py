@@ -9,10 +9,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from grpo_project.callbacks.collector import CompletionCollector
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.engine import CurriculumEngine
+from grpo_project.data.difficulty import BUCKETS
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class CurriculumFeedback(TrainerCallback):
         if not scored:
             return  # a further step on the same completions
         self._collector.observe(scored, self._num_generations)
-        self.engine.observe_groups(self.engine.chunk_of(state.global_step - 1), self._groups(scored))
+        self.engine.observe_groups(self.engine.generation_of(state.global_step - 1), self._groups(scored))
 
     def _groups(self, scored: Sequence[Any]) -> list[GroupOutcome]:
         size = self._num_generations

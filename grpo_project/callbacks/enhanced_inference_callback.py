@@ -94,10 +94,10 @@ def _generated_problems(count: int, domains: Sequence[str] | None, max_new_token
 
     def evaluate(model: Any, tokenizer: Any) -> EvaluationResult:
         nonlocal table
+        from grpo_project.data.held_out import generate_problems
         from grpo_project.domains import training_domains
         from grpo_project.evaluation import evaluate as judge
-        from grpo_project.training.generation import complete_greedy
-        from grpo_project.training.held_out import generate_problems
+        from grpo_project.models.generation import complete_greedy
 
         if table is None:
             table = generate_problems(tuple(domains or training_domains()), count)

@@ -1,1 +1,1 @@
-"""The machinery of a run: rows, files, random streams, statistics, the run folder. Standard library, numpy and floor 0 and 1."""
+"""Doors under the names that the guides give; what is behind them lives in grpo_project/tracking."""

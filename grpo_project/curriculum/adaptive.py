@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.schedules import natural_shares
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 
 class AdaptiveCurriculum:
-    """A bandit over the buckets of every domain whose reward is the spread of rewards within a group.
+    """A bandit over the buckets of every domain whose reward is the standard deviation of rewards within a group.
 
     The idea is that of "Self-Evolving Curriculum for LLM Reasoning" (Chen et al. 2025, arXiv 2505.14970): categories are the
     arms of a non-stationary bandit, and the mean absolute advantage, which GRPO computes anyway, stands for what is learned
@@ -23,7 +23,7 @@ class AdaptiveCurriculum:
     et al. 2025 (arXiv 2502.12272). Chosen over two others:
     - Learning-progress bandits (Graves et al. 2017, arXiv 1704.03003; Matiisen et al. 2017, arXiv 1707.00183) reward an arm by
       the change of its success. With a few prompts per arm and batch, the difference of two noisy rates is mostly noise;
-      the spread is seen at once and is exactly what scales the gradient.
+      the reward std is seen at once and is exactly what scales the gradient.
     - Filtering groups without variance (DAPO, Yu et al. 2025, arXiv 2503.14476) pays for the completions that it throws away.
       Choosing beforehand costs nothing. It can be had in addition: --resample_zero_variance, --skip_zero_variance.
     Differences from the paper: arms compete within their domain only, since quotas of domains are exact; estimates fade with
@@ -31,9 +31,9 @@ class AdaptiveCurriculum:
     the best one of its domain (optimism); and an arm is weighted by its number of rows, so that a bucket of five problems is
     not drawn as often as one of two hundred that teaches as much.
 
-    bucket_rows: {domain: {bucket: row indices}}. exploration: share in (0, 1] drawn as in `uniform`, so no bucket with rows
-    ever falls below exploration x its share of the rows. sharpness: power of the estimate, 0 is `uniform`. half_life: chunks
-    after which an observation counts half. prior_groups: how many groups the optimistic guess counts.
+    bucket_rows: {domain: {bucket: row indices}}. exploration: share in (0, 1] drawn as in `uniform`, so no bucket with rows ever
+    falls below exploration x its share of the rows. sharpness: power of the estimate, 0 is `uniform`. half_life: generation
+    batches after which an observation counts half. prior_groups: how many groups the optimistic guess counts.
     """
 
     name = "adaptive"
@@ -62,21 +62,21 @@ class AdaptiveCurriculum:
         self._sharpness = sharpness
         self._fading = 0.5 ** (1 / half_life)
         self._prior_groups = prior_groups
-        # (domain, bucket) -> [sum of spreads, number of groups], both faded
+        # (domain, bucket) -> [sum of reward stds, number of groups], both faded
         self._seen = {(domain, name): [0.0, 0.0] for domain in self._shares for name in BUCKETS}
 
     def observe_groups(self, groups: Sequence[GroupOutcome]) -> None:
-        """The groups of one chunk; all that was seen before fades by one chunk."""
+        """The groups of one generation batch; all that was seen before fades by one generation."""
         for cell in self._seen.values():
             cell[0] *= self._fading
             cell[1] *= self._fading
         for group in groups:
             cell = self._seen[group.domain, group.bucket]
-            cell[0] += group.spread
+            cell[0] += group.reward_std
             cell[1] += 1.0
 
     def estimates(self, domain: str) -> dict[str, float]:
-        """{bucket: expected spread of a group}, each at least 0; the same for all before anything was seen."""
+        """{bucket: expected reward std of a group}, each at least 0; the same for all before anything was seen."""
         seen = {name: self._seen[domain, name] for name in BUCKETS}
         guess = max((total / count for total, count in seen.values() if count > 1e-9), default=1.0)
         prior = self._prior_groups
@@ -106,8 +106,10 @@ class AdaptiveCurriculum:
             self._seen[domain, name] = [0.0, 0.0]
 
     def metrics(self) -> dict[str, Any]:
-        spread = {domain: {name: round(value, 4) for name, value in self.estimates(domain).items()} for domain in self._shares}
-        return {"curriculum/expected_spread": spread}
+        reward_std = {
+            domain: {name: round(value, 4) for name, value in self.estimates(domain).items()} for domain in self._shares
+        }
+        return {"curriculum/expected_reward_std": reward_std}
 
     def state_dict(self) -> dict[str, Any]:
         seen: dict[str, dict[str, list[float]]] = {domain: {} for domain in self._shares}

@@ -1,6 +1,6 @@
 """--adaptive_quotas: a part of the prompts moves to the domains whose groups have reward variance now, in whole numbers.
 
-outcomes of groups --> expected spread of a domain --> {domain: prompts per batch}, always summing to the batch
+outcomes of groups --> expected reward std of a domain --> {domain: prompts per batch}, always summing to the batch
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from grpo_project.errors import ConfigError
 
 class AdaptiveQuotas:
     """Quotas that follow learnability: every domain keeps `kept` of its own (rounded up, at least 1) and gives the rest, which is
-    shared out by what a domain gave x its spread^sharpness, and rounded by largest remainders.
+    shared out by what a domain gave x its reward_std^sharpness, and rounded by largest remainders.
 
-    `spread` is a domain's mean standard deviation of rewards within a group; squared it is p (1 - p) for rewards of success
+    `reward_std` is a domain's mean standard deviation of rewards within a group; squared it is p (1 - p) for rewards of success
     alone, the learnability of Foster et al. 2025 (arXiv 2502.12272). Why between domains too: GRPO's gradient comes from groups
-    that differ, and where a domain is as good as learned, or far out of reach, few do, whatever difficulty is drawn. That a model
-    forgets what it is asked less often about is what `kept` and the collapse guard stand against.
-    Estimates fade (`half_life` chunks) towards an optimistic guess worth `prior_groups` groups: a domain of which little is known
+    that differ, and where a domain is as good as learned, or far out of reach, few do, whatever difficulty is drawn. That a
+    model forgets what it is asked less often about is what `kept` and the collapse guard stand against. Estimates fade
+    (`half_life` generation batches) towards an optimistic guess worth `prior_groups` groups: a domain of which little is known
     is taken for as good as the best. Before anything was seen the quotas are those given.
 
     quotas: {domain: prompts per batch}, each at least 1. Raises ConfigError for a parameter out of range.
@@ -42,16 +42,16 @@ class AdaptiveQuotas:
         self._sharpness = sharpness
         self._fading = 0.5 ** (1 / half_life)
         self._prior_groups = prior_groups
-        self._seen = {name: [0.0, 0.0] for name in quotas}  # [sum of spreads, number of groups], both faded
+        self._seen = {name: [0.0, 0.0] for name in quotas}  # [sum of reward stds, number of groups], both faded
 
     def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """The groups of one chunk; all that was seen before fades by one chunk."""
+        """The groups of one generation batch; all that was seen before fades by one generation."""
         for cell in self._seen.values():
             cell[0] *= self._fading
             cell[1] *= self._fading
         for group in groups:
             cell = self._seen[group.domain]
-            cell[0] += group.spread
+            cell[0] += group.reward_std
             cell[1] += 1.0
 
     def forget(self, domain: str) -> None:
@@ -59,7 +59,7 @@ class AdaptiveQuotas:
         self._seen[domain] = [0.0, 0.0]
 
     def estimates(self) -> dict[str, float]:
-        """{domain: expected spread of a group}, each at least 0; the same for all before anything was seen."""
+        """{domain: expected reward std of a group}, each at least 0; the same for all before anything was seen."""
         guess = max((total / count for total, count in self._seen.values() if count > 1e-9), default=1.0)
         prior = self._prior_groups
         return {name: (total + prior * guess) / (count + prior) for name, (total, count) in self._seen.items()}
@@ -85,7 +85,7 @@ class AdaptiveQuotas:
         return {name: self._floors[name] + given[name] for name in self._quotas}
 
     def metrics(self) -> dict[str, Any]:
-        return {"curriculum/domain_spread": {name: round(value, 4) for name, value in self.estimates().items()}}
+        return {"curriculum/domain_reward_std": {name: round(value, 4) for name, value in self.estimates().items()}}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: list(cell) for name, cell in self._seen.items()}

@@ -13,20 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from grpo_project.core.statistics import Interval, wilson_interval
-from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.common.statistics import Interval, wilson_interval
 from grpo_project.curriculum.weights import DomainWeights
+from grpo_project.data.difficulty import BUCKETS
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a chunk of batches is drawn by.
+    """What a generation batch of batches is drawn by.
 
     `weights`: {domain: {bucket: share}}, each summing to 1. `quotas`: {domain: prompts per batch}, summing to the batch size.
-    `skipped`: row indices that are passed over while their bucket has another. `drawn_before`: {domain: prompts in all chunks
-    before}; empty where quotas never change, and the number follows from the chunk's.
+    `skipped`: row indices that are passed over while their bucket has another. `drawn_before`: {domain: prompts in all
+    generation batches before}; empty where quotas never change, and the number follows from the generation batch's.
     """
 
     weights: DomainWeights
@@ -49,13 +49,13 @@ def mean_weights(decision: Decision) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """What the completions of one prompt earned: `spread` is the population standard deviation of their rewards (0..1 for
+    """What the completions of one prompt earned: `reward_std` is the population standard deviation of their rewards (0..1 for
     rewards in [-1, 1]), 0 where they teach nothing; `successes` of `count` are verified plans."""
 
     domain: str
     bucket: str
     row_index: int
-    spread: float
+    reward_std: float
     successes: int
     count: int
 
@@ -65,8 +65,8 @@ class GroupOutcome:
         if max(rewards) == min(rewards):  # a mean of equal numbers may be off by a rounding
             return cls(domain, bucket, row_index, 0.0, successes, len(rewards))
         mean = math.fsum(rewards) / len(rewards)
-        spread = math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / len(rewards))
-        return cls(domain, bucket, row_index, spread, successes, len(rewards))
+        reward_std = math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / len(rewards))
+        return cls(domain, bucket, row_index, reward_std, successes, len(rewards))
 
 
 @dataclass(frozen=True)

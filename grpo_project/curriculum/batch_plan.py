@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from grpo_project.core.random_streams import stream
+from grpo_project.common.random_streams import stream
 from grpo_project.curriculum.base import Decision, mean_weights
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.quotas import domain_quotas
 from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,10 @@ class BatchPlanner:
     max_steps: optimizer steps of the run.
     steps_per_batch: optimizer steps that train on one batch (TRL's num_iterations); a fraction where a step takes several
         batches, 1/A with A batches to a step.
-    batches_per_chunk: batches whose completions are made together; all of them follow the curriculum of the first one's step.
+    batches_per_generation: batches whose completions are made together; all of them follow the curriculum of the first one's
+    step.
         A with A batches to a step (steps_per_batch being num_iterations/A).
-    decide: chunk (from 0) -> Decision, with quotas that sum to batch_size; it must answer the same at any time, which
+    decide: generation batch (from 0) -> Decision, with quotas that sum to batch_size; it must answer the same at any time, which
         `CurriculumEngine.decide` does. Then `weights` is not asked.
     quota_weights: {domain: whole number}, 1 where not named; the proportion of the quotas without `decide`.
 
@@ -76,7 +77,7 @@ class BatchPlanner:
         weights: Weights | None,
         max_steps: int,
         steps_per_batch: float | Fraction = 1,
-        batches_per_chunk: int = 1,
+        batches_per_generation: int = 1,
         weights_name: str = "get_curriculum_weights",
         *,
         decide: Callable[[int], Decision] | None = None,
@@ -90,12 +91,12 @@ class BatchPlanner:
             raise ConfigError(f"max_steps must be a whole number of 1 or more, got {max_steps!r}")
         if not (math.isfinite(steps_per_batch) and steps_per_batch > 0):
             raise ConfigError(f"steps_per_batch must be above 0, got {steps_per_batch}")
-        if isinstance(batches_per_chunk, bool) or not isinstance(batches_per_chunk, int) or batches_per_chunk < 1:
-            raise ConfigError(f"batches_per_chunk must be a whole number of 1 or more, got {batches_per_chunk!r}")
+        if isinstance(batches_per_generation, bool) or not isinstance(batches_per_generation, int) or batches_per_generation < 1:
+            raise ConfigError(f"batches_per_generation must be a whole number of 1 or more, got {batches_per_generation!r}")
         self.seed = seed
         self.batch_size = batch_size
         self.max_steps = max_steps
-        self.batches_per_chunk = batches_per_chunk
+        self.batches_per_generation = batches_per_generation
         # As a float, 49 batches of 1/49 step each fall short of step 1; as a fraction they do not.
         self.steps_per_batch = Fraction(steps_per_batch).limit_denominator(1_000_000)
         self._weights = weights
@@ -117,7 +118,7 @@ class BatchPlanner:
         """The optimizer step, 0..max_steps-1, that first trains on batch `batch` (from 0); later batches count to the last."""
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 0:
             raise ValueError(f"batches count from 0, got {batch!r}")
-        first = batch // self.batches_per_chunk * self.batches_per_chunk
+        first = batch // self.batches_per_generation * self.batches_per_generation
         return min(math.floor(first * self.steps_per_batch), self.max_steps - 1)
 
     def plan(self, batch: int) -> BatchPlan:
@@ -137,18 +138,18 @@ class BatchPlanner:
             domain_weights=decision.weights,
         )
 
-    def replacements(self, chunk: int, attempt: int, rows: Sequence[int], used: set[int]) -> list[int | None]:
+    def replacements(self, generation: int, attempt: int, rows: Sequence[int], used: set[int]) -> list[int | None]:
         """For each of `rows` another row of its domain, of the same bucket or the nearest with any left, not in `used`.
 
-        No row twice; None where the domain has no other. The same for the same chunk (from 0) and attempt. Raises KeyError
-        for a row that is none of the planner's.
+        No row twice; None where the domain has no other. The same for the same generation batch (from 0) and attempt. Raises
+        KeyError for a row that is none of the planner's.
         """
         home = {row: (name, bucket) for name, pools in self._pools.items() for bucket, own in pools.items() for row in own}
         taken = set(used)
         found: list[int | None] = []
         for place, row in enumerate(rows):
             domain, bucket = home[row]
-            rng = stream(self.seed, "resample", chunk, attempt, place)
+            rng = stream(self.seed, "resample", generation, attempt, place)
             left = ([index for index in self._pools[domain][name] if index not in taken] for name in nearest_buckets(bucket))
             members = next((own for own in left if own), None)
             if members is None:
@@ -169,7 +170,7 @@ class BatchPlanner:
             return Decision(
                 domain_weights(self._weights(step, self.max_steps), self.domains, step, self._weights_name), self.quotas
             )
-        decision = self.decide(batch // self.batches_per_chunk)
+        decision = self.decide(batch // self.batches_per_generation)
         quotas = decision.quotas
         if set(quotas) != set(self.domains) or min(quotas.values()) < 1 or sum(quotas.values()) != self.batch_size:
             raise ConfigError(f"quotas {dict(quotas)} do not share {self.batch_size} prompts among {', '.join(self.domains)}")
@@ -181,8 +182,8 @@ class BatchPlanner:
         quota, shares = decision.quotas[domain], decision.weights[domain]
         used: set[int] = set()
         # Where quotas move, batch x quota would come to positions that were walked before.
-        first = decision.drawn_before.get(domain, batch // self.batches_per_chunk * self.batches_per_chunk * quota)
-        before = first + batch % self.batches_per_chunk * quota
+        first = decision.drawn_before.get(domain, batch // self.batches_per_generation * self.batches_per_generation * quota)
+        before = first + batch % self.batches_per_generation * quota
         pairs = []
         for place in range(quota):
             bucket = _choose(rng, shares)

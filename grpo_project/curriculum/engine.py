@@ -1,11 +1,11 @@
 """One run's curriculum: takes in what happened, decides what comes next, and remembers both so that a resumed run agrees.
 
-Work is counted in chunks: the batches whose completions are made together. Everything that happened is filed under the chunk
-after which it was known. The decision for chunk g uses what was known after chunk g-2 and nothing later, also where more is
-known already: the loader fetches one chunk ahead, how early depends on the micro-batch size, and a batch must not depend on
-that. Each decision is written to a journal when it is first asked for, so asking again, in any order, gives the same; the
-journal, the curriculum's state and what is still waiting to be taken in are one piece of plain data (`state_dict`), which
-goes into every checkpoint.
+Work is counted in generations: the batches whose completions are made together. Everything that happened is filed under the
+generation batch after which it was known. The decision for generation batch g uses what was known after generation batch g-2 and
+nothing later, also where more is known already: the loader fetches one generation batch ahead, how early depends on the
+micro-batch size, and a batch must not depend on that. Each decision is written to a journal when it is first asked for, so
+asking again, in any order, gives the same; the journal, the curriculum's state and what is still waiting to be taken in are one
+piece of plain data (`state_dict`), which goes into every checkpoint.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 from grpo_project.curriculum.adaptive_quotas import AdaptiveQuotas
 from grpo_project.curriculum.base import Curriculum, Decision, EvaluationOutcome, GroupOutcome, mean_weights
 from grpo_project.curriculum.collapse import Change, CollapseGuard
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.quotas import shifted_quotas
 from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 FORMAT = 2  # 1 had no adaptive quotas
-LAG = 2  # chunks between what is known and what it decides; see above
+LAG = 2  # generation batches between what is known and what it decides; see above
 
 
 class CurriculumEngine:
     """quotas: {domain: prompts per batch} as the run was set up. max_steps: optimizer steps of the run.
 
-    steps_per_chunk: optimizer steps that train on one chunk (TRL's num_iterations). reweight: a collapsed domain gets more
-    prompts and easier ones until it has come back. skip_chunks: for how many chunks a problem is passed over after a group
-    without variance; 0 never. batches_per_chunk: as the planner's. adaptive_quotas: a part of the prompts follows reward variance
-    from domain to domain (`adaptive_quotas.py`). Raises ConfigError.
+    optimizer_steps_per_generation: optimizer steps that train on one generation batch (TRL's num_iterations). reweight: a
+    collapsed domain gets more prompts and easier ones until it has come back. skip_generations: for how many generation batches
+    a problem is passed over after a group without variance; 0 never. batches_per_generation: as the planner's. adaptive_quotas:
+    a part of the prompts follows reward variance from domain to domain (`adaptive_quotas.py`). Raises ConfigError.
     """
 
     def __init__(
@@ -42,64 +42,64 @@ class CurriculumEngine:
         curriculum: Curriculum,
         quotas: Mapping[str, int],
         max_steps: int,
-        steps_per_chunk: int = 1,
+        optimizer_steps_per_generation: int = 1,
         reweight: bool = False,
-        skip_chunks: int = 0,
+        skip_generations: int = 0,
         weights_name: str = "get_curriculum_weights",
         *,
-        batches_per_chunk: int = 1,
+        batches_per_generation: int = 1,
         adaptive_quotas: bool = False,
     ) -> None:
         self.curriculum = curriculum
         self.moving = AdaptiveQuotas(quotas) if adaptive_quotas else None
-        self._batches_per_chunk = batches_per_chunk
+        self._batches_per_generation = batches_per_generation
         self.guard = CollapseGuard()
         self._quotas = dict(quotas)
         self._max_steps = max_steps
-        self._steps_per_chunk = Fraction(steps_per_chunk)
+        self._steps_per_generation = Fraction(optimizer_steps_per_generation)
         self._reweight = reweight
-        self._skip_chunks = skip_chunks
+        self._skip_generations = skip_generations
         self._weights_name = weights_name
         self.evaluations: list[EvaluationOutcome] = []
-        self._waiting: list[tuple[int, str, Any]] = []  # (chunk after which it was known, kind, plain data)
-        self._taken = -1  # everything known after this chunk, and before, was taken in
-        self._known = -1  # the last chunk whose groups were observed
+        self._waiting: list[tuple[int, str, Any]] = []  # (generation batch after which it was known, kind, plain data)
+        self._taken = -1  # everything known after this generation batch, and before, was taken in
+        self._known = -1  # the last generation batch whose groups were observed
         self._collapsed: list[str] = []  # as far as it was taken in
-        self._journal: dict[int, dict[str, Any]] = {}  # chunk -> decision as plain data, without `skipped`
-        self._drawn_before: list[dict[str, int]] = [dict.fromkeys(quotas, 0)]  # by chunk; it follows from the journal
-        self._pauses: list[tuple[int, int]] = []  # (first chunk, row index) of every pause, in order
+        self._journal: dict[int, dict[str, Any]] = {}  # generation batch -> decision as plain data, without `skipped`
+        self._drawn_before: list[dict[str, int]] = [dict.fromkeys(quotas, 0)]  # by generation batch; it follows from the journal
+        self._pauses: list[tuple[int, int]] = []  # (first generation batch, row index) of every pause, in order
 
     @property
     def feedback(self) -> bool:
         """Whether anything observed can change a batch. Where nothing can, no journal is needed."""
         learns = self.curriculum.uses_groups or self.curriculum.uses_evaluations
-        return learns or self._reweight or self._skip_chunks > 0 or self.moving is not None
+        return learns or self._reweight or self._skip_generations > 0 or self.moving is not None
 
     # -- decisions ----------------------------------------------------------------------------------------------------
 
-    def step_of(self, chunk: int) -> int:
-        """The optimizer step, 0..max_steps-1, that first trains on a chunk."""
-        return min(math.floor(chunk * self._steps_per_chunk), self._max_steps - 1)
+    def step_of(self, generation: int) -> int:
+        """The optimizer step, 0..max_steps-1, that first trains on a generation batch."""
+        return min(math.floor(generation * self._steps_per_generation), self._max_steps - 1)
 
-    def chunk_of(self, step: int) -> int:
-        """The chunk on which optimizer step `step` (from 0) trains."""
-        return math.floor(step / self._steps_per_chunk)
+    def generation_of(self, step: int) -> int:
+        """The generation batch on which optimizer step `step` (from 0) trains."""
+        return math.floor(step / self._steps_per_generation)
 
-    def decide(self, chunk: int) -> Decision:
-        """What chunk `chunk` (from 0) is drawn by. Chunks are first asked for in order; later in any."""
+    def decide(self, generation: int) -> Decision:
+        """What generation `generation` (from 0) is drawn by. Generation batches are first asked for in order; later in any."""
         if not self.feedback:
-            return Decision(self._weights(chunk), self._quotas)
-        if chunk not in self._journal:
-            self._decide_up_to(chunk)
-        entry = self._journal[chunk]
-        return Decision(entry["weights"], entry["quotas"], self._skipped(chunk), self._drawn_before[chunk])
+            return Decision(self._weights(generation), self._quotas)
+        if generation not in self._journal:
+            self._decide_up_to(generation)
+        entry = self._journal[generation]
+        return Decision(entry["weights"], entry["quotas"], self._skipped(generation), self._drawn_before[generation])
 
     def weights_at(self, step: int) -> dict[str, float]:
         """{bucket: share}, the mean over domains weighted by their quotas, for the batch of optimizer step `step`."""
-        return mean_weights(self.decide(self.chunk_of(step)))
+        return mean_weights(self.decide(self.generation_of(step)))
 
-    def _decide_up_to(self, chunk: int) -> None:
-        for number in range(len(self._journal), chunk + 1):
+    def _decide_up_to(self, generation: int) -> None:
+        for number in range(len(self._journal), generation + 1):
             self._take_in(number - LAG)
             weights, quotas = self._weights(number), self.moving.quotas() if self.moving else dict(self._quotas)
             if self._reweight and self._collapsed:
@@ -110,26 +110,28 @@ class CurriculumEngine:
 
     def _count(self, quotas: Mapping[str, int]) -> None:
         last = self._drawn_before[-1]
-        self._drawn_before.append({name: last[name] + quota * self._batches_per_chunk for name, quota in quotas.items()})
+        self._drawn_before.append({name: last[name] + quota * self._batches_per_generation for name, quota in quotas.items()})
 
-    def _weights(self, chunk: int) -> DomainWeights:
-        step = self.step_of(chunk)
+    def _weights(self, generation: int) -> DomainWeights:
+        step = self.step_of(generation)
         return domain_weights(self.curriculum.weights(step, self._max_steps), tuple(self._quotas), step, self._weights_name)
 
     def _take_in(self, last: int) -> None:
-        """Hands the curriculum what was known after chunk `last`, one chunk after another."""
+        """Hands the curriculum what was known after generation batch `last`, one generation batch after another."""
         if last > self._known and last >= 0:
-            raise RuntimeError(f"chunk {last + LAG} was asked for before the outcome of chunk {last} was observed")
+            raise RuntimeError(
+                f"generation batch {last + LAG} was asked for before the outcome of generation batch {last} was observed"
+            )
         due = [event for event in self._waiting if event[0] <= last]
         self._waiting = [event for event in self._waiting if event[0] > last]
-        for chunk, kind, data in due:
+        for generation, kind, data in due:
             if kind == "groups":
                 groups = [GroupOutcome(*group) for group in data]
                 self.curriculum.observe_groups(groups)
                 if self.moving:
                     self.moving.observe(groups)
-                if self._skip_chunks:
-                    self._pauses += [(chunk + LAG, group.row_index) for group in groups if group.spread == 0]
+                if self._skip_generations:
+                    self._pauses += [(generation + LAG, group.row_index) for group in groups if group.reward_std == 0]
             elif kind == "evaluation":
                 self.curriculum.observe_evaluation(EvaluationOutcome.from_json(data))
             elif kind == "collapsed":
@@ -141,33 +143,33 @@ class CurriculumEngine:
                 self._collapsed.remove(data)
         self._taken = max(self._taken, last)
 
-    def _skipped(self, chunk: int) -> frozenset[int]:
-        """The rows that pause in a chunk: from when it is known that they teach nothing, for `skip_chunks`."""
-        if not self._skip_chunks:
+    def _skipped(self, generation: int) -> frozenset[int]:
+        """The rows that pause in a generation batch: from when it is known that they teach nothing, for `skip_generations`."""
+        if not self._skip_generations:
             return frozenset()
-        end = bisect_right(self._pauses, chunk, key=lambda pause: pause[0])
-        begin = bisect_right(self._pauses, chunk - self._skip_chunks, key=lambda pause: pause[0])
+        end = bisect_right(self._pauses, generation, key=lambda pause: pause[0])
+        begin = bisect_right(self._pauses, generation - self._skip_generations, key=lambda pause: pause[0])
         return frozenset(row for _, row in self._pauses[begin:end])
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
-    def observe_groups(self, chunk: int, groups: Sequence[GroupOutcome]) -> None:
-        """The outcomes of a chunk, each chunk once and in order. Raises ValueError otherwise."""
-        if chunk != self._known + 1:
-            raise ValueError(f"the outcome of chunk {chunk} came after that of chunk {self._known}")
-        self._known = chunk
+    def observe_groups(self, generation: int, groups: Sequence[GroupOutcome]) -> None:
+        """The outcomes of a generation batch, each generation batch once and in order. Raises ValueError otherwise."""
+        if generation != self._known + 1:
+            raise ValueError(f"the outcome of generation batch {generation} came after that of generation batch {self._known}")
+        self._known = generation
         if self.feedback:
-            self._waiting.append((chunk, "groups", [list(vars(group).values()) for group in groups]))
+            self._waiting.append((generation, "groups", [list(vars(group).values()) for group in groups]))
 
     def observe_evaluation(self, outcome: EvaluationOutcome) -> list[Change]:
         """Held-out success after `outcome.step` steps (0: before training). Returns the domains that fell or came back."""
         self.evaluations.append(outcome)
         changes = self.guard.check(outcome)
         if self.feedback:
-            chunk = self.chunk_of(outcome.step - 1) if outcome.step else -1
-            self._waiting.append((chunk, "evaluation", outcome.to_json()))
+            generation = self.generation_of(outcome.step - 1) if outcome.step else -1
+            self._waiting.append((generation, "evaluation", outcome.to_json()))
             for change in changes:
-                self._waiting.append((chunk, "collapsed" if change.collapsed else "recovered", change.domain))
+                self._waiting.append((generation, "collapsed" if change.collapsed else "recovered", change.domain))
         return changes
 
     def metrics(self) -> dict[str, Any]:
@@ -184,17 +186,18 @@ class CurriculumEngine:
     def begin_at(self, step: int) -> None:
         """For a run that goes on from `step` although the curriculum's state was lost: a new engine takes up there, as if nothing
         had been observed before. Such a run is none of those that an uninterrupted one could have been."""
-        chunk = self.chunk_of(step)
-        self._known = chunk - 1
+        generation = self.generation_of(step)
+        self._known = generation - 1
         if self.feedback:
-            self._decide_up_to(chunk)
+            self._decide_up_to(generation)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it as JSON-ready data. The journal is kept by runs of equal decisions: [first chunk, weights, quotas]."""
+        """All of it as JSON-ready data. The journal is kept by runs of equal decisions: [first generation batch, weights,
+        quotas]."""
         runs: list[list[Any]] = []
-        for chunk, entry in self._journal.items():
+        for generation, entry in self._journal.items():
             if not runs or (runs[-1][1], runs[-1][2]) != (entry["weights"], entry["quotas"]):
-                runs.append([chunk, entry["weights"], entry["quotas"]])
+                runs.append([generation, entry["weights"], entry["quotas"]])
         return {
             "format": FORMAT,
             "curriculum": self.curriculum.name,
@@ -223,9 +226,9 @@ class CurriculumEngine:
             runs = state["journal"]
             ends = [run[0] for run in runs[1:]] + ([state["decided"]] if runs else [])
             journal = {
-                chunk: {"weights": run[1], "quotas": run[2]}
+                generation: {"weights": run[1], "quotas": run[2]}
                 for run, end in zip(runs, ends, strict=True)
-                for chunk in range(run[0], end)
+                for generation in range(run[0], end)
             }
             if any(set(entry["quotas"]) != set(self._quotas) for entry in journal.values()):
                 raise ConfigError("the saved curriculum state is of other domains")

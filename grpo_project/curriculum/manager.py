@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core.files import write_json_atomically
-from grpo_project.core.statistics import Interval, wilson_interval
+from grpo_project.common.files import write_json_atomically
+from grpo_project.common.statistics import Interval, wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
 from grpo_project.curriculum.weights import normalise_weights
 from grpo_project.errors import ConfigError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 DomainWeights = dict[str, dict[str, float]]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from grpo_project.core.files import append_json_line, read_lines
+from grpo_project.common.files import append_json_line, read_lines
 from grpo_project.errors import DataError
 
 GREEDY = 0

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from grpo_project.core.rows import Row, RowTable
-from grpo_project.curriculum.difficulty import fill_buckets
+from grpo_project.data.difficulty import fill_buckets
+from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
 from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Record
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult

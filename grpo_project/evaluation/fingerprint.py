@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from grpo_project.configs.places import locate_model
+from grpo_project.common.paths import locate_model
 
 
 def model_fingerprint(*models: str | None) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.evaluation.comparison import Comparison
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
 from grpo_project.evaluation.statistics import bootstrap_interval

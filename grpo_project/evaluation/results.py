@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.errors import DataError
 from grpo_project.evaluation.statistics import bootstrap_interval, pass_at_k
 from grpo_project.pddl import VERDICT_CLASSES

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grpo_project.core.random_streams import stream
-from grpo_project.core.statistics import Interval, wilson_interval
+from grpo_project.common.random_streams import stream
+from grpo_project.common.statistics import Interval, wilson_interval
 
 RESAMPLES = 2000
 

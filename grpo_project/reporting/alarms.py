@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from grpo_project.configs.health import HealthConfig
-from grpo_project.core.health import EVENTS, Alarm, replay
 from grpo_project.errors import ConfigError
+from grpo_project.health.alarms import EVENTS, Alarm, replay
 from grpo_project.reporting.run import RecordedRun
 
 Record = Mapping[str, Any]

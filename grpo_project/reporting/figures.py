@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core.files import write_bytes_atomically
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.files import write_bytes_atomically
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.errors import BackendMissing
 
 Run = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation.results import EvaluationResult, read_result, render_table
 from grpo_project.reporting.page_data import outcome_of

@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome
-from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
@@ -126,9 +126,9 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
     points["zero_variance_by_domain"] = nested(
         _mean, lambda record, key: _get(record, "zero_variance_by_domain", key), "zero_variance_by_domain"
     )
-    points["expected_spread"] = {
-        domain: {bucket: column(_mean, _expected_spread, domain, bucket) for bucket in BUCKETS}
-        for domain in _keys(records, "curriculum/expected_spread")
+    points["expected_reward_std"] = {
+        domain: {bucket: column(_mean, _expected_reward_std, domain, bucket) for bucket in BUCKETS}
+        for domain in _keys(records, "curriculum/expected_reward_std")
     }
     points["stages"] = _stages(records)
     points["curriculum"] = {
@@ -212,8 +212,8 @@ def _verdicts(record: Record, name: str) -> Any:
     return round(float(shares.get(name) or 0.0) * total)
 
 
-def _expected_spread(record: Record, domain: str, bucket: str) -> Any:
-    own = _get(record, "curriculum/expected_spread", domain)
+def _expected_reward_std(record: Record, domain: str, bucket: str) -> Any:
+    own = _get(record, "curriculum/expected_reward_std", domain)
     return own.get(bucket) if isinstance(own, Mapping) else None
 
 

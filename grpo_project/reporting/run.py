@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, read_result
-from grpo_project.reporting.completions import COMPLETIONS
 from grpo_project.reporting.shapes import is_count, well_formed
+from grpo_project.runs.run_folder import METRICS, RESOLVED_CONFIG
+from grpo_project.tracking.completion_file import COMPLETIONS
 
 _STEP_IN_NAME = re.compile(r"(?:step|checkpoint)[_-]?(\d+)")
 _OF_TRAINING = {"completions", "loss", "seconds_per_step"}  # what only a line about steps has

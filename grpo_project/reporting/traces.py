@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.places import locate
-from grpo_project.core.rows import RowTable, read_rows
+from grpo_project.common.paths import locate
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.errors import GrpoProjectError
 from grpo_project.pddl import (

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from grpo_project.configs.reward import RewardConfig
-from grpo_project.core.rows import RowTable
+from grpo_project.data.rows import RowTable
 from grpo_project.domains import all_domains
 from grpo_project.errors import DataError
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text

@@ -14,32 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import rewards
-from grpo_project.callbacks.boundary import Boundary, end_tokens
 from grpo_project.callbacks.collector import CompletionCollector
 from grpo_project.callbacks.curriculum import CurriculumFeedback
-from grpo_project.callbacks.diagnosis import Diagnosis
 from grpo_project.callbacks.enhanced_inference_callback import EnhancedInferenceCallback
-from grpo_project.callbacks.metrics_file import MetricsFile
 from grpo_project.callbacks.monitor import RunMonitor
 from grpo_project.callbacks.progress import ProgressLine
 from grpo_project.callbacks.timing import StepTimer
-from grpo_project.callbacks.trackers import Trackers
+from grpo_project.common import ranks
+from grpo_project.common.files import write_json_atomically
 from grpo_project.configs.environment import read_environment
-from grpo_project.core import run_folder
-from grpo_project.core.files import write_json_atomically
-from grpo_project.core.run_folder import RunFolder
 from grpo_project.curriculum.manager import STATE_FILE
 from grpo_project.errors import ConfigError
+from grpo_project.health.boundary import Boundary, end_tokens
+from grpo_project.health.diagnosis import Diagnosis
+from grpo_project.models.loading import Policy
+from grpo_project.models.penalties import penalties_of
 from grpo_project.prompting import to_messages
-from grpo_project.reporting.completions import COMPLETIONS, CompletionFile
-from grpo_project.training import ranks
-from grpo_project.training.backend import Policy
+from grpo_project.rewards.verifier import make_judge
+from grpo_project.runs import run_folder
+from grpo_project.runs.run_folder import RunFolder
+from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
+from grpo_project.tracking.metrics_file import MetricsFile
+from grpo_project.tracking.trackers import Trackers
 from grpo_project.training.console import describe_quotas, say
 from grpo_project.training.evaluations import Evaluator
 from grpo_project.training.grpo import make_trainer_class
 from grpo_project.training.grpo_arguments import BatchShape, batch_shape, grpo_arguments, refuse_changes
-from grpo_project.training.judge import make_judge
-from grpo_project.training.penalties import penalties_of
 from grpo_project.training.preparation import Preparation, load_curriculum_state
 from grpo_project.training.records import run_state
 from grpo_project.training.resampling import Resampler
@@ -210,9 +210,9 @@ def _sampler(prepared: Preparation, shape: BatchShape, timer: StepTimer) -> Curr
         gradient_accumulation_steps=shape.micro_batches,
         steps_per_generation=shape.micro_batches,
         num_iterations=prepared.config.num_iterations,
-        batches_per_chunk=shape.batches,
+        batches_per_generation=shape.batches,
     )
-    sampler.chunk = timer.timed("sampling", sampler.chunk)  # type: ignore[method-assign]
+    sampler.generation = timer.timed("sampling", sampler.generation)  # type: ignore[method-assign]
     return sampler
 
 

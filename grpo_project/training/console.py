@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Mapping
 
-from grpo_project.training import ranks
+from grpo_project.common import ranks
 from grpo_project.training.preparation import Preparation
 
 

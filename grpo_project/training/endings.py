@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_project.core.checkpoint import newest_good, step_of
-from grpo_project.core.health import Alarm
-from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import DataError, MemoryShort, first_line
-from grpo_project.training.forecast import Forecast
+from grpo_project.health.alarms import Alarm
+from grpo_project.models.forecast import Forecast
+from grpo_project.runs.checkpoint import newest_good, step_of
+from grpo_project.runs.run_folder import RunFolder
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that is full, over its quota or mounted for reading
 

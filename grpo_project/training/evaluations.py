@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from grpo_project.core.rows import Row
-from grpo_project.core.run_folder import RunFolder
+from grpo_project.common import ranks
+from grpo_project.data.prompts import row_prompt
+from grpo_project.data.rows import Row
 from grpo_project.evaluation import EvaluationResult, evaluate
-from grpo_project.evaluation.prompts import row_prompt
-from grpo_project.training import ranks
-from grpo_project.training.backend import Policy
+from grpo_project.models.forecast import Forecast
+from grpo_project.models.loading import Policy
+from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.console import say, show_progress
-from grpo_project.training.forecast import Forecast
 from grpo_project.training.preparation import Preparation
 
 EVALUATED_AT_ONCE = 64  # completions
@@ -67,7 +67,7 @@ class Evaluator:
 
     def _complete(self, progress: Any = None) -> Callable[[list[Row]], list[str]]:
         """Rows to greedy answers."""
-        from grpo_project.training.generation import complete_greedy
+        from grpo_project.models.generation import complete_greedy
 
         def complete(rows: list[Row]) -> list[str]:
             prompts = [row_prompt(row, self.policy.prompt_style) for row in rows]

@@ -14,7 +14,7 @@ from grpo_project.training.resampling import Resampler
 from grpo_project.training.saving import TransactionalSaving
 
 if TYPE_CHECKING:  # it loads transformers, and Unsloth must be the first to
-    from grpo_project.callbacks.diagnosis import Diagnosis
+    from grpo_project.health.diagnosis import Diagnosis
 
 # TRL's method -> the section its time is counted to. Wrapped where the base class has it; Unsloth keeps these names.
 TIMED_METHODS = {
@@ -104,7 +104,7 @@ def make_trainer_class(base: type) -> type:
                 if decoded is not None:
                     return decoded, None
             if self._penalties is not None:
-                from grpo_project.training.penalties import penalised
+                from grpo_project.models.penalties import penalised
 
                 with penalised(self.accelerator.unwrap_model(self.model_wrapped), self._penalties):
                     return super()._generate_single_turn(prompt_ids, *args, **kwargs)
@@ -117,7 +117,7 @@ def make_trainer_class(base: type) -> type:
             """
             import torch
 
-            from grpo_project.training import generation
+            from grpo_project.models import generation
 
             group = self.num_generations
             if len(self.eos_token_ids) != 1 or not generation._plain_attention(self.model):
@@ -143,9 +143,9 @@ def make_trainer_class(base: type) -> type:
 
         # -- gradient work ------------------------------------------------------------------------------------------
 
-        def _prepare_inputs(self, generation_batch: Any) -> Any:
+        def _prepare_inputs(self, generation: Any) -> Any:
             before = self._buffered_inputs
-            inputs = super()._prepare_inputs(generation_batch)
+            inputs = super()._prepare_inputs(generation)
             if not self._lean or not self.model.training or self._buffered_inputs is before:
                 return inputs
             if self.accelerator.num_processes > 1:  # TRL gathers a figure per row: every process needs as many

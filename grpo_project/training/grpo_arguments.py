@@ -73,7 +73,7 @@ def grpo_arguments(
 ) -> dict[str, Any]:
     """Keyword arguments of GRPOConfig. Nothing is left to a default: TRL's and Unsloth's differ, and both move.
 
-    `backend`: unsloth or transformers. `autocast`: bf16, fp16 or nothing, as training/backend.py decided for the model.
+    `backend`: unsloth or transformers. `autocast`: bf16, fp16 or nothing, as models/loading.py decided for the model.
     """
     cpu = device == "cpu"
     unsloth = not cpu and backend == "unsloth"

@@ -15,26 +15,26 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common import ranks
+from grpo_project.common.paths import locate, locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
-from grpo_project.configs.places import locate, locate_model
 from grpo_project.configs.resolution import read_config_file, resolve
 from grpo_project.configs.training import FIXED_ON_RESUME, TrainingConfig, flag_of
-from grpo_project.core import identity, run_folder
-from grpo_project.core.checkpoint import read_run_state
-from grpo_project.core.rows import RowTable, read_rows
 from grpo_project.curriculum.adaptive import AdaptiveCurriculum
 from grpo_project.curriculum.base import Curriculum
 from grpo_project.curriculum.batch_plan import BatchPlanner
-from grpo_project.curriculum.difficulty import Buckets, fill_buckets
 from grpo_project.curriculum.engine import CurriculumEngine
 from grpo_project.curriculum.manager import STATE_FILE, setup_fixed_curriculum_manager
 from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
 from grpo_project.curriculum.schedules import Schedule, load_schedule, uniform
+from grpo_project.data.difficulty import Buckets, fill_buckets
+from grpo_project.data.held_out import feedback_problems, held_out_problems
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl.val import find_val
-from grpo_project.training import ranks
-from grpo_project.training.held_out import feedback_problems, held_out_problems
+from grpo_project.runs import identity, run_folder
+from grpo_project.runs.checkpoint import read_run_state
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _refuse_conflicts(layers: Sequence[tuple[str, Mapping[str, Any]]], saved: Ma
 class Preparation:
     """A run that can begin.
 
-    `model`: absolute path or hub name. `engine`: the curriculum, which `planner` asks for every chunk; `weights`: its
+    `model`: absolute path or hub name. `engine`: the curriculum, which `planner` asks for every generation batch; `weights`: its
     {bucket: share}, the mean over prompts, for every step from 0, empty where they depend on what will happen.
     `weights_function`: the user's schedule. `held_out_rows`: the row indices of `held_out` that are evaluated before and after
     (none without evaluation), `held_out_name` where they come from; `feedback*` the same for evaluations during training.
@@ -159,9 +159,9 @@ def prepare(config: TrainingConfig, get_curriculum_weights: Weights) -> Preparat
     shares: Any = [config.curriculum, config.domain_weights, config.on_collapse]
     if not engine.feedback:
         # Every step is asked now: a schedule that fails at step 700 fails before anything was spent.
-        chunks = [engine.decide(engine.chunk_of(step)) for step in range(config.max_steps)]
+        generations = [engine.decide(engine.generation_of(step)) for step in range(config.max_steps)]
         weights = [engine.weights_at(step) for step in range(config.max_steps)]
-        shares = [decision.weights for decision in chunks]
+        shares = [decision.weights for decision in generations]
     elif _is_schedule(config.curriculum):
         shares = [*shares, *(get_curriculum_weights(step, config.max_steps) for step in range(config.max_steps))]
     schedule_source = _source_of(get_curriculum_weights) if _is_schedule(config.curriculum) else config.curriculum
@@ -230,12 +230,12 @@ def _plan_with(
         _curriculum(config, get_curriculum_weights, bucket_rows),
         domain_quotas(config.batch_size, tuple(bucket_rows), quota_weights),
         config.max_steps,
-        steps_per_chunk=config.num_iterations,
+        optimizer_steps_per_generation=config.num_iterations,
         reweight=config.on_collapse in ("reweight", "rollback"),
-        skip_chunks=-(-config.skip_zero_variance // config.num_iterations),
+        skip_generations=-(-config.skip_zero_variance // config.num_iterations),
         weights_name=config.curriculum if ".py:" in config.curriculum else "get_curriculum_weights",
         adaptive_quotas=config.adaptive_quotas,
-        batches_per_chunk=config.gradient_accumulation_steps,
+        batches_per_generation=config.gradient_accumulation_steps,
     )
     planner = BatchPlanner(
         config.seed,
@@ -244,7 +244,7 @@ def _plan_with(
         None,
         config.max_steps,
         steps_per_batch=Fraction(config.num_iterations, config.gradient_accumulation_steps),
-        batches_per_chunk=config.gradient_accumulation_steps,
+        batches_per_generation=config.gradient_accumulation_steps,
         decide=engine.decide,
         quota_weights=quota_weights,
     )

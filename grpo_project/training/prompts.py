@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from grpo_project.data.prompts import row_prompt
 from grpo_project.errors import ConfigError
-from grpo_project.evaluation.prompts import row_prompt
+from grpo_project.models.loading import Policy
 from grpo_project.prompting import render_chat
-from grpo_project.training.backend import Policy
 from grpo_project.training.console import say
 from grpo_project.training.preparation import Preparation, leave_out
 

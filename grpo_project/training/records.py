@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core import run_folder
-from grpo_project.core.checkpoint import newest_good, replace_folder, step_of
-from grpo_project.core.files import write_text_atomically
-from grpo_project.core.run_folder import RunFolder
+from grpo_project.common.files import write_text_atomically
 from grpo_project.errors import ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table
+from grpo_project.runs import run_folder
+from grpo_project.runs.checkpoint import newest_good, replace_folder, step_of
+from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.endings import command_to_go_on
 from grpo_project.training.preparation import Preparation
 from grpo_project.training.saving import attempt

@@ -25,7 +25,7 @@ class Resampler:
 
     def resample(
         self,
-        chunk: int,
+        generation: int,
         inputs: list[dict[str, Any]],
         outputs: dict[str, Any],
         generate: Callable[[list[dict[str, Any]]], dict[str, Any]],
@@ -35,29 +35,29 @@ class Resampler:
         """(outputs with as many groups that teach something as could be had, share of groups replaced).
 
         `inputs`, `outputs`: what TRL scored, whole groups in order. `generate` scores further inputs; `row` gives the input
-        of a row index. Draws rows from a stream named by seed, chunk and attempt.
+        of a row index. Draws rows from a stream named by seed, generation batch and attempt.
         """
         size = self._group
         rows = [int(item["row_index"]) for item in inputs[::size]]
         used = set(rows)
         replaced = 0
         for attempt in range(self.attempts):
-            idle = [place for place, spread in enumerate(_spreads(outputs, size)) if spread <= EQUAL]
-            others = self._planner.replacements(chunk, attempt, [rows[place] for place in idle], used)
+            idle = [place for place, reward_std in enumerate(_reward_stds(outputs, size)) if reward_std <= EQUAL]
+            others = self._planner.replacements(generation, attempt, [rows[place] for place in idle], used)
             pairs = [(place, index) for place, index in zip(idle, others, strict=True) if index is not None]
             if not pairs:
                 break
             used.update(index for _, index in pairs)
             fresh = generate([row(index) for _, index in pairs for _ in range(size)])
-            for number, spread in enumerate(_spreads(fresh, size)):
-                if spread > EQUAL:
+            for number, reward_std in enumerate(_reward_stds(fresh, size)):
+                if reward_std > EQUAL:
                     place, rows[pairs[number][0]] = pairs[number]
                     outputs = splice(outputs, fresh, place * size, number * size, size, pad_token)
                     replaced += 1
         return outputs, replaced / max(len(rows), 1)
 
 
-def _spreads(outputs: Mapping[str, Any], size: int) -> list[float]:
+def _reward_stds(outputs: Mapping[str, Any], size: int) -> list[float]:
     groups = outputs["advantages"].view(-1, size)
     return [float(value) for value in groups.max(1).values - groups.min(1).values]
 

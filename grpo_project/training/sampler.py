@@ -16,39 +16,40 @@ from grpo_project.errors import ConfigError
 
 
 class CurriculumSampler(Sampler[int]):
-    """Row indices, chunk after chunk; a chunk holds the prompts of one generation batch.
+    """Row indices, generation batch after generation batch; a generation batch holds the prompts of one generation batch.
 
-    Chunk c holds the batches A*c .. A*c+A-1, one after another, where A is `batches_per_chunk` (the batches of a step under
-    gradient accumulation). Each of its prompts stands `num_generations` times in a row, and the whole chunk comes
-    `repeat_count` times (TRL: num_iterations x steps_per_generation) before chunk c+1 begins.
+    Generation batch c holds the batches A*c .. A*c+A-1, one after another, where A is `batches_per_generation` (the batches of a
+    step under gradient accumulation). Each of its prompts stands `num_generations` times in a row, and the whole generation
+    batch comes `repeat_count` times (TRL: num_iterations x steps_per_generation) before generation batch c+1 begins.
 
-    `len` counts indices: num_chunks x prompts_per_chunk x num_generations x repeat_count. Iterating starts at batch 0 every
-    time, which is what a resumed Trainer relies on: it skips what it has seen. Raises ConfigError for a count below 1.
+    `len` counts indices: num_generation_batches x prompts_per_generation x num_generations x repeat_count. Iterating starts at
+    batch 0 every time, which is what a resumed Trainer relies on: it skips what it has seen. Raises ConfigError for a count
+    below 1.
     """
 
     def __init__(
         self,
         planner: BatchPlanner,
         *,
-        num_chunks: int,
+        num_generation_batches: int,
         num_generations: int,
         repeat_count: int = 1,
-        batches_per_chunk: int = 1,
+        batches_per_generation: int = 1,
     ) -> None:
         counts = {
-            "num_chunks": num_chunks,
+            "num_generation_batches": num_generation_batches,
             "num_generations": num_generations,
             "repeat_count": repeat_count,
-            "batches_per_chunk": batches_per_chunk,
+            "batches_per_generation": batches_per_generation,
         }
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be a whole number of 1 or more, got {value!r}")
         self.planner = planner
-        self.num_chunks = num_chunks
+        self.num_generation_batches = num_generation_batches
         self.num_generations = num_generations
         self.repeat_count = repeat_count
-        self.batches_per_chunk = batches_per_chunk
+        self.batches_per_generation = batches_per_generation
 
     @classmethod
     def for_training(
@@ -60,39 +61,39 @@ class CurriculumSampler(Sampler[int]):
         gradient_accumulation_steps: int = 1,
         steps_per_generation: int = 1,
         num_iterations: int = 1,
-        batches_per_chunk: int = 1,
+        batches_per_generation: int = 1,
     ) -> CurriculumSampler:
         """The sampler that lasts for `max_steps` optimizer steps; the names are GRPOConfig's, and each must be 1 or more.
 
-        The Trainer must not wrap into a second epoch, where the plan would begin again, so the last chunk is whole even where
-        the run ends within it.
+        The Trainer must not wrap into a second epoch, where the plan would begin again, so the last generation batch is whole
+        even where the run ends within it.
         """
         repeat_count = num_iterations * steps_per_generation
         return cls(
             planner,
-            num_chunks=-(-max_steps * gradient_accumulation_steps // max(repeat_count, 1)),
+            num_generation_batches=-(-max_steps * gradient_accumulation_steps // max(repeat_count, 1)),
             num_generations=num_generations,
             repeat_count=repeat_count,
-            batches_per_chunk=batches_per_chunk,
+            batches_per_generation=batches_per_generation,
         )
 
     @property
-    def prompts_per_chunk(self) -> int:
-        return self.batches_per_chunk * self.planner.batch_size
+    def prompts_per_generation(self) -> int:
+        return self.batches_per_generation * self.planner.batch_size
 
-    def chunk(self, number: int) -> list[int]:
-        """The prompts of chunk `number` (from 0) as row indices, in order; `prompts_per_chunk` long."""
-        first = number * self.batches_per_chunk
-        batches = range(first, first + self.batches_per_chunk)
+    def generation(self, number: int) -> list[int]:
+        """The prompts of generation batch `number` (from 0) as row indices, in order; `prompts_per_generation` long."""
+        first = number * self.batches_per_generation
+        batches = range(first, first + self.batches_per_generation)
         return [index for batch in batches for index in self.planner.plan(batch).row_indices]
 
     def __iter__(self) -> Iterator[int]:
-        for number in range(self.num_chunks):
-            prompts = self.chunk(number)
+        for number in range(self.num_generation_batches):
+            prompts = self.generation(number)
             for _ in range(self.repeat_count):
                 for index in prompts:
                     for _ in range(self.num_generations):
                         yield index
 
     def __len__(self) -> int:
-        return self.num_chunks * self.prompts_per_chunk * self.num_generations * self.repeat_count
+        return self.num_generation_batches * self.prompts_per_generation * self.num_generations * self.repeat_count

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.core import checkpoint
-from grpo_project.core.files import write_json_atomically
-from grpo_project.training import ranks
+from grpo_project.common import ranks
+from grpo_project.common.files import write_json_atomically
+from grpo_project.runs import checkpoint
 
 logger = logging.getLogger(__name__)
 

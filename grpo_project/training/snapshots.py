@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from grpo_project.common import ranks
 from grpo_project.curriculum.manager import STATE_FILE
 from grpo_project.errors import DataError
-from grpo_project.training import ranks
 
 
 class Snapshots:

@@ -12,23 +12,23 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
-from grpo_project.configs.places import REPOSITORY
+from grpo_project.common import ranks
+from grpo_project.common.paths import REPOSITORY
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.core import run_folder
-from grpo_project.core.checkpoint import step_of
-from grpo_project.core.run_folder import RunFolder
 from grpo_project.errors import ModelError
-from grpo_project.training import ranks
-from grpo_project.training.backend import LoadPlan, Policy, load_policy, plan_load, save_policy
+from grpo_project.models.forecast import Forecast, forecast, out_of_memory
+from grpo_project.models.loading import LoadPlan, Policy, load_policy, plan_load, save_policy
+from grpo_project.models.vllm import check_vllm
+from grpo_project.runs import run_folder
+from grpo_project.runs.checkpoint import step_of
+from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.console import describe_data, say, silence_libraries
 from grpo_project.training.endings import UNWRITABLE, disk_refused, memory_ran_out, say_how_to_go_on, say_what_stopped
 from grpo_project.training.evaluations import Evaluator
-from grpo_project.training.forecast import Forecast, forecast, out_of_memory
 from grpo_project.training.preparation import Preparation, Weights, prepare
 from grpo_project.training.prompts import fit_prompts
 from grpo_project.training.records import model_history, save_model, write_resolved_config, write_results
 from grpo_project.training.saving import whole_weights
-from grpo_project.training.vllm import check_vllm
 
 if TYPE_CHECKING:  # it imports transformers
     from grpo_project.training.assembly import Assembly
@@ -168,7 +168,7 @@ class Run:
 
     def _describe(self, policy: Policy) -> None:
         """What was loaded and for which lengths, and what is doubtful about the settings."""
-        from grpo_project.training.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
+        from grpo_project.models.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
 
         config = self.config
         for weakness in config.reward_config().weaknesses():

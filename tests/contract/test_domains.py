@@ -13,9 +13,9 @@ import pytest
 from shipped_domains import HELD_OUT, TRAINED
 
 from grpo_project.configs.reward import RewardConfig
+from grpo_project.data.instances import Instance, generate_instance, policy_plan, reference_plan
 from grpo_project.domains import all_domains, get_domain, training_domains
 from grpo_project.domains.base import DEAD_END, PlanningDomain
-from grpo_project.domains.instances import Instance, generate_instance, policy_plan, reference_plan
 from grpo_project.pddl import (
     Domain,
     Problem,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_project.core.rows import Row, read_rows
+from grpo_project.data.rows import Row, read_rows
 from grpo_project.pddl import parse_domain, parse_problem, render_domain, render_problem
 
 ROOT = Path(__file__).resolve().parents[2]

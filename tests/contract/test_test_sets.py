@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from shipped_domains import HELD_OUT, TRAINED
 
-from grpo_project.core.rows import Row, RowTable, read_rows
+from grpo_project.data.instances import split_of
+from grpo_project.data.obfuscated import renaming_of
+from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.domains import get_domain
-from grpo_project.domains.instances import split_of
-from grpo_project.domains.obfuscated import renaming_of
 from grpo_project.pddl import compile_task, render_domain, validate_text
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import FIXED

@@ -132,7 +132,7 @@ def test_an_adapter_is_merged_into_16_bit(model: Path, tmp_path: Path, backend: 
 
 
 def test_memory_that_runs_out_here_is_known_as_such() -> None:
-    from grpo_project.training.forecast import out_of_memory
+    from grpo_project.models.forecast import out_of_memory
 
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50, dtype=torch.uint8, device="cuda")

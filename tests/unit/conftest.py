@@ -17,7 +17,7 @@ FOUR_DOMAINS = ("blocksworld", "ferry", "grippers", "spanner")
 
 def write_data_root(folder: Path, domains: tuple[str, ...] = FOUR_DOMAINS, count: int = 12, seed: str = "train") -> Path:
     """`count` generated problems per domain, inline, without constraints; the same for the same seed."""
-    from grpo_project.core.random_streams import stream
+    from grpo_project.common.random_streams import stream
     from grpo_project.domains import get_domain
     from grpo_project.pddl import render_problem
 
@@ -44,7 +44,7 @@ def write_tiny_planner(folder: Path, seed: int = 0, **grpo_defaults: object) -> 
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from grpo_project.training.tokenizer import build_planner_tokenizer
+    from grpo_project.models.tokenizer import build_planner_tokenizer
 
     tokenizer = build_planner_tokenizer()
     config = LlamaConfig(

@@ -29,7 +29,7 @@ HOLDS = {
     "docs/report.md": (4, 3),
     "docs/resume.md": (2, 10),
     "docs/scaling.md": (5, 12),
-    "docs/seams.md": (0, 2),
+    "docs/integrations.md": (0, 2),
 }
 OF_OTHER_PROGRAMS = {
     "torchrun, accelerate and sbatch": {"--cpu", "--nodes", "--nproc-per-node", "--num_processes", "--standalone"},

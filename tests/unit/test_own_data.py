@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 

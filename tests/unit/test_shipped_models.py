@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 
 MODELS = Path(__file__).resolve().parents[2] / "data" / "models"
 NAMES = sorted(path.name for path in MODELS.iterdir() if path.is_dir())

@@ -54,7 +54,7 @@ function duration(seconds) {
     return Math.floor(seconds / 3600) + " h " + String(Math.floor((seconds % 3600) / 60)).padStart(2, "0") + " min";
   return Math.round(seconds / 86400) + " days";
 }
-/* Wilson's score interval at 95%, as grpo_project/core/statistics.py has it. */
+/* Wilson's score interval at 95%, as grpo_project/common/statistics.py has it. */
 function wilson(successes, count) {
   if (!count) return [0, 1];
   const z = 1.96,

@@ -32,12 +32,12 @@ function curriculumFigures(run) {
         })
       );
     });
-  const spread = Object.entries(p.expected_spread).map(([domain, buckets]) =>
+  const rewardStd = Object.entries(p.expected_reward_std).map(([domain, buckets]) =>
     panel(
-      `Expected reward spread, ${domain}`,
+      `Expected reward std, ${domain}`,
       "",
       chart({
-        label: `Expected reward spread, ${domain}`,
+        label: `Expected reward std, ${domain}`,
         height: 130,
         xMax: xEnd([run]),
         series: Object.entries(buckets).map(([bucket, values]) => line(values, bucket, `var(--${bucket})`)),
@@ -47,17 +47,17 @@ function curriculumFigures(run) {
   const stages = p.stages.length
     ? h("p", {}, "Stages: " + p.stages.map(([step, name]) => `${name} (from step ${step})`).join(", ") + ".")
     : null;
-  if (!single.length && !spread.length && !stages) return null;
+  if (!single.length && !rewardStd.length && !stages) return null;
   return h(
     "div",
     {style: "margin-top:1rem"},
     stages,
     single.length ? h("div", {class: "panels three"}, single) : null,
-    spread.length
+    rewardStd.length
       ? [
           h("h3", {}, "Where the curriculum expects something to learn"),
           legend(DATA.buckets.map((bucket) => [`var(--${bucket})`, bucket, ""])),
-          h("div", {class: "panels three"}, spread),
+          h("div", {class: "panels three"}, rewardStd),
         ]
       : null
   );

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from grpo_project.callbacks.collector import CompletionCollector
-from grpo_project.callbacks.metrics_file import MetricsFile
 from grpo_project.callbacks.progress import CurriculumLines, ProgressLine, format_duration, progress_text
 from grpo_project.callbacks.timing import StepTimer
-from grpo_project.core.wandb_sync_manager import flatten
+from grpo_project.tracking.metrics_file import MetricsFile
+from grpo_project.tracking.wandb_sync import flatten
 
 
 def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied", text: str = "(wait)", steps: int = 1) -> Any:
@@ -196,7 +196,7 @@ def test_metrics_are_one_json_object_per_line_without_nan(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_delays_lines_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from grpo_project.callbacks import metrics_file
+    from grpo_project.tracking import metrics_file
 
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.record({"step": 1})

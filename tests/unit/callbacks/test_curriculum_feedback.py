@@ -72,7 +72,7 @@ def test_a_group_is_told_by_domain_bucket_spread_and_successes() -> None:
 
 def test_a_further_step_on_the_same_completions_is_no_news() -> None:
     feedback, _, curriculum = _feedback()
-    feedback.engine._steps_per_chunk = feedback.engine._steps_per_chunk * 2
+    feedback.engine._steps_per_generation = feedback.engine._steps_per_generation * 2
     for step in (1, 2, 3, 4):
         if step % 2:
             feedback.add(_scored(0, 1.0, -1.0))
@@ -171,7 +171,7 @@ def test_counts_below_one_are_refused(how: dict[str, int]) -> None:
 def test_without_anything_given_it_generates_problems_and_really_asks_the_model(tiny_planner: Any) -> None:
     import torch
 
-    from grpo_project.training.backend import load_policy
+    from grpo_project.models.loading import load_policy
 
     policy = load_policy(str(tiny_planner))
     callback = EnhancedInferenceCallback(eval_every_n_steps=1, max_samples=2, domains=("ferry", "spanner"), max_new_tokens=4)

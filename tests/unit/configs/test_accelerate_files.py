@@ -33,7 +33,7 @@ def test_processes_know_by_their_environment_whether_parameters_are_sharded(path
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-    from grpo_project.training import ranks
+    from grpo_project.common import ranks
 
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(path), "script.py"]))
     arguments.deepspeed_fields_from_accelerate_config = ""  # what accelerate sets where deepspeed is installed

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from grpo_project.common.paths import locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_MAY_SET, model_defaults, read_model_card
-from grpo_project.configs.places import locate_model
 from grpo_project.configs.resolution import convert, resolve
 from grpo_project.configs.setting import BUILT_IN
 from grpo_project.configs.training import TrainingConfig, flag_of, settings

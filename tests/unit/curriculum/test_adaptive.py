@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from grpo_project.curriculum.adaptive import AdaptiveCurriculum
 from grpo_project.curriculum.base import GroupOutcome
-from grpo_project.curriculum.difficulty import BUCKETS
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 ROWS = {
@@ -20,8 +20,8 @@ ROWS = {
 }
 
 
-def group(domain: str, bucket: str, spread: float) -> GroupOutcome:
-    return GroupOutcome(domain, bucket, 0, spread, 0, 8)
+def group(domain: str, bucket: str, reward_std: float) -> GroupOutcome:
+    return GroupOutcome(domain, bucket, 0, reward_std, 0, 8)
 
 
 def test_it_begins_as_the_control() -> None:
@@ -65,13 +65,13 @@ observed = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(chunks=observed, exploration=st.sampled_from([0.05, 0.2, 1.0]))
+@given(generations=observed, exploration=st.sampled_from([0.05, 0.2, 1.0]))
 def test_no_bucket_with_rows_falls_below_its_exploration_share(
-    chunks: list[list[tuple[str, str, float]]], exploration: float
+    generations: list[list[tuple[str, str, float]]], exploration: float
 ) -> None:
     curriculum = AdaptiveCurriculum(ROWS, exploration=exploration)
-    for chunk in chunks:
-        curriculum.observe_groups([group(*cell) for cell in chunk])
+    for generation in generations:
+        curriculum.observe_groups([group(*cell) for cell in generation])
     for domain, weights in curriculum.weights(0, 1).items():
         total = sum(map(len, ROWS[domain].values()))
         assert math.fsum(weights.values()) == pytest.approx(1, abs=1e-5)
@@ -82,8 +82,8 @@ def test_no_bucket_with_rows_falls_below_its_exploration_share(
 
 def test_its_state_is_exact_plain_data() -> None:
     first, second = AdaptiveCurriculum(ROWS), AdaptiveCurriculum(ROWS)
-    for spread in (0.1, 0.7, 1 / 3):
-        first.observe_groups([group("ferry", "easy", spread)])
+    for reward_std in (0.1, 0.7, 1 / 3):
+        first.observe_groups([group("ferry", "easy", reward_std)])
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for one in (first, second):
         one.observe_groups([group("ferry", "hard", 0.2)])

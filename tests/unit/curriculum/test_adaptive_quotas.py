@@ -18,8 +18,10 @@ from grpo_project.errors import ConfigError
 NAMES = ("blocksworld", "ferry", "grippers", "spanner")
 
 
-def groups(spreads: dict[str, float], each: int = 4) -> list[GroupOutcome]:
-    return [GroupOutcome(name, "easy", place, spread, 4, 8) for name, spread in spreads.items() for place in range(each)]
+def groups(reward_stds: dict[str, float], each: int = 4) -> list[GroupOutcome]:
+    return [
+        GroupOutcome(name, "easy", place, reward_std, 4, 8) for name, reward_std in reward_stds.items() for place in range(each)
+    ]
 
 
 def test_before_anything_was_seen_the_quotas_are_those_given() -> None:
@@ -32,8 +34,8 @@ def test_prompts_go_where_groups_differ_and_come_back_when_they_no_longer_do() -
     seen = {"blocksworld": 0.3, "ferry": 0.4, "grippers": 0.1, "spanner": 0.0}
     for _ in range(20):
         moving.observe(groups(seen))
-    # Floors of 2. 45 groups count after fading, and 4 guessed ones of 0.4: spreads 0.308, 0.400, 0.124, 0.033; the 8 others by
-    # their squares: 2.80, 4.71, 0.46, 0.03, the largest remainders up.
+    # Floors of 2. 45 groups count after fading, and 4 guessed ones of 0.4: reward stds 0.308, 0.400, 0.124, 0.033; the 8 others
+    # by their squares: 2.80, 4.71, 0.46, 0.03, the largest remainders up.
     assert moving.quotas() == {"blocksworld": 5, "ferry": 7, "grippers": 2, "spanner": 2}
     for _ in range(40):
         moving.observe(groups({"blocksworld": 0.4, "ferry": 0.05, "grippers": 0.0, "spanner": 0.0}))
@@ -60,13 +62,13 @@ def test_a_domain_that_was_forgotten_is_taken_for_as_good_as_the_best() -> None:
     st.lists(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), max_size=12), max_size=8),
 )
 def test_always_whole_at_least_half_and_the_same_sum_and_a_saved_state_goes_on(
-    sizes: list[int], chunks: list[list[tuple[int, float]]]
+    sizes: list[int], generations: list[list[tuple[int, float]]]
 ) -> None:
     names = [f"d{place}" for place in range(len(sizes))]
     quotas = dict(zip(names, sizes, strict=True))
     moving = AdaptiveQuotas(quotas)
-    for chunk in chunks:
-        outcomes = [GroupOutcome(names[place % len(names)], "easy", 0, spread, 1, 8) for place, spread in chunk]
+    for generation in generations:
+        outcomes = [GroupOutcome(names[place % len(names)], "easy", 0, reward_std, 1, 8) for place, reward_std in generation]
         moving.observe(outcomes)
         found = moving.quotas()
         assert list(found) == names and sum(found.values()) == sum(sizes)
@@ -87,25 +89,25 @@ def test_what_makes_no_sense_is_refused() -> None:
 @pytest.mark.parametrize("batches", [1, 2])
 def test_batches_hold_the_moving_quotas_and_no_row_comes_twice_before_all_came_once(batches: int) -> None:
     rows = {name: {"easy": list(range(100 * d, 100 * d + 90)), "medium": [], "hard": []} for d, name in enumerate(("a", "b"))}
-    engine = CurriculumEngine(uniform(rows), {"a": 4, "b": 4}, 40, adaptive_quotas=True, batches_per_chunk=batches)
-    planner = BatchPlanner(1, rows, 8, None, 40, batches_per_chunk=batches, decide=engine.decide)
+    engine = CurriculumEngine(uniform(rows), {"a": 4, "b": 4}, 40, adaptive_quotas=True, batches_per_generation=batches)
+    planner = BatchPlanner(1, rows, 8, None, 40, batches_per_generation=batches, decide=engine.decide)
     seen: list[int] = []
     quotas = []
-    for chunk in range(8):
-        decision = engine.decide(chunk)
+    for generation in range(8):
+        decision = engine.decide(generation)
         quotas.append(tuple(decision.quotas.values()))
         outcomes = []
-        for batch in range(chunk * batches, (chunk + 1) * batches):
+        for batch in range(generation * batches, (generation + 1) * batches):
             plan = planner.plan(batch)
             assert {name: plan.domains.count(name) for name in rows} == decision.quotas
             seen += plan.row_indices
             # Now the one, now the other teaches, so the quotas go up and down.
-            teaches = "a" if chunk % 4 < 2 else "b"
+            teaches = "a" if generation % 4 < 2 else "b"
             outcomes += [
                 GroupOutcome(domain, "easy", row, 0.5 if domain == teaches else 0.0, 1, 8)
                 for domain, row in zip(plan.domains, plan.row_indices, strict=True)
             ]
-        engine.observe_groups(chunk, outcomes)
+        engine.observe_groups(generation, outcomes)
     assert len(set(quotas)) > 2 and (4, 4) in quotas
     for domain in (0, 1):
         own = [row for row in seen if row // 100 == domain]

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grpo_project.curriculum.batch_plan import BatchPlanner, nearest_buckets
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.quotas import domain_quotas
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 FOUR = ("blocksworld", "ferry", "grippers", "spanner")
@@ -203,7 +203,7 @@ def test_each_batch_follows_the_weights_of_its_own_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps_per_batch", "batches_per_chunk", "expected"),
+    ("steps_per_batch", "batches_per_generation", "expected"),
     [
         (1, 1, [0, 1, 2, 3, 4, 5, 6, 7]),
         (2, 1, [0, 2, 4, 6, 8, 10, 12, 14]),
@@ -213,8 +213,8 @@ def test_each_batch_follows_the_weights_of_its_own_step() -> None:
         (2 / 2, 2, [0, 0, 2, 2, 4, 4, 6, 6]),
     ],
 )
-def test_steps_of_batches(steps_per_batch: float, batches_per_chunk: int, expected: list[int]) -> None:
-    one = planner(steps_per_batch=steps_per_batch, batches_per_chunk=batches_per_chunk)
+def test_steps_of_batches(steps_per_batch: float, batches_per_generation: int, expected: list[int]) -> None:
+    one = planner(steps_per_batch=steps_per_batch, batches_per_generation=batches_per_generation)
     assert [one.step_of(batch) for batch in range(8)] == expected
 
 
@@ -261,7 +261,7 @@ def test_a_batch_size_comes_out_even_or_is_refused_with_ones_that_do(count: int,
         ({"max_steps": 0}, "max_steps"),
         ({"steps_per_batch": 0}, "steps_per_batch"),
         ({"steps_per_batch": float("nan")}, "steps_per_batch"),
-        ({"batches_per_chunk": 0}, "batches_per_chunk"),
+        ({"batches_per_generation": 0}, "batches_per_generation"),
     ],
 )
 def test_planners_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -1,4 +1,5 @@
-"""Decisions lag behind what is known by a fixed number of chunks, are made once, and survive a resume at any point."""
+"""Decisions lag behind what is known by a fixed number of generation batches, are made once, and survive a resume at any
+point."""
 
 from __future__ import annotations
 
@@ -39,28 +40,28 @@ def make(kind: str = "adaptive", **how: Any) -> CurriculumEngine:
 
 
 def play(
-    engine: CurriculumEngine, first: int, last: int, ahead: int = 1, per_chunk: int = 1, loaded: bool = False
+    engine: CurriculumEngine, first: int, last: int, ahead: int = 1, per_generation_batch: int = 1, loaded: bool = False
 ) -> list[Decision]:
-    """Trains chunks first..last-1 as a loader would ask for them that runs `ahead` chunks ahead; outcomes are functions of the
-    decision, so that any difference would grow."""
+    """Trains generation batches first..last-1 as a loader would ask for them that runs `ahead` generation batches ahead;
+    outcomes are functions of the decision, so that any difference would grow."""
     if loaded:  # a resumed loader iterates from the beginning
-        for chunk in range(first):
-            engine.decide(chunk)
+        for generation in range(first):
+            engine.decide(generation)
     decisions = []
-    for chunk in range(first, last):
-        for asked in range(chunk, chunk + 1 + ahead):
+    for generation in range(first, last):
+        for asked in range(generation, generation + 1 + ahead):
             engine.decide(asked)
-        decision = engine.decide(chunk)
+        decision = engine.decide(generation)
         decisions.append(decision)
         groups = []
         for domain in DOMAINS:
-            rng = random.Random(f"{chunk} {domain} {decision.weights[domain]} {sorted(decision.skipped)}")
+            rng = random.Random(f"{generation} {domain} {decision.weights[domain]} {sorted(decision.skipped)}")
             for _ in range(decision.quotas[domain]):
                 bucket = rng.choices(list(ROWS[domain]), list(decision.weights[domain].values()))[0]
-                spread = rng.choice([0.0, rng.random()])
-                groups.append(GroupOutcome(domain, bucket, rng.choice(ROWS[domain][bucket]), spread, rng.randrange(9), 8))
-        engine.observe_groups(chunk, groups)
-        for step in range(chunk * per_chunk + 1, (chunk + 1) * per_chunk + 1):
+                reward_std = rng.choice([0.0, rng.random()])
+                groups.append(GroupOutcome(domain, bucket, rng.choice(ROWS[domain][bucket]), reward_std, rng.randrange(9), 8))
+        engine.observe_groups(generation, groups)
+        for step in range(generation * per_generation_batch + 1, (generation + 1) * per_generation_batch + 1):
             if step % 2 == 0:
                 fell = 2 if 6 <= step < 10 else 20
                 engine.observe_evaluation(outcome(step, ferry=fell, spanner=16))
@@ -73,46 +74,48 @@ def outcome(step: int, **successes: int) -> EvaluationOutcome:
 
 KINDS = [
     ("adaptive", {}, 1),
-    ("adaptive", {"skip_chunks": 3, "reweight": True}, 1),
+    ("adaptive", {"skip_generations": 3, "reweight": True}, 1),
     ("step", {"adaptive_quotas": True, "reweight": True}, 1),
-    ("adaptive", {"adaptive_quotas": True, "batches_per_chunk": 2}, 1),
+    ("adaptive", {"adaptive_quotas": True, "batches_per_generation": 2}, 1),
     ("stage", {}, 1),
-    ("stage", {"reweight": True, "steps_per_chunk": 2}, 2),
+    ("stage", {"reweight": True, "optimizer_steps_per_generation": 2}, 2),
     ("step", {"reweight": True}, 1),
-    ("step", {"skip_chunks": 2}, 1),
+    ("step", {"skip_generations": 2}, 1),
 ]
 
 
-@pytest.mark.parametrize(("kind", "how", "per_chunk"), KINDS)
-def test_how_far_the_loader_runs_ahead_changes_nothing(kind: str, how: dict[str, Any], per_chunk: int) -> None:
-    chunks = STEPS // per_chunk
-    assert play(make(kind, **how), 0, chunks, 0, per_chunk) == play(make(kind, **how), 0, chunks, 1, per_chunk)
+@pytest.mark.parametrize(("kind", "how", "per_generation_batch"), KINDS)
+def test_how_far_the_loader_runs_ahead_changes_nothing(kind: str, how: dict[str, Any], per_generation_batch: int) -> None:
+    generations = STEPS // per_generation_batch
+    assert play(make(kind, **how), 0, generations, 0, per_generation_batch) == play(
+        make(kind, **how), 0, generations, 1, per_generation_batch
+    )
 
 
-@pytest.mark.parametrize(("kind", "how", "per_chunk"), KINDS)
-def test_a_run_that_goes_on_from_any_chunk_decides_as_the_uninterrupted_one(
-    kind: str, how: dict[str, Any], per_chunk: int
+@pytest.mark.parametrize(("kind", "how", "per_generation_batch"), KINDS)
+def test_a_run_that_goes_on_from_any_generation_batch_decides_as_the_uninterrupted_one(
+    kind: str, how: dict[str, Any], per_generation_batch: int
 ) -> None:
-    chunks = STEPS // per_chunk
+    generations = STEPS // per_generation_batch
     whole_engine = make(kind, **how)
-    whole = play(whole_engine, 0, chunks, 1, per_chunk)
+    whole = play(whole_engine, 0, generations, 1, per_generation_batch)
     assert len({json.dumps([d.weights, d.quotas, sorted(d.skipped)]) for d in whole}) > 2  # it did decide something
-    for stopped in range(1, chunks):
+    for stopped in range(1, generations):
         before = make(kind, **how)
-        assert play(before, 0, stopped, 1, per_chunk) == whole[:stopped]
+        assert play(before, 0, stopped, 1, per_generation_batch) == whole[:stopped]
         after = make(kind, **how)
         after.load_state_dict(json.loads(json.dumps(before.state_dict())))
-        assert play(after, stopped, chunks, 1, per_chunk, loaded=True) == whole[stopped:]
+        assert play(after, stopped, generations, 1, per_generation_batch, loaded=True) == whole[stopped:]
         assert after.state_dict() == whole_engine.state_dict()
 
 
-def test_what_was_learned_in_a_chunk_reaches_the_chunk_after_the_next() -> None:
+def test_what_was_learned_in_a_generation_batch_reaches_the_generation_batch_after_the_next() -> None:
     engine = make("stage")
     engine.observe_evaluation(outcome(0, ferry=20, spanner=20))
     asked = []
-    for chunk in range(4):
-        asked.append(engine.decide(chunk).weights["ferry"])
-        engine.observe_groups(chunk, [])
+    for generation in range(4):
+        asked.append(engine.decide(generation).weights["ferry"])
+        engine.observe_groups(generation, [])
     assert asked[0] != asked[1] == asked[2]
     engine.observe_evaluation(outcome(4, ferry=20, spanner=20))
     assert engine.decide(4).weights["ferry"] == asked[1]
@@ -123,9 +126,9 @@ def test_what_was_learned_in_a_chunk_reaches_the_chunk_after_the_next() -> None:
 def test_what_is_not_known_yet_cannot_be_asked_for() -> None:
     engine = make()
     engine.decide(1)
-    with pytest.raises(RuntimeError, match="chunk 2 was asked for before the outcome of chunk 0"):
+    with pytest.raises(RuntimeError, match="generation batch 2 was asked for before the outcome of generation batch 0"):
         engine.decide(2)
-    with pytest.raises(ValueError, match="the outcome of chunk 1 came after that of chunk -1"):
+    with pytest.raises(ValueError, match="the outcome of generation batch 1 came after that of generation batch -1"):
         engine.observe_groups(1, [])
 
 
@@ -142,10 +145,10 @@ def test_a_collapsed_domain_gets_more_and_easier_prompts_until_it_is_back() -> N
     engine.observe_evaluation(outcome(0, ferry=20, spanner=10))
     found: list[Change] = []
     decisions = []
-    for chunk in range(8):
-        decisions.append(engine.decide(chunk))
-        engine.observe_groups(chunk, [])
-        found += engine.observe_evaluation(outcome(chunk + 1, ferry=1 if 1 <= chunk + 1 <= 3 else 20, spanner=12))
+    for generation in range(8):
+        decisions.append(engine.decide(generation))
+        engine.observe_groups(generation, [])
+        found += engine.observe_evaluation(outcome(generation + 1, ferry=1 if 1 <= generation + 1 <= 3 else 20, spanner=12))
     assert [(change.domain, change.collapsed) for change in found] == [("ferry", True), ("ferry", False)]
     quotas = [decision.quotas["ferry"] for decision in decisions]
     assert quotas == [4, 4, 5, 5, 5, 4, 4, 4]
@@ -155,47 +158,47 @@ def test_a_collapsed_domain_gets_more_and_easier_prompts_until_it_is_back() -> N
 
 
 def test_a_problem_without_variance_pauses_for_as_long_as_asked() -> None:
-    engine = make("step", skip_chunks=2)
+    engine = make("step", skip_generations=2)
     skipped = []
-    for chunk in range(7):
-        skipped.append(sorted(engine.decide(chunk).skipped))
-        spreads = {0: (5, 0.0), 1: (6, 0.4), 2: (7, 0.0)}
-        groups = [GroupOutcome("ferry", "easy", *spreads[chunk], 8, 8)] if chunk in spreads else []
-        engine.observe_groups(chunk, groups)
+    for generation in range(7):
+        skipped.append(sorted(engine.decide(generation).skipped))
+        reward_stds = {0: (5, 0.0), 1: (6, 0.4), 2: (7, 0.0)}
+        groups = [GroupOutcome("ferry", "easy", *reward_stds[generation], 8, 8)] if generation in reward_stds else []
+        engine.observe_groups(generation, groups)
     assert skipped == [[], [], [5], [5], [7], [7], []]
 
 
 def test_the_planner_draws_by_the_decision_with_exact_quotas_and_passes_over_skipped_rows() -> None:
-    engine = make("step", reweight=True, skip_chunks=3)
+    engine = make("step", reweight=True, skip_generations=3)
     planner = BatchPlanner(0, ROWS, 8, None, STEPS, decide=engine.decide)
     engine.observe_evaluation(outcome(0, ferry=20, spanner=20))
     drawn = []
-    for chunk in range(6):
-        plan = planner.plan(chunk)
+    for generation in range(6):
+        plan = planner.plan(generation)
         drawn.append(plan)
-        assert plan == planner.plan(chunk)
-        decision = engine.decide(chunk)
+        assert plan == planner.plan(generation)
+        decision = engine.decide(generation)
         assert {name: plan.domains.count(name) for name in DOMAINS} == decision.quotas
         assert not set(plan.row_indices) & decision.skipped
         engine.observe_groups(
-            chunk,
+            generation,
             [GroupOutcome(d, b, r, 0.0, 0, 8) for d, b, r in zip(plan.domains, plan.buckets, plan.row_indices, strict=True)],
         )
-        engine.observe_evaluation(outcome(chunk + 1, ferry=0, spanner=20))
+        engine.observe_evaluation(outcome(generation + 1, ferry=0, spanner=20))
     assert drawn[-1].domains.count("ferry") == 5
     assert engine.decide(5).skipped
 
 
-@pytest.mark.parametrize(("kind", "how", "per_chunk"), KINDS)
+@pytest.mark.parametrize(("kind", "how", "per_generation_batch"), KINDS)
 def test_a_lost_state_can_be_replaced_by_a_fresh_one_from_which_a_run_goes_on(
-    kind: str, how: dict[str, Any], per_chunk: int
+    kind: str, how: dict[str, Any], per_generation_batch: int
 ) -> None:
-    fresh, chunks = make(kind, **how), STEPS // per_chunk
+    fresh, generations = make(kind, **how), STEPS // per_generation_batch
     fresh.begin_at(4)
     resumed = make(kind, **how)
     resumed.load_state_dict(json.loads(json.dumps(fresh.state_dict())))
-    decisions = play(resumed, 4 // per_chunk, chunks, 1, per_chunk, loaded=True)
-    assert len(decisions) == chunks - 4 // per_chunk
+    decisions = play(resumed, 4 // per_generation_batch, generations, 1, per_generation_batch, loaded=True)
+    assert len(decisions) == generations - 4 // per_generation_batch
     assert all(sum(decision.quotas.values()) == 8 for decision in decisions)
 
 

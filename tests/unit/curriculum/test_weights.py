@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo_project.curriculum.difficulty import BUCKETS
 from grpo_project.curriculum.weights import domain_weights, normalise_weights
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 GUIDE = [

@@ -48,7 +48,7 @@ def scored(task, *replies):
 @needs_verifiers
 def test_verifiers_scores_as_training_does(taskset):
     from grpo_project.configs.reward import RewardConfig
-    from grpo_project.core.rows import read_rows
+    from grpo_project.data.rows import read_rows
     from grpo_project.rewards import make_reward_function
 
     table = read_rows(ENVIRONMENTS.parent / "data" / "test")

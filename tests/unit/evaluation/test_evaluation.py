@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions, table
 from grpo_project.evaluation.answers import Answer

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from grpo_project.data.instances import generate_instance
 from grpo_project.domains import all_domains, get_domain
-from grpo_project.domains.instances import generate_instance
 from grpo_project.pddl import Problem, parse_domain, parse_problem
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.model import And, ConstraintAnd, Literal, TypedName
@@ -131,7 +131,7 @@ def test_a_constraint_is_told_from_a_goal_and_one_side_from_the_other() -> None:
 def test_it_is_the_same_whatever_the_hash_seed() -> None:
     program = """
 from grpo_project.domains import all_domains
-from grpo_project.domains.instances import generate_instance
+from grpo_project.data.instances import generate_instance
 for domain in all_domains().values():
     for index in range(3):
         instance = generate_instance(domain, 1, index, domain.sizes["train"], 1.0)

@@ -12,7 +12,7 @@ from naive_simulator import read_plan
 from random_exercises import seed_from_environment
 from val_process import Val, ValCannotRead
 
-from grpo_project.core.random_streams import stream
+from grpo_project.common.random_streams import stream
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.deviations import DEVIATIONS
 from grpo_project.pddl.val import find_val, step_of

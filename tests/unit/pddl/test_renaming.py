@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from grpo_project.data.instances import generate_instance, reference_plan
 from grpo_project.domains import all_domains, get_domain
-from grpo_project.domains.instances import generate_instance, reference_plan
 from grpo_project.pddl import (
     compile_task,
     parse_domain,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shipped_domains import TRAINED
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import parse_domain, parse_problem, render_constraint, render_formula

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.instances import generate_instance
+from grpo_project.data.prompts import row_prompt
+from grpo_project.data.rows import read_rows
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.domains.base import goal_atoms
-from grpo_project.domains.instances import generate_instance
 from grpo_project.errors import ConfigError, DataError, PddlError
-from grpo_project.evaluation.prompts import row_prompt
 from grpo_project.pddl import parse_domain, parse_problem
 from grpo_project.prompting import PROMPT_FORMATS, render_prompt
 from grpo_project.prompting.json_form import domain_from_json, domain_to_json, problem_from_json, problem_to_json, render_json

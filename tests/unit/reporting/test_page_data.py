@@ -7,7 +7,7 @@ import json
 import pytest
 
 from grpo_project.callbacks.collector import CompletionCollector
-from grpo_project.core.statistics import wilson_interval
+from grpo_project.common.statistics import wilson_interval
 from grpo_project.pddl import validate_text
 from grpo_project.reporting import page_data, read_run
 from grpo_project.reporting.page_data import MOST_POINTS
@@ -97,14 +97,14 @@ def test_what_a_curriculum_that_learns_logs_is_taken_over(bare_run):
             "curriculum/latest_performance": 0.25,
             "curriculum/evaluation_count": step,
             "curriculum/stage": "foundation" if step < 3 else "advanced",
-            "curriculum/expected_spread": {"ferry": {"easy": 0.1, "medium": 0.2, "hard": 0.3}},
+            "curriculum/expected_reward_std": {"ferry": {"easy": 0.1, "medium": 0.2, "hard": 0.3}},
         }
         for step in (1, 2, 3)
     ]
     points = page_data([read_run(bare_run(lines))])["runs"][0]["points"]
     assert points["curriculum"] == {"evaluation_count": [1, 2, 3], "latest_performance": [0.25] * 3}
     assert points["stages"] == [[1, "foundation"], [3, "advanced"]]
-    assert points["expected_spread"]["ferry"]["hard"] == [0.3] * 3
+    assert points["expected_reward_std"]["ferry"]["hard"] == [0.3] * 3
 
 
 def test_the_collector_counts_prompts_by_batch_and_cell(finished_run):

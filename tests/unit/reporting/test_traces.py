@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.prompting import render_plan
 from grpo_project.reporting import read_run

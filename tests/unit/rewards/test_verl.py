@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from grpo_project.configs.reward import RewardConfig
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError, DataError, PddlSyntaxError
 from grpo_project.prompting import render_plan

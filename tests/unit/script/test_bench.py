@@ -40,8 +40,8 @@ def test_every_figure_of_the_verifier_is_printed(bench, capsys):
 
 
 def test_the_cases_are_of_every_class(bench):
-    from grpo_project.core.random_streams import stream
-    from grpo_project.core.rows import read_rows
+    from grpo_project.common.random_streams import stream
+    from grpo_project.data.rows import read_rows
 
     rows = read_rows(ROOT / "data" / "test")
     chosen = [index for domain in rows.domains for index in rows.indices_of(domain)[:4]]

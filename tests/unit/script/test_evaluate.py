@@ -80,7 +80,7 @@ def test_fewer_problems_get_the_same_answers(main: Any, local: Any, tmp_path: Pa
 def test_stopped_in_the_middle_it_ends_where_an_unbroken_one_does(
     main: Any, local: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grpo_project.training import answers, generation
+    from grpo_project.models import answers, generation
 
     batches = 0
 

@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 
-from grpo_project.training.backend import load_policy, save_policy  # noqa: E402
+from grpo_project.models.loading import load_policy, save_policy  # noqa: E402
 
 SCRIPT = Path(__file__).resolve().parents[3] / "script" / "export_model.py"
 
@@ -87,7 +87,7 @@ def test_unsloth_unpacks_it(
     main: Any, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_tokenizer: Any
 ) -> None:
     """The call, not its effect: that takes a GPU (tests/gpu)."""
-    from grpo_project.training import backend
+    from grpo_project.models import loading as backend
 
     def save_pretrained_merged(folder: str, tokenizer: Any, save_method: str) -> None:
         Path(folder).mkdir()

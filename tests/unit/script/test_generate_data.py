@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from grpo_project.core.rows import read_rows
-from grpo_project.domains import corpus, get_domain, training_domains
-from grpo_project.domains.instances import split_of
+from grpo_project.data import corpus
+from grpo_project.data.instances import split_of
+from grpo_project.data.rows import read_rows
+from grpo_project.domains import get_domain, training_domains
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.canonical import canonical_form
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from grpo_project.core.rows import read_rows
+from grpo_project.data.rows import read_rows
 
 SCRIPT = Path(__file__).resolve().parents[3] / "script" / "obfuscate_data.py"
 

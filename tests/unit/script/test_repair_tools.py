@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.core.checkpoint import begin, commit
-from grpo_project.core.wandb_journal import STEP_AXIS, Journal
 from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
+from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.tracking.wandb_journal import STEP_AXIS, Journal
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "script"
 

@@ -102,7 +102,7 @@ def test_every_command_of_the_guide_is_understood():
 
 
 def test_the_guide_tells_how_much_of_the_completions_it_shows():
-    from grpo_project.reporting import completions
+    from grpo_project.tracking import completion_file as completions
 
     guide = (ROOT / "docs" / "report.md").read_text()
     assert f"at most {completions.RECORDED_STEPS} log lines" in guide

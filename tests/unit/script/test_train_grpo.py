@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from grpo_project.configs.setting import BUILT_IN
-from grpo_project.core.checkpoint import begin, commit
 from grpo_project.errors import ConfigError, ModelError
+from grpo_project.runs.checkpoint import begin, commit
 
 GUIDE_FLAGS = (
     "--base_model --data_root --domains --output_dir --batch_size --gradient_accumulation_steps --max_steps --learning_rate "

@@ -62,10 +62,10 @@ def by_heart(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A planner of two layers that knows these problems' plans."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from grpo_project.core.rows import read_rows
-    from grpo_project.evaluation.prompts import row_prompt
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
+    from grpo_project.models.tokenizer import build_planner_tokenizer
     from grpo_project.prompting import render_chat
-    from grpo_project.training.tokenizer import build_planner_tokenizer
 
     tokenizer = build_planner_tokenizer()
     torch.manual_seed(0)

@@ -17,9 +17,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.core.checkpoint import survey  # noqa: E402
 from grpo_project.reporting import page_data, read_run, render_page  # noqa: E402
 from grpo_project.reporting.alarms import alarms  # noqa: E402
+from grpo_project.runs.checkpoint import survey  # noqa: E402
 from grpo_project.training.preparation import resolve_settings  # noqa: E402
 from grpo_project.training.trainer import ANOMALY, train  # noqa: E402
 from tests.unit.conftest import write_tiny_planner  # noqa: E402
@@ -226,7 +226,7 @@ def test_prompt_tokens_in_the_answers_stop_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The mistake of guide 003: answers cut out at the number of prompt tokens, where padding shifts them."""
-    from grpo_project.training import generation
+    from grpo_project.models import generation
 
     decode = generation._decode_in_a_loop
 

@@ -152,7 +152,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_resumed_it_is_the_same_run(worker: Worker, settings: dict[str, Any], tmp_path: Path, case: str) -> None:
-    from grpo_project.core.checkpoint import newest_good, step_of, survey
+    from grpo_project.runs.checkpoint import newest_good, step_of, survey
 
     own, world_size = CASES[case]
     (tmp_path / "waves.py").write_text(SCHEDULE_FILE)

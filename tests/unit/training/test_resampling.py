@@ -72,7 +72,7 @@ def test_nothing_is_asked_where_all_groups_teach() -> None:
     assert asked == [] and share == 0.0
 
 
-def test_replacements_are_the_same_for_the_same_chunk_and_differ_between_attempts() -> None:
+def test_replacements_are_the_same_for_the_same_generation_batch_and_differ_between_attempts() -> None:
     first = [planner().replacements(3, attempt, [0, 1], {0, 1}) for attempt in range(6)]
     assert first == [planner().replacements(3, attempt, [0, 1], {0, 1}) for attempt in range(6)]
     assert all(sorted(pair, key=str) == [2, 3] for pair in first)

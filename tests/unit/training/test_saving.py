@@ -18,10 +18,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.core import checkpoint  # noqa: E402
-from grpo_project.core.checkpoint import newest_good, survey  # noqa: E402
-from grpo_project.core.run_folder import RunFolder  # noqa: E402
 from grpo_project.errors import ModelError  # noqa: E402
+from grpo_project.runs import checkpoint  # noqa: E402
+from grpo_project.runs.checkpoint import newest_good, survey  # noqa: E402
+from grpo_project.runs.run_folder import RunFolder  # noqa: E402
 from grpo_project.training import preparation, saving  # noqa: E402
 from grpo_project.training.records import save_model  # noqa: E402
 from grpo_project.training.saving import TransactionalSaving  # noqa: E402
@@ -193,7 +193,7 @@ def test_wandb_goes_on_with_the_run_and_changes_nothing_else(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wandb = pytest.importorskip("wandb")
-    from grpo_project.core.wandb_journal import STEP_AXIS, read_points
+    from grpo_project.tracking.wandb_journal import STEP_AXIS, read_points
 
     without = {**settings, "output_dir": str(tmp_path / "without")}
     assert train(TrainingConfig(**without), schedule) == 0

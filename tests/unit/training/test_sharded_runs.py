@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from grpo_project.training import backend, ranks  # noqa: E402
+from grpo_project.common import ranks  # noqa: E402
+from grpo_project.models import loading as backend  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TESTS = REPOSITORY / "tests"

@@ -70,7 +70,7 @@ def test_in_a_step_it_ends_in_advice_and_names_the_checkpoint(
 def test_while_loading_it_ends_in_advice_too(
     script: ModuleType, flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grpo_project.training import backend
+    from grpo_project.models import loading as backend
 
     def failing(*arguments: Any, **keywords: Any) -> Any:
         raise torch.OutOfMemoryError(CUDA_SAYS)

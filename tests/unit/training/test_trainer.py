@@ -155,8 +155,8 @@ def test_a_continued_run_ends_where_the_uninterrupted_one_does(
 def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str], test_data_root: Path
 ) -> None:
-    from grpo_project.training.backend import load_policy
-    from grpo_project.training.generation import complete_greedy
+    from grpo_project.models.generation import complete_greedy
+    from grpo_project.models.loading import load_policy
 
     config = TrainingConfig(**{**settings, "eval_samples": 3, "test_data": str(test_data_root), "use_wandb": True})
     assert train(config, schedule) == 0
@@ -210,9 +210,9 @@ def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
 
 
 def test_prompts_that_are_too_long_are_left_out_and_counted(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    from grpo_project.core.rows import read_rows
-    from grpo_project.evaluation.prompts import row_prompt
-    from grpo_project.training.tokenizer import build_planner_tokenizer
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
+    from grpo_project.models.tokenizer import build_planner_tokenizer
 
     tokenizer = build_planner_tokenizer()
     rows = read_rows(settings["data_root"]).rows
@@ -237,7 +237,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder(settings: dict[str, Any]) -> N
 def test_sampling_penalties_reach_the_run_and_are_warned_of(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grpo_project.training.penalties import AnswerPenalties
+    from grpo_project.models.penalties import AnswerPenalties
 
     widths: list[int] = []
     penalise = AnswerPenalties.__call__

@@ -13,7 +13,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.rewards import make_reward_function
-from grpo_project.training.judge import make_judge
+from grpo_project.rewards.verifier import make_judge
 from grpo_project.training.preparation import prepare
 
 # A strict comparison of equal numbers: it holds for VAL and not here (pddl/deviations.py).

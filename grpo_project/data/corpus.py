@@ -1,0 +1,312 @@
+"""A folder of rows: problems by number, solved in parallel, written in order, so that a killed run can go on exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from grpo_project import __version__
+from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project.data.rows import read_rows
+from grpo_project.domains import get_domain, training_domains
+from grpo_project.domains.base import PlanningDomain, Ranges
+from grpo_project.data.instances import SPLITS, generate_instance, policy_plan, reference_plan, without_constraints
+from grpo_project.errors import ConfigError, DataError
+from grpo_project.pddl import render_problem
+from grpo_project.pddl.canonical import canonical_form
+from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
+
+BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
+# Without a new row in so many attempts the space of problems counts as used up.
+PATIENCE = 20_000
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
+
+    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
+    with_prompt: and the prompt made of it, which readers otherwise make themselves. exclude: data roots whose problems, up to
+    renaming, no row may hold.
+    """
+
+    out: str
+    domains: tuple[str, ...] = ()
+    count: int = 100
+    seed: int = 1
+    sizes: str = "train"
+    constraints_share: float = 1.0
+    split: str = "train"
+    shard: int = 0
+    shards: int = 1
+    node_budget: int = 200_000
+    plan_ties: str = "random"
+    plans: str = "search"
+    ignore_constraints_share: float = 0.0
+    prompt_style: str = "full"
+    allow_duplicates: bool = False
+    inline: bool = True
+    with_prompt: bool = True
+    prompt_format: str = "pddl"
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"--count must be at least 1, got {self.count}")
+        if not 0.0 <= self.constraints_share <= 1.0:
+            raise ConfigError(f"--constraints_share must lie in [0, 1], got {self.constraints_share}")
+        if not 0.0 <= self.ignore_constraints_share <= 1.0:
+            raise ConfigError(f"--ignore_constraints_share must lie in [0, 1], got {self.ignore_constraints_share}")
+        if self.split not in SPLITS:
+            raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got {self.split!r}")
+        if not 0 <= self.shard < self.shards:
+            raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
+        if len(set(self.domains)) != len(self.domains):
+            raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
+        if not (self.inline or self.with_prompt):
+            raise ConfigError("--no_inline and --no_prompt together leave nothing of the problem in a row")
+        if self.prompt_format not in PROMPT_FORMATS:
+            raise ConfigError(f"--prompt_format must be one of {', '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}")
+        if self.prompt_format != "pddl" and (self.prompt_style != "full" or not self.with_prompt):
+            raise ConfigError(f"--prompt_format {self.prompt_format} is for rows with a prompt of the full style")
+        if self.node_budget < 1:
+            raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
+
+
+def parse_ranges(text: str, domains: Sequence[PlanningDomain]) -> dict[str, Ranges]:
+    """By domain: `train`, `harder`, or "n=3-5,l=4". Parameters not named keep their training range. Raises ConfigError.
+
+    A name that only some of the domains know counts for those. Every domain must have a problem of these sizes.
+    """
+    if all(text in domain.sizes for domain in domains):
+        return {domain.name: domain.sizes[text] for domain in domains}
+    known = sorted({name for domain in domains for name in domain.sizes["train"]})
+    asked: dict[str, tuple[int, int]] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in known:
+            raise ConfigError(f"--sizes: no chosen domain has a size {name!r}; known are {', '.join(known)}, and train, harder")
+        match = re.fullmatch(r"(\d+)(?:\s*-\s*(\d+))?", value)
+        if not match or int(match[1]) > int(match[2] or match[1]):
+            raise ConfigError(f"--sizes: expected a number or a range such as 3-5 for {name}, got {value!r}")
+        asked[name] = (int(match[1]), int(match[2] or match[1]))
+    ranges: dict[str, Ranges] = {}
+    for domain in domains:
+        ranges[domain.name] = {name: asked.get(name, given) for name, given in domain.sizes["train"].items()}
+        domain.draw_parameters(random.Random(0), ranges[domain.name])  # refuses what does not fit, before anything is written
+    return ranges
+
+
+def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
+    """Writes OUT/<domain>.jsonl, OUT/domains/<domain>.pddl and OUT/manifest.json. Raises GrpoProjectError.
+
+    A killed run leaves OUT/<domain>.jsonl.partial with whole rows and goes on after them.
+    """
+    names = config.domains or tuple(training_domains())
+    domains = [get_domain(name) for name in names]
+    ranges = parse_ranges(config.sizes, domains)
+    out = Path(config.out)
+    manifest_path = out / "manifest.json"
+    wanted = {**asdict(config), "domains": list(names), "generator_version": __version__}
+    del wanted["out"]
+    excluded = excluded_forms(config.exclude)
+    del wanted["exclude"]
+    if config.exclude:  # what is kept out decides the rows, not what the folders are called
+        digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
+        wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
+    # The usual case leaves no trace: folders made before there was a choice can be gone on with.
+    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
+        if wanted[name] == usual:
+            del wanted[name]
+    manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
+    if manifest_path.exists():
+        try:
+            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            manifest["arguments"], manifest["domains"]
+        except (ValueError, KeyError, TypeError):
+            message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."
+            raise DataError(message) from None
+        for key in {**wanted, **manifest["arguments"]}:
+            value = wanted.get(key)
+            if manifest["arguments"].get(key) != value:
+                raise DataError(
+                    f"{out} holds data made with {key}={manifest['arguments'].get(key)!r}, now asked for {value!r}. "
+                    "Choose another --out, or repeat the old arguments."
+                )
+    elif out.exists() and any(out.glob("*.jsonl*")):
+        raise DataError(f"{out} holds rows but no manifest.json; nothing was changed. Choose another --out.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json_atomically(manifest_path, manifest)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, _pool(workers) as pool:
+        for domain in domains:
+            if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
+                continue
+            write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
+            manifest["domains"][domain.name] = _generate_domain(
+                domain, config, ranges[domain.name], out, pool, progress, excluded
+            )
+            write_json_atomically(manifest_path, manifest)
+
+
+def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
+    """Canonical forms of all problems of these data roots. Raises DataError as reading them does."""
+    return frozenset(canonical_form(row.domain, row.problem) for root in roots for row in read_rows(root).rows)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    if workers < 0:
+        raise ConfigError(f"--workers must be at least 1 (or 0 for one a core), got {workers}")
+    return ProcessPoolExecutor(workers or os.cpu_count() or 1, initializer=_start_worker, initargs=(os.getpid(),))
+
+
+def _start_worker(main_process: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process alone; it stops between rows
+
+    def watch() -> None:
+        # A main process that was killed outright cannot stop its workers, and they would wait for work for ever.
+        while os.getppid() == main_process:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _generate_domain(
+    domain: PlanningDomain,
+    config: CorpusConfig,
+    ranges: Ranges,
+    out: Path,
+    pool: ProcessPoolExecutor,
+    progress: Progress,
+    excluded: frozenset[str],
+) -> dict[str, Any]:
+    target = config.count // config.shards + (1 if config.shard < config.count % config.shards else 0)
+    partial = out / f"{domain.name}.jsonl.partial"
+    rows = _whole_rows(partial)
+    seen = {row["meta"]["canonical"] for row in rows}
+    start = rows[-1]["meta"]["index"] + 1 if rows else 0
+    written = len(rows)
+    not_optimal = sum(not row["meta"]["reference_optimal"] for row in rows)
+    bar = progress.add_task(domain.name, total=target, completed=written)
+    last_new = start
+    with partial.open("a", encoding="utf-8") as file:
+        # Few rows take small batches: what is worked on ahead is thrown away in the end.
+        batch = max(4, min(BATCH, (target - written) // 8))
+        for index, row in _attempts(domain.name, config, ranges, start, batch, pool):
+            if written >= target:
+                break
+            form = row["meta"]["canonical"] if row is not None else None
+            if row is not None and form not in excluded and (config.allow_duplicates or form not in seen):
+                seen.add(form)
+                file.write(json.dumps(row) + "\n")
+                written += 1
+                not_optimal += not row["meta"]["reference_optimal"]
+                progress.update(bar, completed=written)
+                last_new = index
+            elif index - last_new > PATIENCE:
+                raise DataError(
+                    f"{domain.name}: {PATIENCE} attempts in a row gave no new problem after {written} of {target} rows. "
+                    "Widen --sizes, lower --count, or pass --allow_duplicates."
+                )
+        file.flush()
+        os.fsync(file.fileno())
+    final = out / f"{domain.name}.jsonl"
+    os.replace(partial, final)
+    return {
+        "rows": written,
+        "not_proven_optimal": not_optimal,
+        "sha256": hashlib.sha256(final.read_bytes()).hexdigest(),
+    }
+
+
+def _whole_rows(partial: Path) -> list[dict[str, Any]]:
+    """The rows of a killed run; a torn last line is cut off the file."""
+    if not partial.exists():
+        return []
+    text = partial.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) != len(text):
+        with partial.open("r+b") as file:
+            file.truncate(len(whole))
+    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+
+
+def _attempts(
+    name: str, config: CorpusConfig, ranges: Ranges, start: int, batch: int, pool: ProcessPoolExecutor
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """(index, row or None) in order of index, without end; a few batches are worked on ahead."""
+    waiting: deque[Any] = deque()
+    following = start
+    try:
+        while True:
+            while len(waiting) < 8:
+                waiting.append(pool.submit(_attempt_batch, name, config, ranges, range(following, following + batch)))
+                following += batch
+            yield from waiting.popleft().result()
+    finally:  # enough rows, or stopped: what was planned ahead is not wanted
+        for result in waiting:
+            result.cancel()
+
+
+def _attempt_batch(name: str, config: CorpusConfig, ranges: Ranges, indices: range) -> list[tuple[int, dict[str, Any] | None]]:
+    return [(index, attempt(get_domain(name), config, ranges, index)) for index in indices]
+
+
+def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index: int) -> dict[str, Any] | None:
+    """Row `index` of the stream, or None where it belongs to the other split or another shard, or has no plan in the budget."""
+    instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
+    if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
+        return None
+    posed = without_constraints(instance, config.ignore_constraints_share)
+    if config.plans in ("policy", "varied_policy"):
+        result = policy_plan(domain, posed, varied=config.plans == "varied_policy")
+    else:
+        result = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
+    if not result.steps:
+        return None
+    problem = instance.problem
+    meta: dict[str, Any] = {
+        "scenario": domain.name,
+        "problem_file": f"{domain.name}/{instance.file_name}",
+        "domain_file": f"domains/{domain.name}.pddl",
+        "constraints": problem.constraints is not None,
+        "split": config.split,
+        "parameters": dict(instance.parameters),
+        "reference_cost": result.cost,
+        "reference_optimal": result.optimal,
+        "canonical": instance.canonical,
+        "index": index,
+    }
+    if config.inline:
+        text = render_problem(problem)
+        # Without the prompt a row is meant to be small, and half of PDDL is indentation.
+        meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
+    if posed is not instance:
+        meta["plan_ignores_constraints"] = True
+    if config.prompt_style != "full":
+        meta["prompt_style"] = config.prompt_style
+    if config.prompt_format != "pddl":
+        meta["prompt_format"] = config.prompt_format
+    row = {"response": render_plan(result.steps), "meta": meta}
+    if config.with_prompt:
+        how = config.prompt_style, domain.implied_atoms(problem), config.prompt_format, domain.phrases
+        prompt = render_prompt(domain.name, domain.domain_pddl, problem, *how)
+        row = {"prompt": prompt, **row}
+    return row

@@ -1,0 +1,113 @@
+"""The problems on which a model is judged: before, during and after training. A test folder, or ones made from a named seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_project.common.paths import locate
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.data.rows import Row, RowTable, read_rows
+from grpo_project.errors import DataError
+
+DEFAULT_TEST_DATA = "data/test"
+GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
+FEEDBACK_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those on which the run is judged
+DRAWS_PER_PROBLEM = 200  # small domains have few different problems; then there are fewer than asked for
+
+
+def held_out_problems(config: TrainingConfig, training_rows: RowTable) -> tuple[RowTable | None, list[int], str]:
+    """(table, row indices to evaluate, where they come from): up to `eval_samples` problems of each trained domain.
+
+    The same for every seed of a run, so that runs can be compared. (None, [], "") where eval_samples is 0. Raises DataError
+    for a test folder that is not there or cannot be read.
+    """
+    if config.eval_samples == 0:
+        return None, [], ""
+    domains = training_rows.domains
+    name = config.test_data or DEFAULT_TEST_DATA
+    root = locate(name)
+    if root is None and config.test_data is not None:
+        raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
+    if root is None:
+        table = generate_held_out(domains, config.eval_samples, training_rows)
+        return table, list(range(len(table))), f"generated problems, seed {GENERATED_SEED}"
+    table = read_rows(root, domains, config.on_bad_row)
+    return table, [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]], name
+
+
+def feedback_problems(
+    config: TrainingConfig, training_rows: RowTable, held_out: RowTable | None
+) -> tuple[RowTable | None, list[int], str]:
+    """(table, row indices, where they come from): `max_eval_samples` problems of each domain for evaluations during training.
+
+    Never those of `held_out_problems`: what steers a run cannot judge it. They are the test folder's further rows where every
+    domain has enough of them, else generated. (None, [], "") where nothing is evaluated during training.
+    """
+    if config.feedback_every == 0:
+        return None, [], ""
+    domains, count = training_rows.domains, config.max_eval_samples
+    name = config.test_data or DEFAULT_TEST_DATA
+    root = locate(name)
+    if root is not None:
+        table = held_out or read_rows(root, domains, config.on_bad_row)
+        spare = {domain: table.indices_of(domain)[config.eval_samples :][:count] for domain in domains}
+        if all(len(indices) == count for indices in spare.values()):
+            return table, [index for indices in spare.values() for index in indices], name
+    table = generate_problems(domains, count, FEEDBACK_SEED, [training_rows, held_out] if held_out else [training_rows])
+    return table, list(range(len(table))), f"generated problems, seed {FEEDBACK_SEED}"
+
+
+def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTable) -> RowTable:
+    """`generate_problems` with GENERATED_SEED, none of them among the training rows."""
+    return generate_problems(domains, count, GENERATED_SEED, [training_rows])
+
+
+def generate_problems(
+    domains: Sequence[str], count: int, seed: int = GENERATED_SEED, apart_from: Sequence[RowTable] = ()
+) -> RowTable:
+    """`count` problems of each domain, of the sizes and in the share with constraints that training has by default.
+
+    All of the test split, no two the same up to renaming, and none of them in the tables of `apart_from`, of which the first
+    says which domains have constraints. Fewer where a domain does not have as many. Raises DataError for a domain without any.
+    """
+    from grpo_project.domains import get_domain
+    from grpo_project.data.instances import generate_instance
+    from grpo_project.pddl import render_problem
+    from grpo_project.pddl.canonical import canonical_form
+    from grpo_project.prompting import render_prompt
+
+    with_constraints = {row.scenario for table in apart_from[:1] for row in table.rows if row.problem.constraints is not None}
+    rows = []
+    for name in domains:
+        domain = get_domain(name)
+        seen = {canonical_form(row.domain, row.problem) for table in apart_from for row in table.rows if row.scenario == name}
+        share = 0.5 if name in with_constraints else 0.0
+        index = found = 0
+        while found < count and index < DRAWS_PER_PROBLEM * count:
+            instance = generate_instance(domain, seed, index, domain.sizes["train"], share)
+            index += 1
+            if instance.split != "test" or instance.canonical in seen:
+                continue
+            seen.add(instance.canonical)
+            found += 1
+            rows.append(
+                Row(
+                    prompt=render_prompt(name, domain.domain_pddl, instance.problem, "full"),
+                    scenario=name,
+                    problem_file=instance.file_name,
+                    response=None,
+                    class_label=None,
+                    meta={
+                        "scenario": name,
+                        "problem_file": instance.file_name,
+                        "problem_pddl": render_problem(instance.problem),
+                        "split": "test",
+                    },
+                    source=f"<generated {name} {index - 1}>",
+                    data_root=Path(),
+                )
+            )
+        if not found:
+            raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
+    return RowTable(Path(), domains, rows, (), f"generated/{seed}/{count}")

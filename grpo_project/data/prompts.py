@@ -1,0 +1,22 @@
+"""What a model is asked about a row: the row's own prompt, or the same problem in another style or form."""
+
+from __future__ import annotations
+
+from grpo_project.data.rows import Row
+from grpo_project.domains import all_domains
+from grpo_project.prompting import render_prompt
+
+
+def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
+    """The user turn of a row. style: `full` or `compact`; prompt_format: pddl, json, nl, or None for the row's own text.
+
+    Raises ConfigError for a form that the style does not have.
+    """
+    if style == "full" and prompt_format is None:
+        return row.prompt
+    known = all_domains()[row.scenario]
+    # The registry's conventions and phrases speak of its own predicates; in a domain under other names they would mislead.
+    same_words = row.domain.predicates.keys() == known.domain.predicates.keys()
+    implied = known.implied_atoms(row.problem) if same_words else frozenset()
+    phrases = known.phrases if same_words else {}
+    return render_prompt(row.scenario, row.domain_text, row.problem, style, implied, prompt_format or "pddl", phrases)

@@ -1,0 +1,263 @@
+"""The first steps laid open, and every step watched: the very tokens that are trained on, counted, shown and judged.
+
+The lines are those of guide 003. What stops a run (`faults`) and what only raises an alarm is decided in health/alarms.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from transformers import TrainerCallback
+
+from grpo_project.configs.health import HealthConfig
+from grpo_project.health.alarms import Alarm, HealthMonitor, faults
+from grpo_project.health.boundary import Answer, Boundary
+
+OPENING_CHARACTERS = 120  # of an answer, shown
+TOKENS_BESIDE_THE_BOUNDARY = 12
+# The guide's words for what stops a run.
+GUIDE_LINES = {
+    "prompt_in_answers": "⚠️ 异常: Response开头似乎包含chat header",
+    "repeated_end_tokens": "⚠️ 异常: Full包含{most_end_tokens}个{end}",
+    "zero_entropy": "⚠️ 异常: 熵=0.000",
+}
+
+
+class Diagnosis(TrainerCallback):
+    """Stands before RunMonitor among the callbacks.
+
+    The trainer hands over what it generates (`generated`), what it scores (`scored`) and its gradients (`gradient`). `gather`
+    brings the counts of all processes together, so that all stop at the same step. The first `steps` steps are shown.
+    stop: a fault ends the run, without a checkpoint of what it spoilt; `stopped_by` are the alarms that did.
+    """
+
+    def __init__(
+        self,
+        boundary: Boundary,
+        limits: HealthConfig,
+        row_domain: Mapping[int, str],
+        steps: int,
+        stop: bool,
+        say: Callable[[str], None] = print,
+        gather: Callable[[list[Any]], list[Any]] = list,
+    ) -> None:
+        self._boundary = boundary
+        self._limits = limits
+        self._row_domain = row_domain
+        self._first_steps = steps
+        self._steps_to_show = steps
+        self._stop = stop
+        self._say = say
+        self._gather = gather
+        self._monitor = HealthMonitor(limits)
+        self._told: frozenset[str] = frozenset()  # alarms of the log line before
+        self._seen: set[str] = set()  # faults since that line
+        self._raised: list[Alarm] = []  # those of them that it did not tell
+        self._window = _Counts()
+        self.stopped_by: tuple[Alarm, ...] = ()
+        self._start_step()
+
+    def _start_step(self) -> None:
+        self._step = _Counts()
+        self._answers: list[Answer] = []
+        self._entropy_of: dict[tuple[int, ...], float] = {}
+
+    # -- what the trainer hands over ----------------------------------------------------------------------------------------
+
+    def generated(self, rows: Sequence[int], batch: Mapping[str, Any]) -> None:
+        """A generation of this process: `rows` (row indices) and TRL's tensors, (answers, tokens) each."""
+        columns = [
+            batch[name].tolist() for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
+        ]
+        for row, prompt, prompt_mask, tokens, mask, advantage in zip(rows, *columns, strict=True):
+            padding = prompt_mask.index(1)
+            kept = tuple(token for token, keep in zip(tokens, mask, strict=True) if keep)
+            if kept:  # one that --mask_truncated_completions takes out of the loss is not trained on
+                self._answers.append(Answer(self._row_domain[row], tuple(prompt[padding:]), padding, kept, float(advantage)))
+
+    def scored(self, ids: Any, mask: Any, keep: int, entropies: Any) -> None:
+        """A micro-batch on its way to the loss: (rows, tokens) each, `entropies` (rows, keep) in nats."""
+        answer = mask[:, -keep:]
+        lengths = answer.sum(1)
+        means = (entropies.masked_fill(answer == 0, 0.0).sum(1) / lengths.clamp(min=1)).tolist()
+        known = [mean for mean, length in zip(means, lengths.tolist(), strict=True) if length]
+        self._step.add(entropies=len(known), zero_entropies=sum(mean < self._limits.zero_entropy for mean in known))
+        if self._steps_to_show > 0:
+            for row, own, mean in zip(ids.tolist(), mask.tolist(), means, strict=True):
+                self._entropy_of[tuple(token for token, here in zip(row, own, strict=True) if here)] = mean
+
+    def gradient(self, norm: Any) -> None:
+        """The norm of an optimizer step, before it was clipped."""
+        value = float(norm)
+        self._step.add(broken_norms=int(not math.isfinite(value)))
+        self._step.keep_largest(grad_norm=value if math.isfinite(value) else 0.0)
+
+    # -- Trainer events -----------------------------------------------------------------------------------------------------
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._count(self._answers)
+        counts = _Counts.together(self._gather([self._step]))
+        self._window = _Counts.together([self._window, counts])
+        if self._steps_to_show > 0 and self._answers:  # else a further step on the same completions
+            self._show(state.global_step, counts)
+            self._steps_to_show -= 1
+        found = faults(counts.figures(), state.global_step, self._limits, self._first_steps)
+        for alarm in found:
+            if alarm.name not in self._told | self._seen:
+                self._raised.append(alarm)
+                self._tell(alarm, counts)
+            self._seen.add(alarm.name)
+        if found and self._stop:
+            self.stopped_by = tuple(found)
+            control.should_training_stop = True
+            control.should_save = False  # these weights have taken a step on it; the checkpoints before stay as they are
+            control.should_log = True
+        self._start_step()
+
+    def _count(self, answers: Sequence[Answer]) -> None:
+        boundary = self._boundary
+        opened = {prompt: boundary.opens(prompt) for prompt in {answer.prompt for answer in answers}}
+        named = [boundary.count_ends(answer.tokens) for answer in answers]
+        ends = [sum(found.values()) for found in named]
+        self._step.add(
+            answers=len(answers),
+            one_token=sum(len(answer.tokens) - count <= 1 for answer, count in zip(answers, ends, strict=True)),
+            repeated_ends=sum(count >= self._limits.end_tokens for count in ends),
+            leaks=sum(boundary.leaks(answer) for answer in answers),
+            not_opened=sum(not opened[answer.prompt] for answer in answers),
+        )
+        self._step.keep_largest(most_ends=max(ends, default=0))
+        self._step.add(**{f"ends/{name}": count for name, count in sum(named, Counter()).items()})
+        for answer in answers:
+            self._step.add(**{f"answers/{answer.domain}": 1, f"tokens/{answer.domain}": len(answer.tokens)})
+
+    # -- log lines ----------------------------------------------------------------------------------------------------------
+
+    def extra(self) -> dict[str, Any]:
+        """Figures since the log line before, for the next one: shares in [0, 1] and the largest gradient norm."""
+        figures = self._window.figures()
+        self._window = _Counts()
+        names = "one_token_answers prompt_in_answers repeated_end_tokens prompts_not_opened zero_entropy_answers".split()
+        record = {name: figures[name] for name in names if name in figures}
+        if "grad_norm_max" in figures:
+            record["grad_norm_max"] = figures["grad_norm_max"]
+        return record
+
+    def watch(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What a finished log line says about the run's health, to be added to it.
+
+        `alarms`: those that begin with it, where there are any; `alarm_count`: how many stand; `alarm`: {name: 1}, and 0 once
+        for each that no longer stands.
+        """
+        begun = [alarm for alarm in self._monitor.observe(record) if alarm.name not in self._told | self._seen]
+        for alarm in begun:
+            self._tell(alarm)
+        raised = [*self._raised, *begun]
+        standing = self._monitor.active | self._seen
+        known = sorted(standing | self._told)
+        self._told, self._seen, self._raised = frozenset(standing), set(), []
+        judged: dict[str, Any] = {"alarm_count": len(standing)}
+        if raised:
+            judged["alarms"] = [alarm.as_dict() for alarm in raised]
+        if known:
+            judged["alarm"] = {name: int(name in standing) for name in known}
+        return judged
+
+    def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Goes on after these log lines of the same run."""
+        for record in records:
+            self._monitor.observe(record)
+            stood = record.get("alarm") or {}
+            self._told = frozenset(name for name, stands in stood.items() if stands)
+
+    def _tell(self, alarm: Alarm, counts: _Counts | None = None) -> None:
+        if alarm.level == "error":
+            line = GUIDE_LINES.get(alarm.name, "⚠️ 异常: " + alarm.title)
+            if counts is not None:
+                line = line.format(most_end_tokens=counts.figures().get("most_end_tokens", ""), end=counts.commonest_end())
+            self._say(f"{line} ({alarm.name}, step {alarm.step}). {alarm.title}: {alarm.detail}")
+        else:
+            self._say(f"Alarm at step {alarm.step}, {alarm.name}: {alarm.title}. {alarm.detail}")
+
+    # -- the boundary view --------------------------------------------------------------------------------------------------
+
+    def _show(self, step: int, counts: _Counts) -> None:
+        for line in self._view(step, counts):
+            self._say(line)
+
+    def _view(self, step: int, counts: _Counts) -> Iterator[str]:
+        """The guide's lines for the answer with the most padding before it and the one with the least."""
+        boundary = self._boundary
+        yield f"Diagnosis of step {step} (docs/diagnosis.md reads these lines):"
+        trained = [answer for answer in self._answers if answer.advantage] or self._answers
+        chosen = {answer.padding: answer for answer in trained}
+        for number, padding in enumerate(sorted({max(chosen), min(chosen)}, reverse=True) if chosen else ()):
+            answer = chosen[padding]
+            before, after = answer.prompt[-TOKENS_BESIDE_THE_BOUNDARY:], answer.tokens[:TOKENS_BESIDE_THE_BOUNDARY]
+            entropy = self._entropy_of.get(answer.prompt + answer.tokens)
+            shown = "not computed, since nothing is learned from it" if entropy is None else f"{entropy:.3f}"
+            yield f"样本 {number}:"
+            yield f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {boundary.text(answer.tokens)[:OPENING_CHARACTERS]!r}"
+            yield f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}"
+            yield "  Token统计:"
+            yield f"    Prompt: {boundary.tell_ends(answer.prompt)} tokens, {padding}个padding, {len(answer.prompt)} tokens"
+            yield f"    Response: {boundary.tell_ends(answer.tokens)} tokens, {len(answer.tokens)} tokens"
+            yield f"  {answer.domain}样本 {number}: entropy={shown}"
+        lengths = counts.mean_lengths()
+        yield "生成长度: " + ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+
+
+class _Counts:
+    """What one process or several counted in one step or several; sums, and largest values."""
+
+    def __init__(self) -> None:
+        self._sums: Counter[str] = Counter()
+        self._largest: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, **counts: int) -> None:
+        self._sums.update(counts)
+
+    def keep_largest(self, **values: float) -> None:
+        for name, value in values.items():
+            self._largest[name] = max(self._largest[name], value)
+
+    @classmethod
+    def together(cls, parts: Iterable[_Counts]) -> _Counts:
+        whole = cls()
+        for part in parts:
+            whole._sums.update(part._sums)
+            whole.keep_largest(**part._largest)
+        return whole
+
+    def commonest_end(self) -> str:
+        """The name of the token that ended most turns; "" where none did."""
+        ends = Counter({name.partition("/")[2]: count for name, count in self._sums.items() if name.startswith("ends/")})
+        return ends.most_common(1)[0][0] if ends else ""
+
+    def mean_lengths(self) -> dict[str, float]:
+        """Tokens per answer by domain, with the end token."""
+        domains = sorted(name.partition("/")[2] for name in self._sums if name.startswith("answers/"))
+        return {domain: self._sums[f"tokens/{domain}"] / self._sums[f"answers/{domain}"] for domain in domains}
+
+    def figures(self) -> dict[str, Any]:
+        """As `faults` reads them; without what nobody counted."""
+        sums = self._sums
+        figures: dict[str, Any] = {}
+        if sums["answers"]:
+            names = {
+                "one_token_answers": "one_token",
+                "prompt_in_answers": "leaks",
+                "repeated_end_tokens": "repeated_ends",
+                "prompts_not_opened": "not_opened",
+            }
+            figures = {figure: sums[name] / sums["answers"] for figure, name in names.items()}
+            figures |= {"answers": sums["answers"], "most_end_tokens": int(self._largest["most_ends"])}
+        if sums["entropies"]:
+            figures["zero_entropy_answers"] = sums["zero_entropies"] / sums["entropies"]
+        if "grad_norm" in self._largest:
+            norm = math.nan if sums["broken_norms"] else self._largest["grad_norm"]
+            figures |= {"grad_norm": norm, "grad_norm_max": norm}
+        return figures

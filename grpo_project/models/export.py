@@ -1,0 +1,100 @@
+"""A trained model in the forms that other programs read: whole 16-bit weights, and GGUF through llama.cpp's own converter."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from grpo_project.common.paths import locate_model
+from grpo_project.configs.model_card import read_model_card
+from grpo_project.errors import BackendMissing, DataError, ModelError
+from grpo_project.models.forecast import read_model_config
+from grpo_project.runs.checkpoint import replace_folder
+
+CONVERTER = "convert_hf_to_gguf.py"
+
+
+def merge(model: str, target: Path, *, base: str | None = None, backend: str = "auto", trust_remote_code: bool = False) -> str:
+    """Writes model and adapter as one model folder to `target`, which must not exist. Returns how, for people.
+
+    `base`: the model to put the adapter on, where the one it names is stored in 4 bit. Unsloth unpacks such a base itself, on
+    CUDA. Weights keep the type in which the base is stored (bfloat16 where that is 4 bit). Raises ModelError, BackendMissing or
+    DataError.
+    """
+    if target.exists():
+        raise DataError(f"{target} exists: name a new folder")
+    path = locate_model(model)
+    described = read_model_config(path if base is None else locate_model(base))
+    packed = "quantization_config" in described
+    if packed and backend == "transformers":
+        raise ModelError(
+            f"the base of {model} is stored in few bits, and merging into those would round again: name the same model in 16 bit "
+            "by --base, or take --backend unsloth on a machine with CUDA"
+        )
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if packed or backend == "unsloth":
+            _merge_with_unsloth(path, aside, trust_remote_code)
+            how = "unsloth"
+        else:
+            stored = str(described.get("dtype") or described.get("torch_dtype") or "bfloat16")
+            _merge_with_peft(path, base, aside, stored, trust_remote_code)
+            how = "peft"
+        replace_folder(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return how
+
+
+def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, trust_remote_code: bool) -> None:
+    import torch
+
+    from grpo_project.models.loading import load_policy, with_adapter, write_card
+
+    plain: dict[str, Any] = {"load_in_4bit": False, "backend": "transformers", "trust_remote_code": trust_remote_code}
+    policy = load_policy(path, **plain) if base is None else with_adapter(load_policy(base, **plain), path)
+    whole = policy.model.merge_and_unload() if hasattr(policy.model, "merge_and_unload") else policy.model
+    whole.to(getattr(torch, stored)).save_pretrained(str(folder))
+    policy.tokenizer.save_pretrained(str(folder))
+    write_card(folder, read_model_card(path))
+
+
+def _merge_with_unsloth(path: str, folder: Path, trust_remote_code: bool) -> None:
+    from grpo_project.models.loading import load_policy, write_card
+
+    policy = load_policy(path, backend="unsloth", trust_remote_code=trust_remote_code)
+    policy.model.save_pretrained_merged(str(folder), policy.tokenizer, save_method="merged_16bit")
+    write_card(folder, read_model_card(path))
+
+
+def find_converter(llama_cpp: Path | None) -> Path:
+    """The converter of a llama.cpp checkout. Raises BackendMissing where it is not there."""
+    if llama_cpp is not None and (llama_cpp / CONVERTER).is_file():
+        return llama_cpp / CONVERTER
+    where = "--llama_cpp was not given" if llama_cpp is None else f"{llama_cpp} holds no {CONVERTER}"
+    raise BackendMissing(f"--gguf: {where}: get llama.cpp, with the packages of its requirements.txt, and name its folder")
+
+
+def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
+    """Writes the whole model in `folder` to the file `target`; `kind`: f32, f16, bf16 or q8_0.
+
+    Raises DataError where the file exists, ModelError with the converter's last line where it refuses the model.
+    """
+    if target.exists():
+        raise DataError(f"{target} exists: name a new file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    command = [sys.executable, str(converter), str(folder), "--outfile", str(aside), "--outtype", kind]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or not aside.is_file():
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise ModelError(f"{CONVERTER} refused {folder}: {lines[-1][:300] if lines else f'status {done.returncode}'}")
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,382 @@
+"""Which stack loads the model, and why: Unsloth with 4-bit LoRA on a CUDA machine, plain transformers everywhere else.
+
+The one file that imports unsloth. Nothing here touches a device when imported; call `load_policy` before trl is imported,
+because Unsloth rewrites trl's trainer. Code that comes with a model is never run unless asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from grpo_project.common import ranks
+from grpo_project.common.paths import locate_model
+from grpo_project.configs.model_card import MODEL_CARD, read_model_card
+from grpo_project.errors import BackendMissing, ModelError, first_line
+
+# Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+DEFAULT_LORA_RANK = 16
+SMALL_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A loaded model. `name`: unsloth or transformers; `reason`: why, for people. `prompt_style`: full or compact.
+
+    `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none. `autocast`: the
+    16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    reason: str
+    prompt_style: str
+    grpo_defaults: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    autocast: str = ""
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        return str(next(self.model.parameters()).device.type)
+
+
+def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, str]:
+    """(name, device, reason): what load_policy would take on this machine. Imports torch, nothing else.
+
+    `asked`: auto, unsloth or transformers. `small`: a model that trains faster with all its weights, without adapters.
+    Several processes take Unsloth only where it is asked for. Raises BackendMissing when what was asked for cannot be had.
+    """
+    import torch
+
+    if asked not in ("auto", "unsloth", "transformers"):
+        raise BackendMissing(f"--backend must be auto, unsloth or transformers, got {asked!r}")
+    cuda = torch.cuda.is_available()
+    installed = importlib.util.find_spec("unsloth") is not None
+    if asked == "unsloth" and not (cuda and installed):
+        lacking = "a CUDA device" if not cuda else "the unsloth package (requirements.txt)"
+        raise BackendMissing(f"--backend unsloth: {lacking} is not there. --backend transformers works on any machine")
+    if asked == "unsloth" and ranks.shards_parameters():
+        raise BackendMissing("--backend unsloth cannot share out a model under FSDP or ZeRO-3: take --backend transformers")
+    if not cuda:
+        return "transformers", "cpu", "no CUDA device is there"
+    name = f"a CUDA device ({torch.cuda.get_device_name(0)}) is there"
+    if asked == "transformers":
+        return "transformers", "cuda", f"{name}, and --backend asks for transformers"
+    if not installed:
+        return "transformers", "cuda", f"{name}, but unsloth is not installed"
+    several = ranks.world_size() > 1
+    if several and asked == "auto":
+        return (
+            "transformers",
+            "cuda",
+            f"{name}, but {ranks.world_size()} processes share the run, which Unsloth was not tried with",
+        )
+    if several:
+        return "unsloth", "cuda", f"{name}, and --backend asks for unsloth, which was not tried with several processes"
+    if small and asked == "auto":
+        return "transformers", "cuda", f"{name}, but a model this small trains faster with all its weights, without adapters"
+    return "unsloth", "cuda", f"{name}, and so is unsloth"
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """How a model will be loaded, known before it is: see `choose_backend` for `name`, `device` and `reason`.
+
+    `rank`: of the LoRA adapters, 0 for all weights; `four_bit`: the layers' matrices are quantized; `float32`: the weights are in
+    full precision; `autocast`: as in Policy.
+    """
+
+    name: str
+    device: str
+    reason: str
+    small: bool
+    rank: int
+    four_bit: bool
+    float32: bool
+    autocast: str
+
+
+def plan_load(
+    path: str, *, training: bool, load_in_4bit: bool = True, lora_rank: int | None = None, backend: str = "auto"
+) -> LoadPlan:
+    """What load_policy will do with the model in `path` on this machine. Raises BackendMissing as `choose_backend` does."""
+    small = is_small(path)
+    name, device, reason = choose_backend(backend, small)
+    load_in_4bit = load_in_4bit and (name == "unsloth" or importlib.util.find_spec("bitsandbytes") is not None)
+    return plan_for(name, device, reason, small, training, load_in_4bit, lora_rank, half_type() if device == "cuda" else "")
+
+
+def plan_for(
+    name: str, device: str, reason: str, small: bool, training: bool, load_in_4bit: bool, lora_rank: int | None, half: str
+) -> LoadPlan:
+    """The plan for a backend and a device that may be another machine's. `half`: its 16-bit type, bf16 or fp16.
+
+    4 bit needs adapters to train, and whole parameters in every process. A small model keeps float32, because its gradients are
+    smaller than bfloat16 can add up; so does plain transformers where all weights are trained (it then computes in bfloat16),
+    and on a GPU that has no bfloat16. Unsloth falls back to float16 there.
+    """
+    if lora_rank is None:
+        lora_rank = 0 if device == "cpu" or small else DEFAULT_LORA_RANK
+    rank = lora_rank if training else 0
+    whole = training and rank == 0
+    plain = name == "transformers"
+    four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters()
+    if plain:
+        four_bit = four_bit and not small
+    float32 = device == "cpu" or (plain and (small or whole or half != "bf16"))
+    if plain:
+        autocast = "bf16" if device == "cuda" and whole and not small and half == "bf16" else ""
+    else:
+        autocast = half
+    return LoadPlan(name, device, reason, small, rank, four_bit, float32, autocast)
+
+
+def half_type() -> str:
+    """bf16 where the GPU computes in it, fp16 on older ones (before Ampere)."""
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def load_policy(
+    base_model: str,
+    *,
+    training: bool = False,
+    max_sequence_length: int = 2560,
+    load_in_4bit: bool = True,
+    lora_rank: int | None = None,
+    lora_alpha: int = 32,
+    use_gradient_checkpointing: bool = False,
+    trust_remote_code: bool = False,
+    seed: int = 42,
+    backend: str = "auto",
+    fast_inference: bool = False,
+    vllm_gpu_memory_utilization: float = 0.3,
+) -> Policy:
+    """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name.
+
+    `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a
+    small model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. A small model (below
+    200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for large ones.
+    `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory.
+    Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
+    """
+    path = locate_model(base_model)
+    card = read_model_card(path)
+    plan = plan_load(path, training=training, load_in_4bit=load_in_4bit, lora_rank=lora_rank, backend=backend)
+    name = plan.name
+    try:
+        if name == "unsloth":
+            model, tokenizer = _load_with_unsloth(
+                path,
+                training=training,
+                max_sequence_length=max_sequence_length,
+                load_in_4bit=plan.four_bit,
+                lora_rank=plan.rank,
+                lora_alpha=lora_alpha,
+                use_gradient_checkpointing=use_gradient_checkpointing,
+                trust_remote_code=trust_remote_code,
+                seed=seed,
+                half=plan.autocast,
+                fast_inference=fast_inference,
+                vllm_gpu_memory_utilization=vllm_gpu_memory_utilization,
+            )
+        else:
+            model, tokenizer = _load_with_transformers(
+                path,
+                device=plan.device,
+                full_precision=plan.float32,
+                load_in_4bit=plan.four_bit,
+                lora_rank=plan.rank,
+                lora_alpha=lora_alpha,
+                trust_remote_code=trust_remote_code,
+                seed=seed,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
+        raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line(error)}") from error
+    if tokenizer.chat_template is None:
+        raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return Policy(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        reason=plan.reason,
+        prompt_style=card.get("prompt_style", "full"),
+        grpo_defaults=dict(card.get("grpo_defaults", {})),
+        card=card,
+        autocast=plan.autocast,
+    )
+
+
+def device_map(device: str) -> dict[str, int] | None:
+    """Where transformers puts the weights as it loads them: this process's GPU; None where FSDP or ZeRO-3 will place them."""
+    return {"": ranks.local_rank()} if device == "cuda" and not ranks.shards_parameters() else None
+
+
+def with_adapter(policy: Policy, folder: str) -> Policy:
+    """The policy with the LoRA adapter of a folder or hub name on top. Raises ModelError (one line) where it does not fit."""
+    from peft import PeftModel
+
+    path = locate_model(folder)
+    try:
+        model = PeftModel.from_pretrained(policy.model, path).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
+    return replace(policy, model=model)
+
+
+def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weights: Mapping[str, Any] | None = None) -> None:
+    """The model, its tokenizer and its card in `folder`, ready for `load_policy`. `history` goes into the card.
+
+    With adapters, the adapters are saved with the name of their base model; the base is not copied. `weights`: the whole state
+    dict, where the model itself holds only this process's share (saving.py's whole_weights).
+    """
+    policy.model.save_pretrained(str(folder), **({} if weights is None else {"state_dict": weights}))
+    policy.tokenizer.save_pretrained(str(folder))
+    card = {"prompt_style": policy.prompt_style, "grpo_defaults": dict(policy.grpo_defaults), **policy.card}
+    card["trained_by_grpo"] = [*policy.card.get("trained_by_grpo", []), dict(history)]
+    write_card(folder, card if policy.card else {})
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """planner.json of a model folder; none where there is nothing to say."""
+    if card:
+        from grpo_project.common.files import write_json_atomically
+
+        write_json_atomically(folder / MODEL_CARD, card)
+
+
+def is_small(path: str) -> bool:
+    """Whether a model folder holds a whole model of less than 200 MB."""
+    weights = list(Path(path).glob("*.safetensors")) if (Path(path) / "config.json").exists() else []
+    return bool(weights) and sum(file.stat().st_size for file in weights) < SMALL_BYTES
+
+
+def _load_with_transformers(
+    path: str,
+    *,
+    device: str,
+    full_precision: bool,
+    load_in_4bit: bool,
+    lora_rank: int,
+    lora_alpha: int,
+    trust_remote_code: bool,
+    seed: int,
+) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    how: dict[str, Any] = {
+        "dtype": torch.float32 if full_precision else torch.bfloat16,
+        "attn_implementation": "sdpa",
+        "trust_remote_code": trust_remote_code,
+    }
+    if load_in_4bit:
+        from transformers import BitsAndBytesConfig
+
+        how["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=how["dtype"],
+        )
+    how["device_map"] = device_map(device)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
+        from peft import AutoPeftModelForCausalLM
+
+        model = AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=lora_rank > 0, **how)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(path, **how)
+        if lora_rank > 0:
+            from peft import LoraConfig, get_peft_model
+
+            torch.manual_seed(seed)  # adapters begin at random
+            model = get_peft_model(
+                model,
+                LoraConfig(
+                    r=lora_rank,
+                    lora_alpha=lora_alpha,
+                    lora_dropout=0.0,
+                    bias="none",
+                    target_modules=list(LORA_TARGETS),
+                    task_type="CAUSAL_LM",
+                ),
+            )
+    return model.eval(), tokenizer
+
+
+def _torch_type(half: str) -> Any:
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}[half]
+
+
+def _load_with_unsloth(
+    path: str,
+    *,
+    training: bool,
+    max_sequence_length: int,
+    load_in_4bit: bool,
+    lora_rank: int,
+    lora_alpha: int,
+    use_gradient_checkpointing: bool,
+    trust_remote_code: bool,
+    seed: int,
+    half: str,
+    fast_inference: bool,
+    vllm_gpu_memory_utilization: float,
+) -> tuple[Any, Any]:
+    """Every knob by name: Unsloth's own defaults differ from release to release."""
+    try:
+        from unsloth import FastLanguageModel  # before trl and transformers: it rewrites both
+    except (ImportError, NotImplementedError) as error:
+        raise BackendMissing(
+            f"unsloth is installed but does not start ({error}); --backend transformers trains without it"
+        ) from error
+
+    checkpointing = "unsloth" if use_gradient_checkpointing else False
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=path,
+        max_seq_length=max_sequence_length,
+        dtype=_torch_type(half),
+        load_in_4bit=load_in_4bit,
+        load_in_8bit=False,
+        full_finetuning=training and lora_rank == 0,
+        trust_remote_code=trust_remote_code,
+        fast_inference=fast_inference,  # vLLM, in the same process and with the same weights
+        gpu_memory_utilization=vllm_gpu_memory_utilization,
+        max_lora_rank=max(lora_rank, DEFAULT_LORA_RANK),
+        use_gradient_checkpointing=checkpointing,
+        random_state=seed,
+    )
+    if training and lora_rank > 0 and not hasattr(model, "peft_config"):
+        model = FastLanguageModel.get_peft_model(
+            model,
+            r=lora_rank,
+            target_modules=list(LORA_TARGETS),
+            lora_alpha=lora_alpha,
+            lora_dropout=0,
+            bias="none",
+            use_gradient_checkpointing=checkpointing,
+            random_state=seed,
+            use_rslora=False,
+            loftq_config=None,
+            max_seq_length=max_sequence_length,
+        )
+    if training:
+        FastLanguageModel.for_training(model, use_gradient_checkpointing=checkpointing)
+    else:
+        FastLanguageModel.for_inference(model)
+    return model, tokenizer

@@ -1,0 +1,343 @@
+"""Which curriculum learns faster: finished runs to paired comparisons with bootstrap intervals. Plain data, no model.
+
+Runs are paired by seed: with the same seed, two curricula share the model's start, the sampling streams and the problems of every
+evaluation, so their difference is less noisy than either. An interval is the 2.5th to 97.5th percentile over resampled seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grpo_project.common.files import read_lines
+from grpo_project.common.random_streams import stream
+from grpo_project.curriculum.base import EvaluationOutcome
+from grpo_project.data.difficulty import BUCKETS
+from grpo_project.errors import DataError
+
+CONTROL = "uniform"
+RESAMPLES = 10_000
+BUDGET_TOLERANCE = 0.1
+SHARES_OF_GAIN = (0.25, 0.5, 0.75)  # the fixed levels, as shares of what the control gains on average
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `completions[i]` were sampled before `outcomes[i]` was measured; both rise with i. `final`: success on the
+    problems that nothing in the run ever saw, after training. `zero_variance`: share of groups whose rewards were all equal."""
+
+    curriculum: str
+    seed: int
+    completions: tuple[int, ...]
+    outcomes: tuple[EvaluationOutcome, ...]
+    final: EvaluationOutcome
+    zero_variance: float
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Average held-out success at each evaluation, each domain counted once."""
+        return tuple(outcome.average() for outcome in self.outcomes)
+
+
+def read_run(folder: Path, curriculum: str, seed: int) -> Run:
+    """A run's curve from its metrics.jsonl and evaluation_after.json. Raises DataError for a folder that does not hold them."""
+    completions, idle, groups = 0, 0.0, 0
+    points: list[tuple[int, EvaluationOutcome]] = []
+    try:
+        for record in map(json.loads, read_lines(folder / "metrics.jsonl")):
+            completions += record.get("completions", 0)
+            prompts = record.get("completions", 0)  # groups are equally large, so completions weigh them as well
+            idle += prompts * record.get("zero_variance_groups", 0.0)
+            groups += prompts
+            if "eval_counts" in record:
+                outcome = EvaluationOutcome.from_json({"step": record["eval_step"], "cells": record["eval_counts"]})
+                points.append((completions, outcome))
+        problems = json.loads((folder / "evaluation_after.json").read_text(encoding="utf-8"))["problems"]
+        final = EvaluationOutcome(points[-1][1].step, _cells(problems))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{folder} holds no finished run with evaluations: {type(error).__name__}: {error}") from None
+    return Run(curriculum, seed, tuple(at for at, _ in points), tuple(found for _, found in points), final, idle / max(groups, 1))
+
+
+def _cells(problems: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
+    cells: dict[str, dict[str, tuple[int, int]]] = {}
+    for problem in problems:
+        own = cells.setdefault(problem["domain"], {})
+        successes, count = own.get(problem["bucket"], (0, 0))
+        own[problem["bucket"]] = (successes + (problem["verdict_class"] == "success_plans"), count + 1)
+    return cells
+
+
+# -- curves ---------------------------------------------------------------------------------------------------------------
+
+
+def non_decreasing(values: Sequence[float]) -> list[float]:
+    """The non-decreasing sequence nearest to `values` in squared distance (pool adjacent violators), of the same length.
+
+    One lucky evaluation does not count as a level reached when the next ones fall back.
+    """
+    blocks: list[tuple[float, int]] = []
+    for value in values:
+        total, count = value, 1
+        while blocks and blocks[-1][0] / blocks[-1][1] > total / count:
+            before = blocks.pop()
+            total, count = total + before[0], count + before[1]
+        blocks.append((total, count))
+    return [total / count for total, count in blocks for _ in range(count)]
+
+
+def completions_to(level: float, run: Run) -> float | None:
+    """Completions until the non-decreasing fit of the run's success reaches `level`, on straight lines between evaluations;
+    None where it never does."""
+    fitted = non_decreasing(run.rates)
+    for place, rate in enumerate(fitted):
+        if rate >= level - 1e-12:
+            if place == 0:
+                return float(run.completions[0])
+            before, after = fitted[place - 1], rate
+            share = 1.0 if after == before else (level - before) / (after - before)
+            return run.completions[place - 1] + share * (run.completions[place] - run.completions[place - 1])
+    return None
+
+
+def mean_rate(run: Run) -> float:
+    """Average success over the whole run (trapezoids over completions): one figure for how soon and how much."""
+    area = math.fsum(
+        (run.rates[i] + run.rates[i - 1]) / 2 * (run.completions[i] - run.completions[i - 1]) for i in range(1, len(run.rates))
+    )
+    return area / (run.completions[-1] - run.completions[0])
+
+
+# -- statistics -----------------------------------------------------------------------------------------------------------
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def bootstrap_interval(values: Sequence[float], name: str) -> list[float]:
+    """[low, high]: the central 95% of the mean over resamples of `values`; the same for the same `name`."""
+    rng = np.random.default_rng(stream(0, "bootstrap", name).getrandbits(64))
+    chosen = rng.integers(0, len(values), (RESAMPLES, len(values)))
+    means = np.asarray(values, dtype=float)[chosen].mean(axis=1)
+    return [float(bound) for bound in np.percentile(means, (2.5, 97.5))]
+
+
+def summary_of(values: Sequence[float], name: str) -> dict[str, Any]:
+    """{"value", "interval", "by_seed"} of the mean; no interval for fewer than two values: there is nothing to resample."""
+    interval = bootstrap_interval(values, name) if len(values) > 1 else None
+    return {"value": mean(values), "interval": interval, "by_seed": list(values)}
+
+
+def geometric_summary_of(values: Sequence[float], name: str) -> dict[str, Any]:
+    """The same of the geometric mean, which suits ratios: twice as much and half as much cancel out. Values above 0."""
+    logs = summary_of([math.log(value) for value in values], name)
+    interval = None if logs["interval"] is None else [math.exp(bound) for bound in logs["interval"]]
+    return {"value": math.exp(logs["value"]), "interval": interval, "by_seed": list(values)}
+
+
+# -- the comparison -------------------------------------------------------------------------------------------------------
+
+
+def compare(runs: Sequence[Run]) -> dict[str, Any]:
+    """All figures as JSON-ready data; only seeds that every curriculum of `runs` has. Raises DataError where the runs cannot be
+    compared: no control, no common seed, unequal budgets of completions or evaluations at different points."""
+    arms: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        arms.setdefault(run.curriculum, {})[run.seed] = run
+    if CONTROL not in arms:
+        raise DataError(f"there is no finished run of {CONTROL}, the control, to compare with")
+    seeds = sorted(set.intersection(*(set(own) for own in arms.values())))
+    if not seeds:
+        raise DataError(f"no seed is finished for all of {', '.join(arms)}")
+    _check_budgets([arms[name][seed] for name in arms for seed in seeds])
+    control = [arms[CONTROL][seed] for seed in seeds]
+    start = mean([run.rates[0] for run in control])
+    end = mean([non_decreasing(run.rates)[-1] for run in control])
+    levels = {f"{share:.0%} of the control's gain": start + share * (end - start) for share in SHARES_OF_GAIN}
+    return {
+        "control": CONTROL,
+        "seeds": seeds,
+        "completions_per_run": control[0].completions[-1],
+        "problems_per_evaluation": sum(control[0].outcomes[0].domain_counts(d)[1] for d in control[0].outcomes[0].cells),
+        "problems_at_the_end": sum(control[0].final.domain_counts(d)[1] for d in control[0].final.cells),
+        "control_start": start,
+        "control_end": end,
+        "levels": levels,
+        "curricula": {name: _arm(name, [arms[name][seed] for seed in seeds], control, levels) for name in arms},
+    }
+
+
+def _check_budgets(runs: Sequence[Run]) -> None:
+    """Where groups are drawn anew, steps cost what chance wants, so budgets may differ by a tenth. An arm's runs are averaged
+    evaluation by evaluation, so they must have equally many."""
+    first = runs[0]
+    count: dict[str, int] = {}
+    for run in runs:
+        if abs(run.completions[-1] / first.completions[-1] - 1) > BUDGET_TOLERANCE:
+            raise DataError(
+                f"{run.curriculum} seed {run.seed} cost {run.completions[-1]} completions, {first.curriculum} seed {first.seed} "
+                f"{first.completions[-1]}: budgets must be equal, to {BUDGET_TOLERANCE:.0%}"
+            )
+        if count.setdefault(run.curriculum, len(run.outcomes)) != len(run.outcomes):
+            raise DataError(f"{run.curriculum} seed {run.seed} was evaluated {len(run.outcomes)} times, unlike its other seeds")
+
+
+def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping[str, float]) -> dict[str, Any]:
+    pairs = list(zip(runs, control, strict=True))
+    ratios = {label: _ratio(pairs, lambda _, level=level: level, f"{name} {label}") for label, level in levels.items()}  # type: ignore[misc]
+    ratios["the end of the control with the same seed"] = _ratio(
+        pairs, lambda run: non_decreasing(run.rates)[-1], f"{name} end of control"
+    )
+    domains = list(runs[0].final.cells)
+    return {
+        "completions_per_run": mean([run.completions[-1] for run in runs]),
+        "final_success": summary_of([run.final.average() for run in runs], f"{name} final"),
+        "final_minus_control": summary_of([r.final.average() - c.final.average() for r, c in pairs], f"{name} final difference"),
+        "mean_over_run": summary_of([mean_rate(run) for run in runs], f"{name} area"),
+        "mean_over_run_minus_control": summary_of([mean_rate(r) - mean_rate(c) for r, c in pairs], f"{name} area difference"),
+        "completions_ratio": ratios,
+        "zero_variance_groups": summary_of([run.zero_variance for run in runs], f"{name} zero variance"),
+        "final_by_domain": {
+            domain: summary_of([_rate(run.final.domain_counts(domain)) for run in runs], f"{name} {domain}") for domain in domains
+        },
+        "final_by_bucket": {
+            bucket: summary_of([_rate(run.final.bucket_counts(bucket)) for run in runs], f"{name} {bucket}")
+            for bucket in BUCKETS
+            if runs[0].final.bucket_counts(bucket)[1]
+        },
+        "over_time": [_point(name, runs, place) for place in range(len(runs[0].outcomes))],
+    }
+
+
+def _ratio(pairs: Sequence[tuple[Run, Run]], level_for: Callable[[Run], float], name: str) -> dict[str, Any]:
+    """Completions to the level that `level_for` gives for the control, divided by the control's own, over seeds.
+
+    A run that never reaches it counts as if it did with its last completion, which is too kind to it: `lower_bound` says how
+    often. Seeds whose control never reaches it, or has it from the start, say nothing and are left out.
+    """
+    values, bounded = [], 0
+    for run, control in pairs:
+        level = level_for(control)
+        own, theirs = completions_to(level, run), completions_to(level, control)
+        if not theirs:
+            continue
+        if own is None:
+            bounded += 1
+            own = float(run.completions[-1])
+        values.append(max(own, 1.0) / theirs)
+    found: dict[str, Any] = {"seeds": len(values), "never_reached": bounded}
+    return found | (geometric_summary_of(values, name) if values else {"value": None, "interval": None, "by_seed": []})
+
+
+def _point(name: str, runs: Sequence[Run], place: int) -> dict[str, Any]:
+    """One evaluation over all seeds, with intervals over seeds."""
+    outcomes = [run.outcomes[place] for run in runs]
+    label = f"{name} at {place}"
+    cells = {
+        domain: {bucket: _rate(tuple(map(sum, zip(*(o.cells[domain][bucket] for o in outcomes), strict=True)))) for bucket in own}  # type: ignore[arg-type]
+        for domain, own in outcomes[0].cells.items()
+    }
+    return {
+        "completions": mean([run.completions[place] for run in runs]),
+        "step": outcomes[0].step,
+        "success": summary_of([outcome.average() for outcome in outcomes], label),
+        "by_domain": {d: summary_of([_rate(o.domain_counts(d)) for o in outcomes], f"{label} {d}") for d in outcomes[0].cells},
+        "by_bucket": {
+            bucket: summary_of([_rate(o.bucket_counts(bucket)) for o in outcomes], f"{label} {bucket}")
+            for bucket in BUCKETS
+            if outcomes[0].bucket_counts(bucket)[1]
+        },
+        "by_domain_and_bucket": cells,
+    }
+
+
+def _rate(counts: tuple[int, int]) -> float:
+    return counts[0] / counts[1] if counts[1] else 0.0
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------------
+
+
+def tables(evidence: Mapping[str, Any]) -> str:
+    """The comparison as Markdown that also reads as plain text."""
+    from grpo_project.evaluation import render_table
+
+    curricula = evidence["curricula"]
+    labels = list(next(iter(curricula.values()))["completions_ratio"])
+    head = (
+        f"{len(evidence['seeds'])} seeds each. Success starts at "
+        f"{evidence['control_start']:.1%}; {evidence['control']} ends at {evidence['control_end']:.1%} of "
+        f"{evidence['problems_per_evaluation']} problems. Intervals: 95%, bootstrap over seeds, paired by seed where two are "
+        "compared."
+    )
+    rows = [
+        [
+            name,
+            f"{arm['completions_per_run']:.0f}",
+            _percent(arm["final_success"]),
+            _points(arm["final_minus_control"]),
+            _percent(arm["mean_over_run"]),
+            _points(arm["mean_over_run_minus_control"]),
+            _percent(arm["zero_variance_groups"]),
+        ]
+        for name, arm in curricula.items()
+    ]
+    header = [
+        "curriculum",
+        "completions",
+        "success at the end",
+        "minus control",
+        "mean over the run",
+        "minus control",
+        "groups without variance",
+    ]
+    speed = [
+        [name, *(_ratio_text(arm["completions_ratio"][label], len(evidence["seeds"])) for label in labels)]
+        for name, arm in curricula.items()
+    ]
+    domains = list(next(iter(curricula.values()))["final_by_domain"])
+    buckets = list(next(iter(curricula.values()))["final_by_bucket"])
+    where = [
+        [name, *(_percent(arm["final_by_domain"][d]) for d in domains), *(_percent(arm["final_by_bucket"][b]) for b in buckets)]
+        for name, arm in curricula.items()
+    ]
+    return "\n\n".join(
+        [
+            head,
+            f"Success at the end is greedy, on {evidence['problems_at_the_end']} problems that no run ever saw; differences are "
+            "in points.\n\n" + render_table(header, rows),
+            "Completions needed, as a share of the control's (below 1: faster), until held-out success reaches:\n\n"
+            + render_table(["curriculum", *labels], speed),
+            "Success at the end by domain and by difficulty:\n\n" + render_table(["curriculum", *domains, *buckets], where),
+        ]
+    )
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    interval = found["interval"]
+    shown = f"{100 * found['value']:.1f}%"
+    return f"{shown} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else shown
+
+
+def _points(found: Mapping[str, Any]) -> str:
+    interval = found["interval"]
+    shown = f"{100 * found['value']:+.1f}"
+    return f"{shown} [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else shown
+
+
+def _ratio_text(found: Mapping[str, Any], seeds: int) -> str:
+    if found["value"] is None:
+        return "-"
+    shown = f"{'>= ' if found['never_reached'] else ''}{found['value']:.2f}"
+    if found["interval"]:
+        shown += f" [{found['interval'][0]:.2f}, {found['interval'][1]:.2f}]"
+    notes = [f"{found['never_reached']} never" if found["never_reached"] else ""]
+    notes += [f"{found['seeds']} seeds" if found["seeds"] < seeds else ""]
+    return shown + "".join(f" ({note})" for note in notes if note)

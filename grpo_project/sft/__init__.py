@@ -1,0 +1,1 @@
+"""Supervised fine-tuning on demonstrations: rows with reference plans to weights."""

@@ -1,0 +1,47 @@
+"""metrics.jsonl: one line of plain JSON per logging step, on disk before the next step begins."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo_project.common.files import append_json_line
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsFile:
+    """Appends records to `path`. NaN and infinity become null: JSON has neither.
+
+    What a full disk does not take waits for the next record; training goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._waiting: list[Any] = []
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Writes one line, after those that still wait."""
+        self._waiting.append(_finite(record))
+        try:
+            while self._waiting:
+                append_json_line(self.path, self._waiting[0])
+                del self._waiting[0]
+        except OSError as error:
+            logger.warning("%s took no line (%s); %d wait", self.path, error, len(self._waiting))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,73 @@
+"""W&B beside metrics.jsonl: records go to the thread that sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo_project.tracking import wandb_sync
+from grpo_project.tracking.wandb_run_id import configure_wandb_resume
+
+
+class WandbTracker:
+    """Hands records to the process's WandbSyncManager, which it makes.
+
+    `checkpoint`: what the run goes on from, None for a new one; `continuity`: continue, fork, new or offline. The variables
+    WANDB_RUN_ID and WANDB_RESUME are set to match, and the run says in its config where it came from. `mode`: online, offline
+    or disabled.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        project: str,
+        run_name: str | None,
+        mode: str,
+        config: Mapping[str, Any],
+        checkpoint: Path | None = None,
+        continuity: str = "continue",
+    ) -> None:
+        if continuity == "offline" and mode == "online":
+            mode = "offline"
+        self._manager: wandb_sync.WandbSyncManager | None = None
+        if mode == "disabled":
+            return
+        choice = configure_wandb_resume(checkpoint, continuity)
+        found = choice.found or choice.parent
+        self._manager = wandb_sync.initialize_wandb_sync_manager(
+            folder,
+            (found.project if found else None) or project,
+            run_name,
+            mode=mode,
+            choice=choice,
+            entity=found.entity if found else None,
+            config=config,
+        )
+
+    @property
+    def state(self) -> str:
+        """For people: what became of the run."""
+        return self._manager.state if self._manager else "off"
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Takes a metrics record; returns at once."""
+        if self._manager is not None:
+            self._manager.log({name: value for name, value in record.items() if name != "step"}, record["step"])
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Figures of the run as a whole, beside its points."""
+        if self._manager is not None:
+            self._manager.summary(values)
+
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        if self._manager is None:
+            return {}
+        self._manager.update_step_offset(self._manager.get_sync_status()["trainer_step"])
+        return self._manager.position()
+
+    def close(self) -> None:
+        """Ends the W&B run; waits a bounded time."""
+        if self._manager is not None:
+            self._manager.close()

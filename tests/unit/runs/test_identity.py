@@ -1,0 +1,61 @@
+"""A continued run is the same run: what differs is named, and what breaks it is told from what may differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grpo_project.runs import identity
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+    return tmp_path
+
+
+def _describe(model: Path, source: str = "def f(): ...", mode: str = "dense", world_size: int = 1) -> dict[str, object]:
+    return {"data": "d", "schedule": "s", **identity.describe(str(model), source, {"mode": mode}, world_size)}
+
+
+def test_nothing_changed_is_no_difference(model: Path) -> None:
+    assert identity.differences(_describe(model), _describe(model)) == []
+    assert identity.differences({}, _describe(model)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("model", "model.safetensors"), ("model", "config.json"), ("tokenizer", "tokenizer.json")]
+)
+def test_another_model_or_tokenizer_is_named(model: Path, name: str, file: str) -> None:
+    before = _describe(model)
+    (model / file).write_bytes(b"4321")
+    (found,) = identity.differences(before, _describe(model))
+    assert found.name == name and found.fatal and found.text.startswith(identity.FATAL[name])
+
+
+def test_a_large_file_is_told_by_its_ends(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "LARGE_BYTES", 10)
+    monkeypatch.setattr(identity, "END_BYTES", 3)
+    (model / "model.safetensors").write_bytes(b"abcdefghijklm")
+    before = _describe(model)
+    (model / "model.safetensors").write_bytes(b"abcdefghijklX")
+    assert [found.name for found in identity.differences(before, _describe(model))] == ["model"]
+
+
+def test_other_reward_data_schedule_and_world_size_are_fatal(model: Path) -> None:
+    before = _describe(model)
+    after = {**_describe(model, mode="sparse", world_size=2), "data": "e", "schedule": "t"}
+    found = identity.differences(before, after)
+    assert [one.name for one in found] == ["data", "schedule", "reward", "world_size"] and all(one.fatal for one in found)
+    assert found[-1].text == "the number of processes (world size) changed (1 -> 2)"
+
+
+def test_other_versions_and_an_edited_comment_are_only_mentioned(model: Path) -> None:
+    before = {**_describe(model), "versions": {"torch": "1", "trl": "2"}}
+    after = {**_describe(model, source="def f(): ...  # why"), "versions": {"torch": "1", "trl": "3"}}
+    found = identity.differences(before, after)
+    assert [(one.name, one.fatal) for one in found] == [("schedule_source", False), ("versions", False)]
+    assert "trl 2 -> 3" in found[1].text
