@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ class MetricsFile:
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Writes one line, after those that still wait."""
-        self._waiting.append(_finite(record))
+        self._waiting.append(dict(record))
         try:
             while self._waiting:
                 append_json_line(self.path, self._waiting[0])
@@ -35,13 +34,3 @@ class MetricsFile:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
