@@ -129,7 +129,7 @@ def test_text_stands_out_from_what_is_behind_it(visit, pages, scheme):
 
 def test_drawn_answers_are_shown_as_pass_at_k_and_can_be_read_by_keyboard(visit, pages):
     page = visit(pages["several"])
-    charts = page.locator("#heldout svg[aria-label^='pass@k in']")
+    charts = page.locator("#heldout svg[aria-label^='pass@k, ']")
     assert charts.count() == len(DOMAINS)
     charts.first.scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # scrolling hides what was told before

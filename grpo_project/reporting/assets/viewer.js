@@ -1,5 +1,6 @@
 /* ---- plan viewer: a plan replayed step by step; the verdict is the validator's, the drawing is ours ---- */
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 const atomOf = (text) => text.slice(1, -1).split(" ");
 const argumentsOf = (texts) =>
   new Set(texts.flatMap((text) => text.replace(/[()]/g, " ").trim().split(/\s+/).slice(1)));
@@ -555,7 +556,8 @@ function viewer() {
   const withTraces = RUNS.filter((run) => run.traces.length);
   const notes = RUNS.flatMap((run) => run.trace_notes.map((note) => (several ? `${run.name}: ${note}` : note)));
   const told = notes.length ? h("p", {class: "soft small"}, notes.join(" ")) : null;
-  if (!withTraces.length) return section("plans", "Plans", about, empty("No plan to show yet."), told);
+  const spec = {id: "plans", title: "Plans", about};
+  if (!withTraces.length) return section(spec, empty("No plan to show yet."), told);
   const state = {run: withTraces[0], domain: null, verdict: "all", trace: null, states: null, position: 0, timer: null};
 
   const runSelect = h(
@@ -646,7 +648,7 @@ function viewer() {
     head.replaceChildren(
       h("span", {class: "code"}, trace.problem_file),
       ` \u00b7 ${trace.bucket || "no difficulty"} \u00b7 ${trace.source}, step ${trace.step}` +
-        (known(trace.reward) ? ` \u00b7 reward ${figure(trace.reward)}` : ""),
+        (trace.reward ? ` \u00b7 reward ${trace.reward}` : ""),
       trace.judged && trace.judged !== verdict.class
         ? h(
             "b",
@@ -715,7 +717,7 @@ function viewer() {
     state.domain = domain;
     state.verdict = "all";
     [...domainBox.children].forEach((one) => one.setAttribute("aria-pressed", String(one.value === domain)));
-    const classes = DATA.verdict_classes.filter((name) => ofDomain().some((trace) => trace.verdict.class === name));
+    const classes = Object.keys(DATA.verdicts).filter((name) => ofDomain().some((trace) => trace.verdict.class === name));
     verdictSelect.replaceChildren(
       h("option", {value: "all"}, `all verdicts (${ofDomain().length})`),
       ...classes.map((name) =>
@@ -772,6 +774,6 @@ function viewer() {
     event.preventDefault();
     go(to);
   });
-  section("plans", "Plans", about, frame, told);
+  section(spec, frame, told);
   chooseRun(withTraces[0]);
 }

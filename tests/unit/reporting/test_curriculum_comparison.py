@@ -25,7 +25,6 @@ from grpo_project.reporting.curriculum_comparison import (
     tables,
 )
 
-
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
