@@ -6,17 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.rewards.trl import ScoredCompletion
+from grpo_project.runs.observer import Observer, Record
 
-DIFFICULTIES = ("easy", "medium", "hard")
 
+class CompletionCollector(Observer):
+    """Adds up completions between two records. `row_domain` and `row_bucket` give domain and difficulty of each row index;
+    `num_generations`: completions of a prompt, which stand together."""
 
-class CompletionCollector:
-    """Adds up completions until `flush`. `row_domain` and `row_bucket` give domain and difficulty of each row index."""
-
-    def __init__(self, row_domain: Mapping[int, str], row_bucket: Mapping[int, str]) -> None:
+    def __init__(self, row_domain: Mapping[int, str], row_bucket: Mapping[int, str], num_generations: int) -> None:
         self._row_domain = row_domain
         self._row_bucket = row_bucket
+        self._num_generations = num_generations
         self._start()
 
     def _start(self) -> None:
@@ -30,11 +32,9 @@ class CompletionCollector:
         self._identical = 0
         self._empty = 0
 
-    def observe(self, scored: Sequence[ScoredCompletion], num_generations: int) -> None:
-        """One batch of completions as the reward function scored them: all completions of a prompt stand together.
-
-        Raises ValueError when they do not form whole groups.
-        """
+    def completions_scored(self, step: int, scored: Sequence[ScoredCompletion]) -> None:
+        """Raises ValueError when they do not form whole groups."""
+        num_generations = self._num_generations
         if len(scored) % num_generations:
             raise ValueError(f"{len(scored)} completions do not form groups of {num_generations}")
         self._batches.append(
@@ -54,14 +54,13 @@ class CompletionCollector:
             self._prompts[self._row_domain[row], self._row_bucket[row]] += 1
             self._idle[self._row_domain[row], self._row_bucket[row]] += max(rewards) == min(rewards)
 
-    def flush(self) -> dict[str, Any]:
-        """`figures()`, and counts start anew."""
-        record = self.figures()
+    def record_due(self, record: Record) -> None:
+        """`figures()` go into the record, and counts start anew."""
+        record |= self.figures()
         self._start()
-        return record
 
     def figures(self) -> dict[str, Any]:
-        """The figures since the last flush, {} when nothing came in.
+        """The figures since the last record, {} when nothing came in.
 
         Rates lie in [0, 1]; `bucket_shares` and `domain_shares` are shares of prompts; `mixed_groups` is the share of groups
         that differ in reward and so teach something, `zero_variance_groups` that of the others. `identical_completions` is the
@@ -84,7 +83,7 @@ class CompletionCollector:
             "reward_by_difficulty": self._means(1),
             "completions_by_domain": self._sums(self._count, 0),
             "completions_by_difficulty": self._sums(self._count, 1),
-            "bucket_shares": {name: buckets.get(name, 0) / prompts for name in DIFFICULTIES},
+            "bucket_shares": {name: buckets.get(name, 0) / prompts for name in BUCKETS},
             "domain_shares": {name: count / prompts for name, count in domains.items()},
             "mixed_groups": 1 - idle / prompts,
             "zero_variance_groups": idle / prompts,
@@ -97,7 +96,7 @@ class CompletionCollector:
         return record | self._by_batch_and_cell()
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts since the last flush as JSON-ready data: a run stopped between two log lines loses none of them."""
+        """The counts since the last record as JSON-ready data: a run stopped between two log lines loses none of them."""
         cells = [
             [*key, self._count[key], self._success[key], self._reward[key], self._prompts[key], self._idle[key]]
             for key in self._count
@@ -122,7 +121,7 @@ class CompletionCollector:
         sums: defaultdict[str, Any] = defaultdict(int)
         for key, value in counter.items():
             sums[key[part]] += value
-        order = DIFFICULTIES.index if part else lambda name: 0
+        order = BUCKETS.index if part else lambda name: 0
         return {name: sums[name] for name in sorted(sums, key=lambda name: (order(name), name))}
 
     def _rates(self, part: int, hits: Mapping[tuple[str, str], int], of: Mapping[tuple[str, str], int]) -> dict[str, float]:
@@ -136,14 +135,14 @@ class CompletionCollector:
     def _by_batch_and_cell(self) -> dict[str, Any]:
         """What the report draws.
 
-        prompts_per_batch: {domain: [fewest, most]} prompts in one call of `observe`. cells: {domain: {difficulty: [prompts,
+        prompts_per_batch: {domain: [fewest, most]} prompts in one batch. cells: {domain: {difficulty: [prompts,
         completions, successes]}}.
         """
         prompts: Counter[tuple[str, str]] = sum(self._batches, Counter())
         domains = sorted({domain for domain, _ in prompts})
         of_domain = {name: [sum(n for key, n in batch.items() if key[0] == name) for batch in self._batches] for name in domains}
         cells: dict[str, dict[str, list[int]]] = {name: {} for name in domains}
-        for key in sorted(prompts, key=lambda key: DIFFICULTIES.index(key[1])):
+        for key in sorted(prompts, key=lambda key: BUCKETS.index(key[1])):
             cells[key[0]][key[1]] = [prompts[key], self._count[key], self._success[key]]
         return {
             "prompts_per_batch": {name: [min(counts), max(counts)] for name, counts in of_domain.items()},

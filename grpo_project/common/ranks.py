@@ -1,4 +1,4 @@
-"""The processes of a run under torchrun: who speaks and writes, and how they put together what each has seen."""
+"""The processes of a run under torchrun: rank 0, which prints and writes, and how all put together what each has seen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process speaks, writes and evaluates for all."""
+    """Whether this process is rank 0, the one that prints, writes and evaluates for all."""
     return rank() == 0
 
 
@@ -60,3 +60,8 @@ def wait_for_all() -> None:
         from accelerate.utils import wait_for_everyone
 
         wait_for_everyone()
+
+
+def any_rank(here: bool) -> bool:
+    """Whether `here` holds in any process. All must ask, or they wait for each other forever."""
+    return any(gather([here]))

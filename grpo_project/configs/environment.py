@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from grpo_project.configs.resolution import convert
-from grpo_project.configs.training import settings
+from grpo_project.configs.settings import settings
 from grpo_project.errors import ConfigError
 
 PREFIX = "GRPO_"

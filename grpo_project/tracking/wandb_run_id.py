@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.runs.checkpoint import RUN_STATE
+from grpo_project.runs.states import TRACKING_STATE
 
 CONTINUITY = ("continue", "fork", "new", "offline")
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([\w-]+)")
@@ -113,7 +113,7 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
 
 
 def _own_record(checkpoint: Path) -> FoundRun | None:
-    state = _read(checkpoint / RUN_STATE)
+    state = _read(checkpoint / f"{TRACKING_STATE}.json")
     about = state.get("wandb") if isinstance(state, dict) else None
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from grpo_project.configs.health import HealthConfig  # noqa: E402
-from grpo_project.health.boundary import Answer, Boundary, end_tokens  # noqa: E402
+from grpo_project.health.boundary import Answer, Boundary  # noqa: E402
 from grpo_project.health.diagnosis import Diagnosis  # noqa: E402
-from grpo_project.prompting import render_chat  # noqa: E402
+from grpo_project.prompting import render_chat, stop_tokens  # noqa: E402
 
 # Of the families that users bring: special tokens, plain text, and none at all.
 HEADERS = (
@@ -96,7 +96,7 @@ def test_a_tokenizer_that_does_not_give_back_its_text_makes_no_prompt_a_fault() 
 def test_every_token_that_ends_a_turn_is_counted_by_name(tiny_model: Any) -> None:
     tokenizer = byte_tokenizer(HEADERS)
     tiny_model.generation_config.eos_token_id = [7, 9]
-    assert end_tokens(tiny_model, tokenizer) == {7, 9, tokenizer.eos_token_id}
+    assert set(stop_tokens(tiny_model, tokenizer)) == {7, 9, tokenizer.eos_token_id}
     tokenizer.eos_token = "<|start|>"  # <|eot_id|> ends turns all the same
     boundary = Boundary(tokenizer, [tokenizer.eos_token_id])
     assert boundary.tell_ends(tokens(tokenizer, "(a)<|eot_id|><|eot_id|>")) == "2个<|eot_id|>"

@@ -203,7 +203,7 @@ def test_wandb_goes_on_with_the_run_and_changes_nothing_else(
     assert train(again, schedule) == 0
     wandb.teardown()
 
-    run_id = json.loads((run / "checkpoint-6" / "run_state.json").read_text())["wandb"]["run_id"]
+    run_id = json.loads((run / "checkpoint-6" / "tracking_state.json").read_text())["wandb"]["run_id"]
     files = sorted((run / "wandb").glob(f"offline-run-*/run-{run_id}.wandb"))
     points = [point for file in files for point in read_points(file)]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
