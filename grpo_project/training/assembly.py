@@ -30,7 +30,7 @@ from grpo_project.health.diagnosis import Diagnosis
 from grpo_project.models.loading import Policy
 from grpo_project.models.penalties import penalties_of
 from grpo_project.prompting import to_messages
-from grpo_project.rewards.verifier import make_judge
+from grpo_project.rewards.verifier import make_verifier
 from grpo_project.runs import run_folder
 from grpo_project.runs.run_folder import RunFolder
 from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
@@ -89,7 +89,7 @@ def assemble(
         prepared.rows,
         config.reward_config(),
         completions.beside(feedback.add),
-        make_judge(config.validator, folder.path),
+        make_verifier(config.validator, folder.path, say),
     )
     sampler = _sampler(prepared, shape, timer)
     _continue_curriculum(prepared, feedback)
