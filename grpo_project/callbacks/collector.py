@@ -29,6 +29,7 @@ class CompletionCollector(Observer):
         self._prompts: Counter[tuple[str, str]] = Counter()
         self._idle: Counter[tuple[str, str]] = Counter()  # groups whose rewards were all equal
         self._verdicts: Counter[str] = Counter()
+        self._by_name: defaultdict[str, float] = defaultdict(float)  # sums of each reward, without its weight
         self._identical = 0
         self._empty = 0
 
@@ -43,13 +44,15 @@ class CompletionCollector(Observer):
         for item in scored:
             key = (self._row_domain[item.row_index], self._row_bucket[item.row_index])
             self._count[key] += 1
-            self._success[key] += item.parts.success > 0
-            self._reward[key] += item.parts.total
+            self._success[key] += item.success
+            self._reward[key] += item.total
             self._verdicts[item.verdict.verdict_class] += 1
+            for name, value in item.rewards.items():
+                self._by_name[name] += value
             self._empty += item.verdict.verdict_class != "plan_format_error" and item.verdict.steps_total == 0
         for start in range(0, len(scored), num_generations):
             row = scored[start].row_index
-            rewards = [item.parts.total for item in scored[start : start + num_generations]]
+            rewards = [item.total for item in scored[start : start + num_generations]]
             self._identical += num_generations - len({item.text for item in scored[start : start + num_generations]})
             self._prompts[self._row_domain[row], self._row_bucket[row]] += 1
             self._idle[self._row_domain[row], self._row_bucket[row]] += max(rewards) == min(rewards)
@@ -65,6 +68,7 @@ class CompletionCollector(Observer):
         Rates lie in [0, 1]; `bucket_shares` and `domain_shares` are shares of prompts; `mixed_groups` is the share of groups
         that differ in reward and so teach something, `zero_variance_groups` that of the others. `identical_completions` is the
         share that repeats an earlier one of its group, among those that could; `empty_plans` the share of plans without a step.
+        `reward_by_name` is there where several rewards add up to `reward`: the mean of each, without its weight.
         """
         if not self._prompts:
             return {}
@@ -93,6 +97,8 @@ class CompletionCollector(Observer):
             "empty_plans": self._empty / total,
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
         }
+        if len(self._by_name) > 1:
+            record["reward_by_name"] = {name: value / total for name, value in self._by_name.items()}
         return record | self._by_batch_and_cell()
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,8 +108,8 @@ class CompletionCollector(Observer):
             for key in self._count
         ]
         batches = [[[*key, prompts] for key, prompts in batch.items()] for batch in self._batches]
-        repeated = {"identical": self._identical, "empty": self._empty}
-        return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches, **repeated}
+        further = {"identical": self._identical, "empty": self._empty, "by_name": dict(self._by_name)}
+        return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches, **further}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on counting where `state` was taken."""
@@ -113,7 +119,8 @@ class CompletionCollector(Observer):
             self._count[key], self._success[key], self._reward[key] = count, success, reward
             self._prompts[key], self._idle[key] = prompts, idle
         self._verdicts.update(state["verdicts"])
-        self._identical, self._empty = state.get("identical", 0), state.get("empty", 0)  # older checkpoints have neither
+        self._identical, self._empty = state.get("identical", 0), state.get("empty", 0)  # older checkpoints have neither,
+        self._by_name.update(state.get("by_name", {}))  # nor these
         self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod

@@ -105,8 +105,8 @@ class CurriculumFeedback(Observer):
         for start in range(0, len(scored), size):
             items = scored[start : start + size]
             row = items[0].row_index
-            successes = sum(item.parts.success > 0 for item in items)
-            rewards = [item.parts.total for item in items]
+            successes = sum(item.success for item in items)
+            rewards = [item.total for item in items]
             groups.append(GroupOutcome.of(self._row_domain[row], self._row_bucket[row], row, rewards, successes))
         return groups
 

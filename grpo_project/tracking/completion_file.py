@@ -54,11 +54,13 @@ class CompletionFile(Observer):
             "problem_file": row.problem_file,
             "bucket": self._buckets[item.row_index],
             "verdict_class": item.verdict.verdict_class,
-            "reward": item.parts.total,
+            "reward": item.total,
             "completion": _encodable(item.text[:LONGEST_COMPLETION]),
             "cut": len(item.text) > LONGEST_COMPLETION,
             "problem_pddl": row.problem_text,
         }
+        if len(item.rewards) > 1:
+            line["rewards"] = dict(item.rewards)
         known = all_domains().get(domain)
         if known is None or known.domain_pddl != row.domain_text:
             line["domain_pddl"] = row.domain_text

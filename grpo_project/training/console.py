@@ -11,7 +11,7 @@ from grpo_project.common import ranks
 from grpo_project.configs.batches import BatchShape
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.models.loading import Policy
-from grpo_project.rewards.registry import NamedReward, weaknesses
+from grpo_project.rewards.registry import NamedReward, PresetReward
 
 
 def say(text: str) -> None:
@@ -60,8 +60,9 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
     """What was loaded and for which lengths, and what is doubtful about the settings."""
     from grpo_project.models.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
 
-    for weakness in weaknesses(rewards):
-        say(f"warning: with these --reward_bands {weakness}")
+    for reward in rewards:
+        for weakness in reward.function.config.weaknesses() if isinstance(reward.function, PresetReward) else ():
+            say(f"warning: with these --reward_bands {weakness}")
     off_policy = off_policy_warning(config)
     if off_policy is not None:
         say(f"warning: {off_policy}")

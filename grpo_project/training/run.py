@@ -26,15 +26,16 @@ from grpo_project.models.forecast import announced_forecast
 from grpo_project.models.loading import load_policy, load_tokenizer, plan_load, save_policy
 from grpo_project.models.vllm import check_vllm
 from grpo_project.prompting import stop_tokens
-from grpo_project.rewards import parse_rewards, reward_source
+from grpo_project.rewards.registry import parse_rewards, reward_source
+from grpo_project.rewards.verifier import make_verifier
 from grpo_project.runs import identity as identities
 from grpo_project.runs import run_folder
 from grpo_project.runs.identity import RunIdentity
 from grpo_project.runs.states import COLLAPSE_STATE, COMPLETION_COUNTS, CURRICULUM_STATE, RUN_STATE, TRACKING_STATE, RunStates
 from grpo_project.training.algorithms import ALGORITHMS
-from grpo_project.training.console import describe_model, describe_step, quiet_hugging_face, say, silence_libraries
+from grpo_project.training.console import describe_model, describe_step, quiet_hugging_face, say, show_progress, silence_libraries
 from grpo_project.training.endings import ANOMALY, COLLAPSED, SUCCESS, Ending, Stopped, open_folder, say_what_stopped
-from grpo_project.training.evaluations import evaluate_held_out, evaluate_steering, greedy_completions, show_progress
+from grpo_project.training.evaluations import evaluate_held_out, evaluate_steering, greedy_completions
 from grpo_project.training.launch import starting_point
 from grpo_project.training.records import save_model, write_resolved_config, write_results
 from grpo_project.training.resampling import resampler
@@ -224,7 +225,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     say(describe_step(shape, curriculum.planner.quotas))
     say(f"Run folder: {folder.path}   {trackers.state}")
     reward = reward_functions.make_reward_function(
-        rows, rewards, events.scored_here, reward_functions.make_verifier(config.validator, folder.path, say)
+        rows, rewards, events.scored_here, make_verifier(config.validator, folder.path, say)
     )
     trainer = make_trainer(
         algorithm,

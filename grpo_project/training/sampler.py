@@ -25,9 +25,9 @@ class CurriculumSampler(Sampler[int]):
     step under gradient accumulation). Each of its prompts stands `num_generations` times in a row, and the whole generation
     batch comes `repeat_count` times (TRL: num_iterations x steps_per_generation) before generation batch c+1 begins.
 
-    `timer` counts what planning takes. `len` counts indices: num_generation_batches x prompts_per_generation x num_generations x repeat_count. Iterating starts at
-    batch 0 every time, which is what a resumed Trainer relies on: it skips what it has seen. Raises ConfigError for a count
-    below 1.
+    `len` counts indices: num_generation_batches x prompts_per_generation x num_generations x repeat_count. Iterating starts at
+    batch 0 every time, which is what a resumed Trainer relies on: it skips what it has seen. `timer` counts what planning takes.
+    Raises ConfigError for a count below 1.
     """
 
     def __init__(

@@ -23,7 +23,9 @@ def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied", text: 
     return SimpleNamespace(
         row_index=row,
         text=text,
-        parts=SimpleNamespace(total=reward, success=success),
+        total=reward,
+        success=bool(success),
+        rewards={"dense": reward},
         verdict=SimpleNamespace(verdict_class="success_plans" if success else verdict, steps_total=steps),
     )
 

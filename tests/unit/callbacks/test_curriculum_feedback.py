@@ -48,7 +48,9 @@ def _scored(row: int, *rewards: float) -> list[Any]:
         SimpleNamespace(
             row_index=row,
             text="(wait)",
-            parts=SimpleNamespace(total=reward, success=float(reward == 1)),
+            total=reward,
+            success=reward == 1,
+            rewards={"dense": reward},
             verdict=SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1),
         )
         for reward in rewards

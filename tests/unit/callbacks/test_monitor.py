@@ -50,9 +50,9 @@ def _run(monitor: RunMonitor, collector: CompletionCollector, steps: int) -> lis
     state = SimpleNamespace(global_step=0, max_steps=4)
     monitor.on_train_begin(None, state, None)
     for step in range(1, steps + 1):
-        parts = SimpleNamespace(total=0.5, success=0.0)
         verdict = SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1)
-        item: Any = SimpleNamespace(row_index=0, text="(wait)", parts=parts, verdict=verdict)
+        scores: dict[str, Any] = {"total": 0.5, "success": False, "rewards": {"dense": 0.5}}
+        item: Any = SimpleNamespace(row_index=0, text="(wait)", verdict=verdict, **scores)
         collector.observe([item] * 2, 2)
         state.global_step = step
         control = SimpleNamespace(should_training_stop=False, should_save=False)

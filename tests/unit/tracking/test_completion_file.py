@@ -12,7 +12,7 @@ from tests.report_runs import HOSTILE
 
 def scored(row_index, text):
     verdict = SimpleNamespace(verdict_class="plan_format_error")
-    return SimpleNamespace(row_index=row_index, text=text, parts=SimpleNamespace(total=-1.0), verdict=verdict)
+    return SimpleNamespace(row_index=row_index, text=text, total=-1.0, rewards={"dense": -1.0}, verdict=verdict)
 
 
 def opened(tmp_path, problems, max_steps=10):

@@ -122,7 +122,7 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     from grpo_project.training import assembly
 
-    monkeypatch.setattr(assembly, "make_judge", lambda validator, run_folder: wrong_for_spanner)
+    monkeypatch.setattr(assembly, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),
