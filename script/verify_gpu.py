@@ -69,8 +69,8 @@ def make_model(folder: Path, sizes: dict[str, int]) -> Path:
 
 def train_once(settings: dict[str, Any]) -> dict[str, Any]:
     """A run with these settings in this process. {status, peak_gib}; peak_gib is None without CUDA."""
-    from grpo_project.training.preparation import resolve_settings
-    from grpo_project.training.trainer import train
+    from grpo_project.training.launch import resolve_settings
+    from grpo_project.training.run import train
 
     status = train(resolve_settings(settings), lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
     return {"status": status, "peak_gib": _peak_gib()}

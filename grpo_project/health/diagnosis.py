@@ -44,6 +44,7 @@ class Diagnosis(Observer):
         steps: int,
         stop: bool,
         say: Callable[[str], None] = print,
+        gather: Callable[[list[Any]], list[Any]] = ranks.gather,
     ) -> None:
         self._boundary = boundary
         self._limits = limits
@@ -52,6 +53,7 @@ class Diagnosis(Observer):
         self._steps_to_show = steps
         self._stop = stop
         self._say = say
+        self._gather = gather
         self._monitor = HealthMonitor(limits)
         self._told: frozenset[str] = frozenset()  # alarms of the log line before
         self._seen: set[str] = set()  # faults since that line
@@ -96,7 +98,7 @@ class Diagnosis(Observer):
 
     def step_ended(self, step: int, control: Control) -> None:
         self._count(self._answers)
-        counts = _Counts.together(ranks.gather([self._step]))
+        counts = _Counts.together(self._gather([self._step]))
         self._window = _Counts.together([self._window, counts])
         if self._steps_to_show > 0 and self._answers:  # else a further step on the same completions
             self._show(step, counts)

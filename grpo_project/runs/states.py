@@ -5,14 +5,13 @@ Each state is a file <name>.json in a checkpoint, plain data, written before the
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from grpo_project.common import ranks
-from grpo_project.common.files import write_json_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -22,6 +21,7 @@ CURRICULUM_STATE = "curriculum_state"  # the guides' name
 COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
 TRACKING_STATE = "tracking_state"
+OF_EVERY_CHECKPOINT = (RUN_STATE, CURRICULUM_STATE, COLLAPSE_STATE, COMPLETION_COUNTS, TRACKING_STATE)
 
 
 class Stateful(Protocol):
@@ -61,14 +61,7 @@ class RunStates:
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
-    """A state as it was saved. Raises ConfigError where it is not there or cannot be read."""
-    path = folder / f"{name}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{folder} has no {path.name}: the run cannot be continued from it") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} holds no state")
-    return found
+    """A state as it was saved. Raises ConfigError where it is not there or cannot be read: no run can go on from `folder`."""
+    if not (folder / f"{name}.json").exists():
+        raise ConfigError(f"{folder} has no {name}.json: the run cannot be continued from it")
+    return read_json_object(folder / f"{name}.json")

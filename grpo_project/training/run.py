@@ -8,39 +8,30 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any
 
 from grpo_project import rewards as reward_functions
 from grpo_project.common import ranks
 from grpo_project.common.paths import REPOSITORY
 from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.environment import read_environment
-from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.curriculum.setup import check_quotas, check_schedule, set_up_curriculum
-from grpo_project.data.held_out import held_out_set, steering_set
-from grpo_project.data.training_data import measure, read_training_rows, why_left_out
+from grpo_project.data.training_data import why_left_out
 from grpo_project.models.forecast import announced_forecast
-from grpo_project.models.loading import load_policy, load_tokenizer, plan_load, save_policy
+from grpo_project.models.loading import load_policy, save_policy
 from grpo_project.models.vllm import check_vllm
 from grpo_project.prompting import stop_tokens
-from grpo_project.rewards.registry import parse_rewards, reward_source
+from grpo_project.rewards.registry import reward_source
 from grpo_project.rewards.verifier import make_verifier
-from grpo_project.runs import identity as identities
 from grpo_project.runs import run_folder
-from grpo_project.runs.identity import RunIdentity
 from grpo_project.runs.states import COLLAPSE_STATE, COMPLETION_COUNTS, CURRICULUM_STATE, RUN_STATE, TRACKING_STATE, RunStates
-from grpo_project.training.algorithms import ALGORITHMS
-from grpo_project.training.console import describe_model, describe_step, quiet_hugging_face, say, show_progress, silence_libraries
+from grpo_project.training.console import describe_model, describe_step, say, show_progress, silence_libraries
 from grpo_project.training.endings import ANOMALY, COLLAPSED, SUCCESS, Ending, Stopped, open_folder, say_what_stopped
 from grpo_project.training.evaluations import evaluate_held_out, evaluate_steering, greedy_completions
+from grpo_project.training.inputs import Weights, gather_inputs
 from grpo_project.training.launch import starting_point
 from grpo_project.training.records import save_model, write_resolved_config, write_results
 from grpo_project.training.resampling import resampler
-
-Weights = Callable[[int, int], Mapping[str, Any]]
 
 
 def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
@@ -61,43 +52,16 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     began, start = time.monotonic(), ending.start
     environment = run_folder.describe_environment(REPOSITORY)
 
-    # -- settings, data, curriculum, problems to be measured on: each made once, and checked before anything is loaded
-    algorithm = ALGORITHMS[config.algorithm]
-    algorithm.refuse_settings(config)
-    rewards = parse_rewards(config.reward, config.reward_bands)
-    check_quotas(config)
-    rows = read_training_rows(config)
-    check_schedule(config, rows.domains, get_curriculum_weights)
-    quiet_hugging_face(start.model)
-    plan = plan_load(
-        start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
-    )
-    tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
-    data = measure(rows, tokenizer, read_model_card(start.model).get("prompt_style", "full"), config.max_prompt_length)
-    curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)
-    held_out = held_out_set(config, rows)
-    steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
-    identity = RunIdentity(
-        config.as_dict(),
-        {
-            "data": rows.fingerprint,
-            "schedule": curriculum.fingerprint,
-            "schedule_source": identities.hash_of(curriculum.source),
-            "reward": identities.hash_of(reward_source(rewards)),
-            **{name: found.fingerprint for name, found in (("held_out", held_out), ("steering", steering)) if found},
-            **identities.of_the_machine(start.model, ranks.world_size()),
-        },
-        curriculum.source,
-    )
-    if start.checkpoint is not None:
-        identity.refuse_changes(start.checkpoint)
+    # -- settings, data, curriculum and problems to be measured on: each made once, and checked before anything is loaded
+    inputs = gather_inputs(config, get_curriculum_weights, start)
+    data, curriculum, held_out, steering = inputs.data, inputs.curriculum, inputs.held_out, inputs.steering
     say(f"Data: {data.describe()}" + (f"; {len(held_out)} held-out ones from {held_out.name}" if held_out else ""))
 
     # -- the model, and what it can do before training
-    limit = check_vllm(config, plan)
+    limit = check_vllm(config, inputs.plan)
     if limit is not None:
         say(f"warning: {limit}")
-    ending.forecast = announced_forecast(config, start.model, plan, len(rows.domains), say)
+    ending.forecast = announced_forecast(config, start.model, inputs.plan, len(data.rows.domains), say)
     policy = load_policy(
         start.model,
         training=True,
@@ -111,23 +75,23 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         backend=config.backend,
         fast_inference=config.fast_inference,
         vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
-        tokenizer=tokenizer,
+        tokenizer=inputs.tokenizer,
     )
     silence_libraries()  # not before: Unsloth must be the first to import transformers
-    describe_model(config, policy, rewards)
+    describe_model(config, policy, inputs.rewards)
     if data.too_long:
         why = why_left_out(config.max_prompt_length, max(data.prompt_tokens))
-        say(f"{len(data.too_long)} of {len(rows)} problems are left out: {why}")
+        say(f"{len(data.too_long)} of {len(data.rows)} problems are left out: {why}")
     data.check_room(getattr(policy.model.config, "max_position_embeddings", None), config.max_completion_length)
     folder = open_folder(start, ending)
     described = {
         "environment": environment,
-        "reward": reward_source(rewards),
+        "reward": {found["name"]: found for found in reward_source(inputs.rewards)},
         "held_out": held_out.name if held_out else "",
         "steering": steering.name if steering else "",
         "buckets": {domain: vars(found) for domain, found in data.buckets.statistics.items()},
     }
-    write_resolved_config(folder, start, config, identity, described)
+    write_resolved_config(folder, start, config, inputs.identity, described)
     fitting = ending.forecast.load.generated if ending.forecast is not None and policy.device != "cpu" else None
     answers = greedy_completions(policy, config.max_completion_length, fitting)
     shown_answers = greedy_completions(policy, config.max_completion_length, fitting, show_progress)
@@ -175,7 +139,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     ending.cleanup.callback(trackers.close)
     states = RunStates(
         {
-            RUN_STATE: identity,
+            RUN_STATE: inputs.identity,
             CURRICULUM_STATE: engine,
             COLLAPSE_STATE: collapse,
             COMPLETION_COUNTS: counts,
@@ -207,7 +171,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     interrupts = Interrupts(may_save)
     followers = [snapshots, counts, feedback, diagnosis, timer, progress, interrupts]
     if ranks.is_main():
-        samples = CompletionFile(folder.path / COMPLETIONS, rows.rows, data.buckets.of_row, config.max_steps)
+        samples = CompletionFile(folder.path / COMPLETIONS, data.rows.rows, data.buckets.of_row, config.max_steps)
         followers += [MetricsFile(folder.metrics), samples, trackers]
     if steering is not None:
         evaluate = timer.timed("evaluation", lambda: evaluate_steering(steering, answers))
@@ -225,10 +189,10 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     say(describe_step(shape, curriculum.planner.quotas))
     say(f"Run folder: {folder.path}   {trackers.state}")
     reward = reward_functions.make_reward_function(
-        rows, rewards, events.scored_here, make_verifier(config.validator, folder.path, say)
+        data.rows, inputs.rewards, events.scored_here, make_verifier(config.validator, folder.path, say)
     )
     trainer = make_trainer(
-        algorithm,
+        inputs.algorithm,
         config,
         policy,
         data,
@@ -256,7 +220,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     # -- results
     weights = whole_weights(trainer)
     if ranks.is_main():
-        history = {"steps": step, "settings": config.as_dict(), "fingerprints": dict(identity.fingerprints)}
+        history = {"steps": step, "settings": config.as_dict(), "fingerprints": dict(inputs.identity.fingerprints)}
         save_model(folder, lambda aside: save_policy(policy, aside, history, weights))
     after = evaluate_held_out(held_out, shown_answers, folder, "after", continued=False)
     if held_out is not None and before is not None and after is not None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trainers import grpo_arguments
 
+from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.models import vllm
 from grpo_project.models.loading import plan_for
 from grpo_project.models.vllm import NOT_EXACT, check_vllm
-from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments
 
 
 def _plan(name: str, device: str = "cuda", rank: int | None = None) -> Any:
@@ -169,7 +170,7 @@ def test_a_run_is_refused_before_anything_is_loaded(
     data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from grpo_project.models import loading as backend
-    from grpo_project.training.trainer import train
+    from grpo_project.training.run import train
 
     def loaded(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError("a model was loaded")

@@ -14,7 +14,7 @@ from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.rewards import make_reward_function
 from grpo_project.rewards.verifier import make_verifier
-from grpo_project.training.preparation import prepare
+from grpo_project.training.launch import starting_point
 
 # A strict comparison of equal numbers: it holds for VAL and not here (pddl/deviations.py).
 DOMAIN = """(define (domain lift) (:requirements :fluents) (:predicates (up)) (:functions (load))
@@ -74,8 +74,7 @@ def test_a_missing_val_is_found_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setenv("VAL_BINARY", str(tmp_path / "none"))
     data = repository / "data"
-    places = {"base_model": str(data / "models" / "tiny-planner"), "data_root": str(data / "four_domain")}
+    paths = {"base_model": str(data / "models" / "tiny-planner"), "data_root": str(data / "four_domain")}
+    config = TrainingConfig(**paths, output_dir=str(tmp_path / "run"), validator=validator)
     with pytest.raises(BackendMissing, match="VAL_BINARY names"):
-        prepare(
-            TrainingConfig(**places, output_dir=str(tmp_path / "run"), validator=validator), lambda step, max_steps: {"easy": 1.0}
-        )
+        starting_point(config)
