@@ -34,7 +34,7 @@ def file_of(spec: str, flag: str, locate: Locate = paths.locate) -> Path:
 
 
 def load_function(spec: str, flag: str, locate: Locate = paths.locate) -> Callable[..., Any]:
-    """The function or class meant by path/to/file.py:name; `locate` finds the file, which is run once as long as it is not edited.
+    """The function or class meant by path/to/file.py:name. `locate` finds the file, which is run once unless it is edited.
 
     Raises ConfigError, in one line that begins with `flag`, for a file that is missing or fails and a name that it lacks.
     """

@@ -54,7 +54,9 @@ class NamedReward:
         if not math.isfinite(self.weight) or self.weight == 0:
             raise ConfigError(f"{FLAG} {self.name}: a weight is a finite number other than 0, got {self.weight:g}")
         if self.is_preset and self.weight < 0:
-            raise ConfigError(f"{FLAG} {self.name}={self.weight:g} would pay for failing; only your own functions may be penalties")
+            raise ConfigError(
+                f"{FLAG} {self.name}={self.weight:g} would pay for failing; only your own functions may be penalties"
+            )
 
     @property
     def is_preset(self) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import mul
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.pddl import Task, Verdict, validate_text
@@ -24,8 +23,7 @@ class TaskTable(Protocol):
     def task(self, row_index: int) -> Task: ...
 
 
-@dataclass(frozen=True)
-class ScoredCompletion:
+class ScoredCompletion(NamedTuple):
     """A completion for row `row_index`: `rewards` has each reward's value by name, `total` is their weighted sum."""
 
     row_index: int
@@ -88,8 +86,8 @@ def make_reward_function(
         values = list(zip(*(reward.values(prompts, completions, **columns) for reward in named), strict=True))
         totals = [sum(map(mul, weights, own)) for own in values]
         if observer is not None:
-            seen = zip(indices, texts, verdicts, totals, values, strict=True)
-            observer([ScoredCompletion(*item, dict(zip(names, own, strict=True))) for *item, own in seen])
+            by_name = [dict(zip(names, own, strict=True)) for own in values]
+            observer(list(map(ScoredCompletion, indices, texts, verdicts, totals, by_name)))
         return totals
 
     return planning_reward
