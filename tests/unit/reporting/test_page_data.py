@@ -113,9 +113,7 @@ def test_the_collector_counts_prompts_by_batch_and_cell(finished_run):
     other = table.indices_of("spanner")[0]
 
     class Item:
-        class parts:
-            total, success = 1.0, 1.0
-
+        total, success, rewards = 1.0, True, {"dense": 1.0}
         text = ""
         verdict = validate_text(table.task(row), text)
 
