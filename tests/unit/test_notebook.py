@@ -66,6 +66,7 @@ def test_it_runs_from_top_to_bottom(repository: Path, tmp_path: Path) -> None:
         "GRPO_BATCH_SIZE": "4",
         "GRPO_NUM_GENERATIONS": "4",
         "GRPO_LOGGING_STEPS": "1",
+        "GRPO_MAX_EVAL_SAMPLES": "2",
     }
     command = [sys.executable, "-c", KERNEL, str(NOTEBOOK)]
     done = subprocess.run(
