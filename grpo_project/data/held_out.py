@@ -1,4 +1,4 @@
-"""The problems on which a model is judged: before, during and after training. A test folder, or ones made from a named seed."""
+"""The held-out problems: those that measure a model before and after training, and those that steer it. From a test folder or a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grpo_project.errors import DataError
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
-FEEDBACK_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those on which the run is judged
+FEEDBACK_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those that measure the run
 DRAWS_PER_PROBLEM = 200  # small domains have few different problems; then there are fewer than asked for
 
 
@@ -41,7 +41,7 @@ def feedback_problems(
 ) -> tuple[RowTable | None, list[int], str]:
     """(table, row indices, where they come from): `max_eval_samples` problems of each domain for evaluations during training.
 
-    Never those of `held_out_problems`: what steers a run cannot judge it. They are the test folder's further rows where every
+    Never those of `held_out_problems`: what steers a run cannot measure it. They are the test folder's further rows where every
     domain has enough of them, else generated. (None, [], "") where nothing is evaluated during training.
     """
     if config.feedback_every == 0:

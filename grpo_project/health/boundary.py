@@ -1,4 +1,4 @@
-"""Where a prompt ends and its answer begins, told from the tokens themselves."""
+"""Where a prompt ends and its answer begins, read from the tokens themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from grpo_project.pddl.plan import END_OF_TURN
 from grpo_project.prompting import render_chat
 
-SLACK = 8  # tokens: text at the seam of a template can be cut into tokens in several ways
+SLACK = 8  # tokens: text at the boundary of a template can be cut into tokens in several ways
 SHORTEST_ECHO = 8  # tokens of the prompt's end at the start of an answer, where the template has no opening to know it by
 
 

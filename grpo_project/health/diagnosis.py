@@ -1,6 +1,7 @@
-"""The first steps laid open, and every step watched: the very tokens that are trained on, counted, shown and judged.
+"""Shows the prompts and answers of the first steps and checks every step, from the tensors that enter the loss.
 
-The lines are those of guide 003. What stops a run (`faults`) and what only raises an alarm is decided in health/alarms.py.
+The lines are those of guide 003, with the same in English behind them. What stops a run (`faults`) and what only raises an alarm is
+decided in health/alarms.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.health import HealthConfig
 from grpo_project.health.alarms import Alarm, HealthMonitor, faults
 from grpo_project.health.boundary import Answer, Boundary
@@ -31,7 +33,7 @@ class Diagnosis(TrainerCallback):
 
     The trainer hands over what it generates (`generated`), what it scores (`scored`) and its gradients (`gradient`). `gather`
     brings the counts of all processes together, so that all stop at the same step. The first `steps` steps are shown.
-    stop: a fault ends the run, without a checkpoint of what it spoilt; `stopped_by` are the alarms that did.
+    stop: a fault ends the run, without a checkpoint of the damaged weights; `stopped_by` are the alarms that did.
     """
 
     def __init__(
@@ -159,12 +161,12 @@ class Diagnosis(TrainerCallback):
         standing = self._monitor.active | self._seen
         known = sorted(standing | self._told)
         self._told, self._seen, self._raised = frozenset(standing), set(), []
-        judged: dict[str, Any] = {"alarm_count": len(standing)}
+        status: dict[str, Any] = {"alarm_count": len(standing)}
         if raised:
-            judged["alarms"] = [alarm.as_dict() for alarm in raised]
+            status["alarms"] = [alarm.as_dict() for alarm in raised]
         if known:
-            judged["alarm"] = {name: int(name in standing) for name in known}
-        return judged
+            status["alarm"] = {name: int(name in standing) for name in known}
+        return status
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Goes on after these log lines of the same run."""
@@ -191,7 +193,7 @@ class Diagnosis(TrainerCallback):
     def _view(self, step: int, counts: _Counts) -> Iterator[str]:
         """The guide's lines for the answer with the most padding before it and the one with the least."""
         boundary = self._boundary
-        yield f"Diagnosis of step {step} (docs/diagnosis.md reads these lines):"
+        yield f"Diagnosis of step {step} (docs/diagnosis.md explains these lines):"
         trained = [answer for answer in self._answers if answer.advantage] or self._answers
         chosen = {answer.padding: answer for answer in trained}
         for number, padding in enumerate(sorted({max(chosen), min(chosen)}, reverse=True) if chosen else ()):
@@ -199,15 +201,23 @@ class Diagnosis(TrainerCallback):
             before, after = answer.prompt[-TOKENS_BESIDE_THE_BOUNDARY:], answer.tokens[:TOKENS_BESIDE_THE_BOUNDARY]
             entropy = self._entropy_of.get(answer.prompt + answer.tokens)
             shown = "not computed, since nothing is learned from it" if entropy is None else f"{entropy:.3f}"
-            yield f"样本 {number}:"
-            yield f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {boundary.text(answer.tokens)[:OPENING_CHARACTERS]!r}"
-            yield f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}"
-            yield "  Token统计:"
+            yield with_english(f"样本 {number}:", f"sample {number}")
+            opening = boundary.text(answer.tokens)[:OPENING_CHARACTERS]
+            yield with_english(
+                f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {opening!r}",
+                f"the answer's first {OPENING_CHARACTERS} characters, special tokens included",
+            )
+            yield with_english(
+                f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}",
+                "the prompt's last tokens | the answer's first",
+            )
+            yield with_english("  Token统计:", "token counts: those that end a turn, padding, all without padding")
             yield f"    Prompt: {boundary.tell_ends(answer.prompt)} tokens, {padding}个padding, {len(answer.prompt)} tokens"
             yield f"    Response: {boundary.tell_ends(answer.tokens)} tokens, {len(answer.tokens)} tokens"
-            yield f"  {answer.domain}样本 {number}: entropy={shown}"
+            yield with_english(f"  {answer.domain}样本 {number}: entropy={shown}", "nats per token of this sample")
         lengths = counts.mean_lengths()
-        yield "生成长度: " + ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        shown = ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        yield with_english(f"生成长度: {shown}", "mean tokens of an answer")
 
 
 class _Counts:
@@ -243,7 +253,7 @@ class _Counts:
         return {domain: self._sums[f"tokens/{domain}"] / self._sums[f"answers/{domain}"] for domain in domains}
 
     def figures(self) -> dict[str, Any]:
-        """As `faults` reads them; without what nobody counted."""
+        """As `faults` reads them; without what was not counted."""
         sums = self._sums
         figures: dict[str, Any] = {}
         if sums["answers"]:

@@ -12,7 +12,7 @@ from grpo_project.domains import all_domains
 from grpo_project.rewards.trl import ScoredCompletion
 
 COMPLETIONS = "completions.jsonl"
-# The file stays small whatever the run: this many logging steps, spread evenly, and so much of each text.
+# The file stays small whatever the run: this many logging steps, evenly spaced, and so much of each text.
 RECORDED_STEPS = 200
 LONGEST_COMPLETION = 8_000  # characters
 
@@ -20,7 +20,7 @@ LONGEST_COMPLETION = 8_000  # characters
 class CompletionFile:
     """A sink beside metrics.jsonl. `buckets` names the difficulty of each row.
 
-    Of each domain the first completion after the last log line is kept: chosen before it is judged, so that the samples show
+    Of each domain the first completion after the last log line is kept: chosen before it is verified, so that the samples show
     neither the best nor the worst.
     """
 

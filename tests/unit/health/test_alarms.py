@@ -41,10 +41,10 @@ def test_a_broken_boundary_is_a_fault_at_any_step_from_its_share_on(name: str) -
 def test_one_odd_answer_among_few_is_chance_and_two_are_not() -> None:
     assert found(answers=4, prompt_in_answers=1 / 4) == []
     assert found(answers=4, prompt_in_answers=2 / 4) == ["prompt_in_answers"]
-    assert faults({}, 1, LIMITS, 2) == [], "what nobody counted is not judged"
+    assert faults({}, 1, LIMITS, 2) == [], "what was not counted is not checked"
 
 
-def test_entropy_is_judged_in_the_first_steps_alone() -> None:
+def test_entropy_is_checked_in_the_first_steps_alone() -> None:
     assert found(2, zero_entropy_answers=0.51) == ["zero_entropy"] and found(2, zero_entropy_answers=0.5) == []
     assert found(3, zero_entropy_answers=1.0) == []
 
