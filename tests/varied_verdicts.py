@@ -30,7 +30,7 @@ def verify(task: Task, text: str) -> Verdict:
 
 
 def vary_verdicts(replace: Callable[[Any, str, Any], None], observe: Observer) -> None:
-    """Puts `verify` into training and evaluation by `replace(module, name, value)`; `observe` is told every call of the reward."""
+    """Puts `verify` into training and evaluation by `replace(module, name, value)`; `observe` gets every call of the reward."""
     import grpo_project.evaluation  # noqa: F401 - so that the module below is loaded
     from grpo_project import rewards as module
 

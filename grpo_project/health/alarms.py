@@ -75,8 +75,8 @@ def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -
         add(
             "prompt_in_answers",
             "Answers begin with a piece of the prompt",
-            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens: the verifier reads it as part of the plan. "
-            "Check where generated tokens are cut from the padded prompt, and the template of the supervised training.",
+            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens, which then count as part of "
+            "the plan. Check where generated tokens are cut from the padded prompt, and the template of the SFT examples.",
         )
     share = figures.get("repeated_end_tokens", 0.0)
     if share > tolerated:

@@ -1,7 +1,7 @@
 """Shows the prompts and answers of the first steps and checks every step, from the tensors that enter the loss.
 
-The lines are those of guide 003, with the same in English behind them. What stops a run (`faults`) and what only raises an alarm is
-decided in health/alarms.py.
+The lines are those of guide 003, with the same in English behind them. health/alarms.py decides what stops a run
+(`faults`) and what only raises an alarm.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> D
     """What VAL sees differently in a model's answer, or None.
 
     Not asked about are the readings of VAL that models run into and that we do not share (deviations.py): text that is no plan,
-    of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects where something is quantified.
+    of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects under a quantifier.
     """
     extraction = extract_plan(text)
     if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):

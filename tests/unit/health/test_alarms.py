@@ -161,7 +161,7 @@ def test_the_page_lists_every_threshold_with_its_value_and_every_alarm(repositor
     assert {name: float(value) for name, value in written.items()} == {
         spec.name: float(spec.default) for spec in fields(HealthConfig) if isinstance(spec.default, (int, float))
     }
-    source = (repository / "grpo_project" / "core" / "health.py").read_text(encoding="utf-8")
+    source = (repository / "grpo_project" / "health" / "alarms.py").read_text(encoding="utf-8")
     named = set(re.findall(r'(?:name=|(?:add|_Watch)\(\s*)"(\w+)"', source))
     assert len(named) >= 13 and {name for name in named if f"`{name}`" not in page} == set()
     assert Alarm("note", "a", "b").as_dict() == {"level": "note", "title": "a", "detail": "b", "step": None, "name": ""}
