@@ -1,7 +1,7 @@
 """Answers from an OpenAI-compatible chat endpoint: retries with backoff, a rate limit, several requests at a time.
 
 The key comes from the environment and goes into one header of requests to the named host and nowhere else: redirects are refused,
-and where a server repeats the key in an answer or an error, it is struck out before anybody sees it.
+and where a server repeats the key in an answer or an error, it is removed before it is shown or written.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Endpoint:
         if text is not None and not isinstance(text, str):
             raise _Retry("an answer whose content is no text")
         return Answer(
-            # Nothing said, or only thought: an answer without a plan.
+            # No content, or reasoning alone: an answer without a plan.
             text=self._strike_key((text or "").encode("utf-8", "replace").decode()),
             prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
             completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,

@@ -42,7 +42,7 @@ class ValAnswer:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Builtin and VAL, and all that is needed to see it again."""
+    """Builtin and VAL, and all that is needed to reproduce it."""
 
     builtin: Verdict
     val: ValAnswer

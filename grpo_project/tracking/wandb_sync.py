@@ -1,4 +1,4 @@
-"""W&B beside a training that must not notice it: every point is kept first, and sent by a thread of its own.
+"""W&B without any effect on training: every point is kept on disk first, and sent by a thread of its own.
 
     wandb_journal/<run id>.jsonl    all points, in order (wandb_journal.py)
     wandb_backup/step_XXXXXX.json   points that W&B missed, when the run ended
