@@ -193,7 +193,7 @@ class Diagnosis(TrainerCallback):
     def _view(self, step: int, counts: _Counts) -> Iterator[str]:
         """The guide's lines for the answer with the most padding before it and the one with the least."""
         boundary = self._boundary
-        yield f"Diagnosis of step {step} (docs/diagnosis.md explains these lines):"
+        yield f"Diagnosis of step {step} (docs/diagnosis.md reads these lines):"
         trained = [answer for answer in self._answers if answer.advantage] or self._answers
         chosen = {answer.padding: answer for answer in trained}
         for number, padding in enumerate(sorted({max(chosen), min(chosen)}, reverse=True) if chosen else ()):
