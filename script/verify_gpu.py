@@ -99,18 +99,18 @@ def _peak_gib() -> float | None:
     return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
 
 
-ERRANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"train": train_once, "merge": merge_once}
+TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"train": train_once, "merge": merge_once}
 
 
-def in_own_process(errand: str, settings: dict[str, Any], folder: Path, deadline: float) -> dict[str, Any] | str:
-    """What the errand returned, or why it did not: its last line on stderr, or that the time was up."""
-    asked, answer = folder / f"{errand}.json", folder / f"{errand}-answer.json"
+def in_own_process(task: str, settings: dict[str, Any], folder: Path, deadline: float) -> dict[str, Any] | str:
+    """What the task returned, or why it did not: its last line on stderr, or that the time was up."""
+    asked, answer = folder / f"{task}.json", folder / f"{task}-answer.json"
     asked.write_text(json.dumps(settings))
     answer.unlink(missing_ok=True)
     left = deadline - time.monotonic()
     if left < 10:
         return "not run: the time was up"
-    command = [sys.executable, __file__, "--errand", errand, str(asked), str(answer)]
+    command = [sys.executable, __file__, "--task", task, str(asked), str(answer)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left)
     except subprocess.TimeoutExpired:
@@ -230,11 +230,11 @@ def _headline() -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base_model", type=Path, help="a model folder; default: a random Llama made for this")
-    parser.add_argument("--errand", nargs=3, metavar=("NAME", "SETTINGS", "ANSWER"), help=argparse.SUPPRESS)
+    parser.add_argument("--task", nargs=3, metavar=("NAME", "SETTINGS", "ANSWER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.errand:
-        name, asked, answer = arguments.errand
-        Path(answer).write_text(json.dumps(ERRANDS[name](json.loads(Path(asked).read_text()))))
+    if arguments.task:
+        name, asked, answer = arguments.task
+        Path(answer).write_text(json.dumps(TASKS[name](json.loads(Path(asked).read_text()))))
         return 0
     import torch
 

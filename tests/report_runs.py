@@ -1,4 +1,4 @@
-"""Run folders made without a model: plans of a search and spoiled ones, judged, counted and written by our own code."""
+"""Run folders made without a model: plans of a search and spoiled ones, verified, counted and written by our own code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.evaluation import evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer
-from grpo_project.evaluation.evaluate import judge
+from grpo_project.evaluation.evaluate import verify_answers
 from grpo_project.pddl import find_plan
 from grpo_project.prompting import render_plan
 from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
@@ -58,7 +58,7 @@ def search(table: RowTable, index: int) -> Sequence[Sequence[str]]:
 def write_run(
     folder: Path, data: Path, steps: int = 12, max_steps: int = 12, prefer: int = 0, feedback_every: int = 0
 ) -> MadeRun:
-    """A run that never was trained: its completions are search plans, spoiled ever less often, each judged and counted.
+    """A run that never was trained: its completions are search plans, spoiled ever less often, each verified and counted.
 
     One prompt of every domain in a batch. `prefer` shifts which completions are whole, so that two runs differ. Every
     `feedback_every` steps, where not 0, the rows that no batch holds are evaluated.
@@ -126,7 +126,7 @@ def write_drawn_evaluation(run: MadeRun, label: str, whole: int, num_samples: in
     for index in asked:
         plan = search(run.table, index)
         answers |= {(index, number): Answer(spoiled(plan, int(rng.randrange(10) >= whole))) for number in range(num_samples + 1)}
-    result = judge(run.table, asked, answers, num_samples, seconds=1.0, name=label)
+    result = verify_answers(run.table, asked, answers, num_samples, seconds=1.0, name=label)
     (run.path / "evaluations").mkdir(exist_ok=True)
     (run.path / "evaluations" / f"{label}.json").write_text(json.dumps(result.to_json()), encoding="utf-8")
 

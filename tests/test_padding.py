@@ -186,7 +186,7 @@ def far_apart(first: Any, second: Any) -> float:
 
 
 @pytest.mark.parametrize("pad", PADS)
-def test_supervised_and_reinforced_prompts_are_the_same_tokens(
+def test_sft_and_grpo_prompts_are_the_same_tokens(
     planner: Path, rows: Any, pad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, _, seen = one_step(planner, rows, pad, tmp_path, monkeypatch, lean=True)

@@ -37,8 +37,12 @@ def trainer_state(checkpoint: Path, **state: Any) -> None:
 
 
 def configure(checkpoint: Path | None, environ: dict[str, str], continuity: str = "continue") -> tuple[RunChoice, list[str]]:
-    said: list[str] = []
-    return configure_wandb_resume(checkpoint, continuity, environ, said.append), said
+    """The choice, and the guide's lines of what was said; each is followed by the same in English."""
+    lines: list[str] = []
+    choice = configure_wandb_resume(checkpoint, continuity, environ, lines.append)
+    parts = [line.partition("  # ") for line in lines]
+    assert all(english and english.isascii() for _, _, english in parts), lines
+    return choice, [guide_line for guide_line, _, _ in parts]
 
 
 # -- a new training ---------------------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ def test_the_guides_lines_are_said_in_its_order(checkpoint: Path) -> None:
     assert environ == {"WANDB_RUN_ID": "abc123def456", "WANDB_RESUME": "must"}
 
 
-def test_the_places_are_asked_in_order(checkpoint: Path) -> None:
+def test_the_sources_are_asked_in_order(checkpoint: Path) -> None:
     environ = {"WANDB_RUN_ID": "environ1"}
 
     def source() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and logs that survive a crash with every finished line."""
+"""Atomic file writes, and line logs that keep every finished line through a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(aside, path)
-    except BaseException:  # Ctrl-C too: nothing may stay behind
+    except BaseException:  # Ctrl-C too: no temporary file may stay behind
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

@@ -7,12 +7,12 @@ from typing import Any
 
 
 def rank() -> int:
-    """This process's number, 0 without torchrun. Known before torch is imported."""
+    """This process's rank, 0 without torchrun. Known before torch is imported."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """This process's number on its own machine, which is its GPU's; 0 without torchrun."""
+    """This process's rank on its own machine, which is its GPU's index; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -55,7 +55,7 @@ def gather(items: list[Any]) -> list[Any]:
 
 
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
+    """A barrier: returns once every process has called it."""
     if world_size() > 1:
         from accelerate.utils import wait_for_everyone
 

@@ -1,4 +1,4 @@
-"""Rates with their uncertainty."""
+"""Confidence intervals of rates."""
 
 from __future__ import annotations
 

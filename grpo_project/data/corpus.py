@@ -129,7 +129,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     if config.exclude:  # what is kept out decides the rows, not what the folders are called
         digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
         wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
-    # The usual case leaves no trace: folders made before there was a choice can be gone on with.
+    # The usual case leaves no trace: folders made before there was a choice can be continued.
     for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
         if wanted[name] == usual:
             del wanted[name]
@@ -197,7 +197,7 @@ def _start_worker(main_process: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process alone; it stops between rows
 
     def watch() -> None:
-        # A main process that was killed outright cannot stop its workers, and they would wait for work for ever.
+        # A main process that was killed outright cannot stop its workers, which would wait for work without end.
         while os.getppid() == main_process:
             time.sleep(0.5)
         os._exit(1)

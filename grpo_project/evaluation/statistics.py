@@ -30,8 +30,8 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
     """The 95% percentile interval of the mean of `values` (one a problem, in [0, 1]), by resampling problems.
 
     B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979). The same for the same values and
-    seed. Where all values are 0 or all are 1 resampling sees no spread, and Wilson's interval for as many problems stands in: it
-    keeps the width that a small sample has. Raises ValueError without values.
+    seed. Where all values are 0 or all are 1 resampling sees no variance, and Wilson's interval for as many problems stands in:
+    it keeps the width that a small sample has. Raises ValueError without values.
     """
     if not values:
         raise ValueError("no values to resample")

@@ -1,4 +1,4 @@
-"""Where a prompt ends and its answer begins, told from the tokens themselves."""
+"""Where a prompt ends and its answer begins, read from the tokens themselves."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The first steps laid open, and every step watched: the very tokens that are trained on, counted, shown and judged.
+"""Shows the prompts and answers of the first steps and checks every step, from the tensors that enter the loss.
 
-The lines are those of guide 003. What stops a run (`faults`) and what only raises an alarm is decided in health/alarms.py.
+The lines are those of guide 003, with the same in English behind them. health/alarms.py decides what stops a run
+(`faults`) and what only raises an alarm.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.health import HealthConfig
 from grpo_project.health.alarms import Alarm, HealthMonitor, faults
 from grpo_project.health.boundary import Answer, Boundary
@@ -33,7 +35,7 @@ class Diagnosis(Observer):
     """Stands behind the observers whose figures it watches. The first `steps` steps are shown.
 
     The counts of all processes are brought together, so that all stop at the same step.
-    stop: a fault ends the run, without a checkpoint of what it spoilt; `stopped_by` are the alarms that did.
+    stop: a fault ends the run, without a checkpoint of the damaged weights; `stopped_by` are the alarms that did.
     """
 
     def __init__(
@@ -156,12 +158,12 @@ class Diagnosis(Observer):
         standing = self._monitor.active | self._seen
         known = sorted(standing | self._told)
         self._told, self._seen, self._raised = frozenset(standing), set(), []
-        judged: dict[str, Any] = {"alarm_count": len(standing)}
+        status: dict[str, Any] = {"alarm_count": len(standing)}
         if raised:
-            judged["alarms"] = [alarm.as_dict() for alarm in raised]
+            status["alarms"] = [alarm.as_dict() for alarm in raised]
         if known:
-            judged["alarm"] = {name: int(name in standing) for name in known}
-        return judged
+            status["alarm"] = {name: int(name in standing) for name in known}
+        return status
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Goes on after these log lines of the same run."""
@@ -196,15 +198,23 @@ class Diagnosis(Observer):
             before, after = answer.prompt[-TOKENS_BESIDE_THE_BOUNDARY:], answer.tokens[:TOKENS_BESIDE_THE_BOUNDARY]
             entropy = self._entropy_of.get(answer.prompt + answer.tokens)
             shown = "not computed, since nothing is learned from it" if entropy is None else f"{entropy:.3f}"
-            yield f"样本 {number}:"
-            yield f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {boundary.text(answer.tokens)[:OPENING_CHARACTERS]!r}"
-            yield f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}"
-            yield "  Token统计:"
+            yield with_english(f"样本 {number}:", f"sample {number}")
+            opening = boundary.text(answer.tokens)[:OPENING_CHARACTERS]
+            yield with_english(
+                f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {opening!r}",
+                f"the answer's first {OPENING_CHARACTERS} characters, special tokens included",
+            )
+            yield with_english(
+                f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}",
+                "the prompt's last tokens | the answer's first",
+            )
+            yield with_english("  Token统计:", "token counts: those that end a turn, padding, all without padding")
             yield f"    Prompt: {boundary.tell_ends(answer.prompt)} tokens, {padding}个padding, {len(answer.prompt)} tokens"
             yield f"    Response: {boundary.tell_ends(answer.tokens)} tokens, {len(answer.tokens)} tokens"
-            yield f"  {answer.domain}样本 {number}: entropy={shown}"
+            yield with_english(f"  {answer.domain}样本 {number}: entropy={shown}", "nats per token of this sample")
         lengths = counts.mean_lengths()
-        yield "生成长度: " + ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        shown = ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        yield with_english(f"生成长度: {shown}", "mean tokens of an answer")
 
 
 class _Counts:
@@ -240,7 +250,7 @@ class _Counts:
         return {domain: self._sums[f"tokens/{domain}"] / self._sums[f"answers/{domain}"] for domain in domains}
 
     def figures(self) -> dict[str, Any]:
-        """As `faults` reads them; without what nobody counted."""
+        """As `faults` reads them; without what was not counted."""
         sums = self._sums
         figures: dict[str, Any] = {}
         if sums["answers"]:

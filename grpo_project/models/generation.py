@@ -194,7 +194,7 @@ def _decode_with_generate(
 
 
 def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: int) -> Callable[..., torch.Tensor]:
-    """A logits processor that leaves one token a row: the one that the row's draw for this place points at."""
+    """A logits processor that leaves one token a row: the one that the row's draw for this position selects."""
 
     def choose(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         token = pick_tokens(scores, temperature, draws[:, input_ids.shape[1] - prompt_length])

@@ -193,7 +193,7 @@ class Load:
 @dataclass(frozen=True)
 class Estimate:
     """Bytes on one GPU. What stays: `weights`, `trained_state` (gradients, optimizer, and adapters with their reference) and
-    `context`; `generating` and `training` come and go, and are never there together.
+    `context`; `generating` and `training` are temporary, and never there together.
     """
 
     weights: float

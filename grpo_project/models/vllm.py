@@ -42,7 +42,7 @@ def check_vllm(config: Settings, plan: LoadPlan) -> str | None:
 
 
 def _ask_server(host: str, port: int) -> None:
-    """Returns where the server says that it is well. Raises BackendMissing where it does not."""
+    """Returns where the server's /health endpoint answers. Raises BackendMissing where it does not."""
     url = f"http://{host}:{port}/health"
     try:
         # No proxy: the server is one of ours.

@@ -13,7 +13,7 @@ from grpo_project.rewards.trl import ScoredCompletion
 from grpo_project.runs.observer import Observer, Record
 
 COMPLETIONS = "completions.jsonl"
-# The file stays small whatever the run: this many logging steps, spread evenly, and so much of each text.
+# The file stays small whatever the run: this many logging steps, evenly spaced, and so much of each text.
 RECORDED_STEPS = 200
 LONGEST_COMPLETION = 8_000  # characters
 
@@ -21,7 +21,7 @@ LONGEST_COMPLETION = 8_000  # characters
 class CompletionFile(Observer):
     """Beside metrics.jsonl. `buckets` names the difficulty of each row.
 
-    Of each domain the first completion after the last log line is kept: chosen before it is judged, so that the samples show
+    Of each domain the first completion after the last log line is kept: chosen before it is verified, so that the samples show
     neither the best nor the worst.
     """
 

@@ -101,7 +101,7 @@ class Trackers(Observer):
         described: Mapping[str, Any],
         checkpoint: Path | None,
     ) -> Trackers:
-        """The trackers of --report_to; none at all for the processes beside the first, which pass no config."""
+        """The trackers of --report_to; none for ranks above 0, which pass no config."""
         if config is None:
             return cls({})
         step = step_of(checkpoint) if checkpoint is not None else 0

@@ -1,4 +1,4 @@
-"""The problems a model is judged on: new, all different, the same every time."""
+"""The held-out problems: new, all different, the same every time."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_a_state_file_that_does_not_fit_comes_from_the_checkpoint(
     assert contents(run) == after
 
 
-def test_a_checkpoint_without_its_curriculum_cannot_be_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_without_its_curriculum_cannot_be_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_checkpoint(tmp_path, 2)
     status, found = ask(CURRICULUM, capsys, "--output_dir", tmp_path, "--auto-fix")
     assert status == 1 and "has no curriculum_state.json, which --curriculum stage needs" in found["findings"][0]["text"]

@@ -329,7 +329,7 @@ def test_a_config_file_that_is_wrong_is_named(
     assert str(file) in error and error.count("\n") == 1
 
 
-def test_both_doors_know_the_flags_of_the_improved_script(
+def test_both_entry_points_know_the_flags_of_the_improved_script(
     script: ModuleType, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(script.__file__ or "").parent))
@@ -343,8 +343,8 @@ def test_both_doors_know_the_flags_of_the_improved_script(
         "--per_device_train_batch_size 1 --print_config"
     ).split()
     answers = []
-    for door in (script, improved):
-        assert door.main([*guide, "--curriculum", "stage"]) == 0
+    for entry in (script, improved):
+        assert entry.main([*guide, "--curriculum", "stage"]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
     shown = _shown(answers[0])

@@ -195,7 +195,7 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_planner), LlamaForCausalLM.from_pretrained(tiny_planner)
     shown = capsys.readouterr().out
     samples = re.findall(
-        r"Response部分\(前120字符,含special\): (.*)\n  边界附近Token: ('.*') \| ('.*')\n  Token统计:\n"
+        r"Response部分\(前120字符,含special\): (.*)  # .*\n  边界附近Token: ('.*') \| ('.*')  # .*\n  Token统计:  # .*\n"
         r"    Prompt: (\d+)个<eos> tokens, (\d+)个padding, (\d+) tokens\n    Response: (\d+)个<eos> tokens, (\d+) tokens\n"
         r"  (\w+)样本 \d: entropy=([\d.]+)",
         shown,
