@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.pddl import Task, Verdict, validate_text  # noqa: E402
+from grpo_project.training.endings import COLLAPSED  # noqa: E402
 from grpo_project.training.launch import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import COLLAPSED, train  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,9 @@ from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.reporting import page_data, read_run, render_page  # noqa: E402
 from grpo_project.reporting.alarms import alarms  # noqa: E402
 from grpo_project.runs.checkpoint import survey  # noqa: E402
+from grpo_project.training.endings import ANOMALY  # noqa: E402
 from grpo_project.training.launch import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import ANOMALY, train  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 from tests.unit.conftest import write_tiny_planner  # noqa: E402
 
 pytestmark = pytest.mark.slow
