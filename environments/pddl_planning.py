@@ -46,13 +46,13 @@ class PlanningTaskConfig(vf.TaskConfig):
 
 @lru_cache(TASKS_REMEMBERED)
 def _compiled(domain_pddl: str, problem_pddl: str, name: str) -> Task:
-    """Once for all the answers to a problem, each of which is judged twice: for the reward and for `solved`."""
+    """Once for all the answers to a problem, each of which is verified twice: for the reward and for `solved`."""
     domain = parse_domain(domain_pddl, f"{name}:domain")
     return compile_task(domain, parse_problem(problem_pddl, domain, name))
 
 
 class PlanningTask(vf.Task[PlanningData, vf.State, PlanningTaskConfig]):
-    """Judges the last reply of a trace."""
+    """Verifies the last reply of a trace."""
 
     def verdict(self, answer: str) -> Verdict:
         """The verdict on a raw answer. Raises PddlError where the data's PDDL does not parse."""

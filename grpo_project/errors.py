@@ -11,6 +11,7 @@ GrpoProjectError
 +- BackendMissing        a package or a device that the chosen way needs is not there
 +- ModelError            a model folder or hub name cannot be loaded
 +- MemoryShort           the memory of a GPU ran out
++- RewardError           a user's reward function raised, or returned what is no reward
 
 A wrong answer of a language model is a Verdict, never one of these.
 """
@@ -69,6 +70,10 @@ class ModelError(GrpoProjectError):
 
 class MemoryShort(GrpoProjectError):
     """The memory of a GPU ran out; the message says what would need less."""
+
+
+class RewardError(GrpoProjectError):
+    """A user's reward function raised, or returned something else than one finite number for each completion."""
 
 
 def first_line(error: BaseException, longest: int = 300) -> str:

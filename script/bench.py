@@ -4,7 +4,7 @@
     python script/bench.py --only verifier    one of them: training, verifier
 
 training: one real run of the main job on the shipped planner (a few steps, no evaluation). verifier: plans for the shipped test
-problems, whole and broken in every way, judged by our validator, by VAL and by unified-planning's on the same cases, in
+problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same cases, in
 processor time of one core. Times depend on the machine; shares and ratios hardly do.
 """
 

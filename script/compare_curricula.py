@@ -123,7 +123,7 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
     script = [sys.executable, str(TRAINING_SCRIPT)]
     if checkpoints(part.folder):
         return [*script, "--output_dir", str(part.folder), "--resume_from_checkpoint", "auto"]
-    if part.folder.exists():  # stopped before its first checkpoint: kept for whoever wants to look, in nobody's way
+    if part.folder.exists():  # stopped before its first checkpoint: renamed and kept
         number = sum(1 for _ in part.folder.parent.glob(f"{part.name}.stopped-*")) + 1
         part.folder.rename(part.folder.with_name(f"{part.name}.stopped-{number}"))
     own: dict[str, Any] = {

@@ -110,7 +110,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def evaluate_model(arguments: argparse.Namespace) -> int:
-    """Asks, judges, prints and writes. Returns the exit status."""
+    """Asks for answers, verifies them, prints and writes the result. Returns the exit status."""
     from contextlib import ExitStack
 
     from rich.console import Console
@@ -120,7 +120,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     from grpo_project.data.prompts import row_prompt
     from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
-    from grpo_project.evaluation.evaluate import judge
+    from grpo_project.evaluation.evaluate import verify_answers
     from grpo_project.evaluation.report import answer_table, group_table, success_table, usage_line
     from grpo_project.runs.run_folder import describe_environment
 
@@ -158,7 +158,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
 
         began = time.perf_counter()
         answers = ask(questions, answer, journal)
-        result = judge(
+        result = verify_answers(
             table,
             indices,
             answers,

@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     how.add_argument("--auto-fix", action="store_true", help="repair; every file that is changed is kept as .backup")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
-    from grpo_project.curriculum.manager import STATE_FILE
-    from grpo_project.repair.curriculum import diagnose, write_fresh_state
+    from grpo_project.repair.curriculum import FILE, diagnose, write_fresh_state
     from grpo_project.repair.findings import CANNOT_RUN, HEALTHY, report
     from grpo_project.repair.resume import run_and_checkpoint
 
@@ -45,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         run = flags.output_dir or run
         if not flags.create_fresh:
             return report(lambda: diagnose(run), as_json=flags.json, fix=flags.auto_fix, notes=[f"run {run}"])
-        source = write_fresh_state(run / STATE_FILE, checkpoint)
-        text = f"{run / STATE_FILE} written from {source}"
-        print(json.dumps({"written": str(run / STATE_FILE), "from": source}) if flags.json else text)
+        source = write_fresh_state(run / FILE, checkpoint)
+        text = f"{run / FILE} written from {source}"
+        print(json.dumps({"written": str(run / FILE), "from": source}) if flags.json else text)
         return HEALTHY
     except (GrpoProjectError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

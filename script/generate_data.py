@@ -62,8 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     duplicates.add_argument(
         "--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)"
     )
-    duplicates.add_argument("--allow_duplicates", action="store_true", help="keep them (needed for large warm starts)")
-    add("--no_inline", dest="inline", action="store_false", help="leave the problem's PDDL out of the rows: for warm starts only")
+    duplicates.add_argument("--allow_duplicates", action="store_true", help="keep them (needed for large sets of SFT examples)")
+    add("--no_inline", dest="inline", action="store_false", help="leave the problem's PDDL out of the rows: for SFT only")
     add("--no_prompt", dest="with_prompt", action="store_false", help="leave the prompt out: readers make it of the PDDL")
     parser.set_defaults(constraints_share=1.0, allow_duplicates=False)
     return parser

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The other door to the trainer: train_grpo_unsloth_stl_v2.py with held-out evaluation every 25 steps and the stage curriculum.
+"""A second entry point to the trainer: train_grpo_unsloth_stl_v2.py with an evaluation every 25 steps and the stage curriculum.
 
     python script/improved_training_script.py --output_dir outputs/enhanced --eval_every_n_steps 25
 

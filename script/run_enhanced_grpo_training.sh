@@ -52,7 +52,7 @@ if [ -z "${RESUME_FROM_CHECKPOINT_DIR:-}" ]; then
 else
     export RESUME_FROM_CHECKPOINT_DIR
 fi
-echo "🔧 运行断续训练检查..."
+echo "🔧 运行断续训练检查...  # checking the run before it is continued"
 # A finding is no reason not to train: what would make the run another one is refused by the training itself.
 "$root/script/cleanup_before_training.sh" --report-only "${look[@]+"${look[@]}"}" || true
 exec "$python" "$root/script/train_grpo_unsloth_stl_v2.py" "${place[@]+"${place[@]}"}" "$@"

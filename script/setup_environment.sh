@@ -11,7 +11,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
   exit 2
 fi
 if nvidia-smi >/dev/null 2>&1; then stack=requirements.txt; else stack=requirements-cpu.txt; fi
-wanted="$stack $("$python" -c 'import platform; print(platform.python_version())') $(cat requirements*.txt | sha256sum)"
+wanted="$stack $("$python" -c 'import platform; print(platform.python_version())') $(cat requirements*.txt requirements/*.txt | sha256sum)"
 stamp=.venv/requirements.stamp
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
@@ -22,7 +22,8 @@ if [ ! -x .venv/bin/pip ] && ! "$python" -m venv .venv; then
 fi
 pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 # torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
-pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} torch==2.13.0
-pip install --constraint <(echo torch==2.13.0) -r "$stack" -r requirements-dev.txt
+torch=$(grep '^torch==' requirements/train.txt)
+pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} "$torch"
+pip install --constraint <(echo "$torch") -r "$stack" -r requirements-dev.txt
 # Written last: a killed set-up is taken up again.
 echo "$wanted" > "$stamp"

@@ -19,7 +19,8 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
 from grpo_project.configs.resolution import convert, describe_settings  # noqa: E402
-from grpo_project.configs.training import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
+from grpo_project.configs.setting import KINDS, flag_of_field, kind_of, nature_of  # noqa: E402
+from grpo_project.configs.settings import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
@@ -57,21 +58,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for spec in settings():
-        about = spec.metadata
-        default = spec.default
-        text = about["help"].replace("%", "%%")
-        if about["kind"] == "bool":
-            groups[about["group"]].add_argument(
-                flag_of(spec.name), dest=spec.name, action="store_const", const=not default, help=text
-            )
+        nature, kind, default = nature_of(spec), kind_of(spec), spec.default
+        group, text = groups[nature.group], nature.help.replace("%", "%%")
+        if kind == "bool":
+            group.add_argument(flag_of_field(spec), dest=spec.name, action="store_const", const=not default, help=text)
             continue
-        shown = f" [{default}]" if default is not None else ""
-        groups[about["group"]].add_argument(
-            flag_of(spec.name),
+        several = kind.startswith("tuple")
+        shown = f" [{' '.join(default) if several else default}]" if default is not None else ""
+        group.add_argument(
+            flag_of_field(spec),
             *ALIASES.get(spec.name, ()),
             dest=spec.name,
-            metavar="{" + ",".join(about["choices"]) + "}" if about["choices"] else _METAVARS[about["kind"]],
-            nargs="+" if about["kind"] == "names" else None,
+            metavar="{" + ",".join(nature.choices) + "}" if nature.choices else KINDS[kind],
+            nargs="+" if several else None,
             help=text + shown.replace("%", "%%"),
         )
     groups[CURRICULUM].add_argument(
@@ -94,7 +93,6 @@ ALIASES = {
     "micro_batch_size": ["--per_device_train_batch_size"],
 }
 ASIDES = ("print_config", "estimate_memory", "gpu_memory_gib")  # flags that are no settings
-_METAVARS = {"str": "TEXT", "int": "N", "float": "X", "names": "NAME"}
 
 
 def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
@@ -123,7 +121,7 @@ def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
 
 def start(given: dict[str, object]) -> int:
     """Trains with these settings, or shows them (`print_config`). Returns the exit status; raises a GrpoProjectError."""
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     asides = {name: given.pop(name, None) for name in ASIDES}
     config = resolve_settings(given)
@@ -135,7 +133,7 @@ def start(given: dict[str, object]) -> int:
 
         print(forecast_for_a_gpu(config, asides["gpu_memory_gib"]).report())
         return 0
-    from grpo_project.training.trainer import train
+    from grpo_project.training.run import train
 
     return train(config, get_curriculum_weights)
 

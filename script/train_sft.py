@@ -1,4 +1,4 @@
-"""Warm start: teaches a model to plan from reference plans, from scratch or from a model folder.
+"""Supervised fine-tuning (SFT): a warm start on demonstrations (reference plans), from scratch or from a model folder.
 
 python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
 python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="make --base_model deeper by N layers, which at first change nothing: room to learn more",
+        help="depth up-scaling: add N layers to --base_model that at first leave its outputs as they are",
     )
     model.add_argument("--hidden_size", type=int, default=128)
     model.add_argument("--layers", type=int, default=4)

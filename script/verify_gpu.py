@@ -69,8 +69,8 @@ def make_model(folder: Path, sizes: dict[str, int]) -> Path:
 
 def train_once(settings: dict[str, Any]) -> dict[str, Any]:
     """A run with these settings in this process. {status, peak_gib}; peak_gib is None without CUDA."""
-    from grpo_project.training.preparation import resolve_settings
-    from grpo_project.training.trainer import train
+    from grpo_project.training.launch import resolve_settings
+    from grpo_project.training.run import train
 
     status = train(resolve_settings(settings), lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
     return {"status": status, "peak_gib": _peak_gib()}
@@ -99,18 +99,18 @@ def _peak_gib() -> float | None:
     return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
 
 
-ERRANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"train": train_once, "merge": merge_once}
+TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"train": train_once, "merge": merge_once}
 
 
-def in_own_process(errand: str, settings: dict[str, Any], folder: Path, deadline: float) -> dict[str, Any] | str:
-    """What the errand returned, or why it did not: its last line on stderr, or that the time was up."""
-    asked, answer = folder / f"{errand}.json", folder / f"{errand}-answer.json"
+def in_own_process(task: str, settings: dict[str, Any], folder: Path, deadline: float) -> dict[str, Any] | str:
+    """What the task returned, or why it did not: its last line on stderr, or that the time was up."""
+    asked, answer = folder / f"{task}.json", folder / f"{task}-answer.json"
     asked.write_text(json.dumps(settings))
     answer.unlink(missing_ok=True)
     left = deadline - time.monotonic()
     if left < 10:
         return "not run: the time was up"
-    command = [sys.executable, __file__, "--errand", errand, str(asked), str(answer)]
+    command = [sys.executable, __file__, "--task", task, str(asked), str(answer)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left)
     except subprocess.TimeoutExpired:
@@ -231,11 +231,11 @@ def _headline() -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base_model", type=Path, help="a model folder; default: a random Llama made for this")
-    parser.add_argument("--errand", nargs=3, metavar=("NAME", "SETTINGS", "ANSWER"), help=argparse.SUPPRESS)
+    parser.add_argument("--task", nargs=3, metavar=("NAME", "SETTINGS", "ANSWER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.errand:
-        name, asked, answer = arguments.errand
-        Path(answer).write_text(json.dumps(ERRANDS[name](json.loads(Path(asked).read_text()))))
+    if arguments.task:
+        name, asked, answer = arguments.task
+        Path(answer).write_text(json.dumps(TASKS[name](json.loads(Path(asked).read_text()))))
         return 0
     import torch
 

@@ -36,11 +36,11 @@ def kill_at(where: str, count: int) -> None:
     """This process dies when the function that `where` stands for is called for the `count`-th time."""
     import torch
 
+    from grpo_project.models import cpu_planner
     from grpo_project.runs import checkpoint
-    from grpo_project.training import grpo
 
     places: dict[str, tuple[Any, str]] = {
-        "update": (grpo, "trim_padding"),  # completions are there, the step is not taken
+        "update": (cpu_planner, "trim_padding"),  # completions are there, the step is not taken
         "write": (torch, "save"),  # in the middle of a checkpoint's files
         "manifest": (checkpoint, "_through_to_disk"),  # between its last file and its name
         "rename": (checkpoint, "replace_folder"),
@@ -60,8 +60,8 @@ def kill_at(where: str, count: int) -> None:
     setattr(module, name, counting)
 
 
-def run(request: dict[str, Any], rank: int) -> int:
-    from grpo_project.training import preparation, trainer
+def train(request: dict[str, Any], rank: int) -> int:
+    from grpo_project.training import launch, run
 
     world_size = request["world_size"]
     if world_size > 1:  # what torchrun sets
@@ -71,8 +71,8 @@ def run(request: dict[str, Any], rank: int) -> int:
     vary_verdicts(setattr, writes_to(Path(request["log"]), rank))
     if request["self_kill"]:
         kill_at(**request["self_kill"])
-    config = preparation.resolve_settings(request["settings"])
-    return trainer.train(config, schedule)
+    config = launch.resolve_settings(request["settings"])
+    return run.train(config, schedule)
 
 
 def child(request: dict[str, Any], rank: int) -> None:
@@ -80,7 +80,7 @@ def child(request: dict[str, Any], rank: int) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     try:
-        status = run(request, rank)
+        status = train(request, rank)
     except BaseException:
         import traceback
 
@@ -103,9 +103,9 @@ def main() -> None:
     import transformers  # noqa: F401
     from trl import GRPOConfig, GRPOTrainer  # noqa: F401
 
-    import grpo_project.training.trainer
+    import grpo_project.training.run
 
-    assert grpo_project.training.trainer.train and torch.get_num_threads() >= 1
+    assert grpo_project.training.run.train and torch.get_num_threads() >= 1
     answer({"ready": True})
     for number, line in enumerate(sys.stdin):
         request = json.loads(line) | {"port": PORT + (os.getpid() + number) % 900}

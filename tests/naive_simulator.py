@@ -247,10 +247,10 @@ class World:
                 yield tree, names
 
     def broken(self, tree: Expression, names: Names, states: list[State], over: bool) -> bool:
-        """Whether no continuation of `states` can mend the constraint; with `over`, whether the finished trace breaks it.
+        """Whether no continuation of `states` can repair the constraint; with `over`, whether the finished trace breaks it.
 
         The definitions of PDDL3 (Gerevini and Long 2005) with time i for state i. A plan that is over before a hold-after begins
-        is judged by its last state, which lasts; one that is over before a hold-during begins is not judged by it, as in VAL.
+        is decided by its last state, which lasts; one that is over before a hold-during begins is not decided by it, as in VAL.
         """
 
         def true_at(formula: Expression) -> list[int]:
@@ -306,7 +306,7 @@ class World:
             return True
         return all(name in self.objects and self.fits(name, kind) for name, (_, kind) in zip(step[1:], parameters, strict=True))
 
-    def judge(self, steps: list[list[str]]) -> Outcome:
+    def verify(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,
         and only where it holds the last state and what the whole trace still owes."""
         for number, step in enumerate(steps, 1):

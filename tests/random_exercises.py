@@ -1,4 +1,4 @@
-"""Random problems and plans to judge: the five domains, and toy domains made up on the spot that use every construct.
+"""Random problems and plans to validate: the five domains, and toy domains made up on the spot that use every construct.
 
 An exercise is a pure function of (seed, index, for_val), so that a failure can be repeated alone. Whether steps run and formulas
 hold is asked of the naive simulator: no case is chosen by the code under test but for the walks in the five domains.

@@ -1,4 +1,4 @@
-"""Run folders made without a model: plans of a search and spoiled ones, judged, counted and written by our own code."""
+"""Run folders made without a model: plans of a search and spoiled ones, verified, counted and written by our own code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.evaluation import evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer
-from grpo_project.evaluation.evaluate import judge
+from grpo_project.evaluation.evaluate import verify_answers
 from grpo_project.pddl import find_plan
 from grpo_project.prompting import render_plan
 from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
@@ -58,7 +58,7 @@ def search(table: RowTable, index: int) -> Sequence[Sequence[str]]:
 def write_run(
     folder: Path, data: Path, steps: int = 12, max_steps: int = 12, prefer: int = 0, feedback_every: int = 0
 ) -> MadeRun:
-    """A run that never was trained: its completions are search plans, spoiled ever less often, each judged and counted.
+    """A run that never was trained: its completions are search plans, spoiled ever less often, each verified and counted.
 
     One prompt of every domain in a batch. `prefer` shifts which completions are whole, so that two runs differ. Every
     `feedback_every` steps, where not 0, the rows that no batch holds are evaluated.
@@ -66,18 +66,22 @@ def write_run(
     from grpo_project.callbacks.collector import CompletionCollector
     from grpo_project.configs.reward import RewardConfig
     from grpo_project.rewards import make_reward_function
+    from grpo_project.runs.observer import Observers
 
     table = read_rows(data)
     buckets = fill_buckets(table.rows, table.domains)
     plans = {index: search(table, index) for domain in table.domains for index in table.indices_of(domain)[:3]}
-    collector = CompletionCollector(
-        {index: row.scenario for index, row in enumerate(table.rows)}, dict(enumerate(buckets.of_row))
-    )
+    domains = {index: row.scenario for index, row in enumerate(table.rows)}
     folder.mkdir(parents=True)
-    completions = CompletionFile(folder / COMPLETIONS, table.rows, buckets.of_row, max_steps)
-    reward = make_reward_function(table, RewardConfig(), completions.beside(lambda scored: collector.observe(scored, GROUP)))
+    observers = Observers(
+        [
+            CompletionCollector(domains, dict(enumerate(buckets.of_row)), GROUP),
+            CompletionFile(folder / COMPLETIONS, table.rows, buckets.of_row, max_steps),
+            MetricsFile(folder / "metrics.jsonl"),
+        ]
+    )
+    reward = make_reward_function(table, RewardConfig(), lambda scored: observers.completions_scored(step, scored))
     rng = stream("report", prefer)
-    metrics = MetricsFile(folder / "metrics.jsonl")
     for step in range(1, steps + 1):
         rows = [table.indices_of(domain)[step % 3] for domain in table.domains]
         kinds = [0 if rng.random() < step / (steps + 4) else rng.randrange(4) for _ in range(GROUP * len(rows))]
@@ -85,7 +89,6 @@ def write_run(
         reward(indices, [spoiled(plans[row], kind) for row, kind in zip(indices, kinds, strict=True)], row_index=indices)
         record: dict[str, Any] = {
             "step": step,
-            **collector.flush(),
             "curriculum_weights": {"easy": 0.5, "medium": 0.4, "hard": 0.1},
             "loss": 0.1 / step,
             "grad_norm": 0.5,
@@ -98,8 +101,8 @@ def write_run(
         }
         if feedback_every and step % feedback_every == 0:
             record |= _feedback(table, buckets.of_row, step, max_steps, prefer)
-        metrics.record(record)
-        completions.record(record)
+        observers.record_due(record)
+        observers.record_made(record)
     asked = [index for domain in table.domains for index in table.indices_of(domain)[:3]]
     before = evaluate(table, asked, lambda rows: [spoiled(plans[i], k) for k, i in enumerate(asked)], "before training")
     (folder / "evaluation_before.json").write_text(json.dumps(before.to_json()), encoding="utf-8")
@@ -126,7 +129,7 @@ def write_drawn_evaluation(run: MadeRun, label: str, whole: int, num_samples: in
     for index in asked:
         plan = search(run.table, index)
         answers |= {(index, number): Answer(spoiled(plan, int(rng.randrange(10) >= whole))) for number in range(num_samples + 1)}
-    result = judge(run.table, asked, answers, num_samples, seconds=1.0, name=label)
+    result = verify_answers(run.table, asked, answers, num_samples, seconds=1.0, name=label)
     (run.path / "evaluations").mkdir(exist_ok=True)
     (run.path / "evaluations" / f"{label}.json").write_text(json.dumps(result.to_json()), encoding="utf-8")
 

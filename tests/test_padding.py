@@ -18,20 +18,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from trainers import grpo_trainer  # noqa: E402
 from transformers import LlamaForCausalLM, TrainerCallback  # noqa: E402
 
-from grpo_project.callbacks.timing import StepTimer  # noqa: E402
+from grpo_project.configs.batches import batch_shape  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.data.prompts import row_prompt  # noqa: E402
 from grpo_project.data.rows import read_rows  # noqa: E402
 from grpo_project.domains import get_domain  # noqa: E402
-from grpo_project.models import generation  # noqa: E402
+from grpo_project.models import cpu_planner  # noqa: E402
 from grpo_project.models.penalties import off_policy_warning, penalties_of  # noqa: E402
 from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.prompting import render_plan, to_messages  # noqa: E402
 from grpo_project.sft import examples  # noqa: E402
-from grpo_project.training.grpo import make_trainer_class  # noqa: E402
-from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments  # noqa: E402
 from tests.unit.conftest import FOUR_DOMAINS, write_data_root, write_tiny_planner  # noqa: E402
 
 Ids = list[int]
@@ -97,7 +96,6 @@ def one_step(
     `shipped`: what the model's own generation config asks for.
     """
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
 
     tokenizer = tokenizer_with(pad)
     values: dict[str, Any] = {
@@ -125,14 +123,16 @@ def one_step(
 
     model = model_that_ends(planner, tokenizer)
     model.generation_config.update(**(shipped or {}))
-    trainer = make_trainer_class(GRPOTrainer)(
-        sampler=[row for _ in range(shape.micro_batches) for row in range(PROMPTS) for _ in range(GENERATIONS)],
-        timer=StepTimer(),
-        lean=lean,
+    prompts = [to_messages(row_prompt(row, "compact")) for row in rows]
+    trainer = grpo_trainer(
+        config,
+        shape,
+        str(folder),
+        lean,
+        row_sampler=[row for _ in range(shape.micro_batches) for row in range(PROMPTS) for _ in range(GENERATIONS)],
         model=model,
         reward_funcs=reward,
-        args=GRPOConfig(**grpo_arguments(config, shape, "cpu", "transformers", str(folder))),
-        train_dataset=Dataset.from_dict({"prompt": [to_messages(row_prompt(row, "compact")) for row in rows]}),
+        train_dataset=Dataset.from_dict({"prompt": prompts, "row_index": list(range(len(prompts)))}),
         processing_class=tokenizer,
         penalties=penalties_of(config),
         callbacks=[KeepGradient()],
@@ -159,8 +159,8 @@ def one_step(
         lambda args, kwargs, result: seen.scored.append((args[0], *(part.clone() for part in args[1:3]), args[3], result[0])),
     )
     model.generate = watched(model.generate, lambda args, kwargs, result: seen.raw.extend(result.tolist()))
-    loop = watched(generation._decode_in_a_loop, lambda args, kwargs, result: seen.raw.extend(list(row) for row in result))
-    monkeypatch.setattr(generation, "_decode_in_a_loop", loop)
+    loop = watched(cpu_planner.decode_in_a_loop, lambda args, kwargs, result: seen.raw.extend(list(row) for row in result))
+    monkeypatch.setattr(cpu_planner, "decode_in_a_loop", loop)
     trainer.train()
     lengths = {len(ids) for ids in seen.prompts}
     assert len(seen.prompts) == len(seen.raw) == PROMPTS * GENERATIONS and len(lengths) >= 3  # ragged, or this shows nothing
@@ -186,7 +186,7 @@ def far_apart(first: Any, second: Any) -> float:
 
 
 @pytest.mark.parametrize("pad", PADS)
-def test_supervised_and_reinforced_prompts_are_the_same_tokens(
+def test_sft_and_grpo_prompts_are_the_same_tokens(
     planner: Path, rows: Any, pad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, _, seen = one_step(planner, rows, pad, tmp_path, monkeypatch, lean=True)

@@ -24,7 +24,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def own_record(checkpoint: Path, **more: Any) -> None:
     about = {"run_id": "own00001", "project": "p", "entity": "me", "points": 12, **more}
-    (checkpoint / "run_state.json").write_text(json.dumps({"settings": {}, "wandb": about}))
+    (checkpoint / "tracking_state.json").write_text(json.dumps({"wandb": about}))
 
 
 def wandb_folder(checkpoint: Path, *names: str) -> None:
@@ -37,8 +37,12 @@ def trainer_state(checkpoint: Path, **state: Any) -> None:
 
 
 def configure(checkpoint: Path | None, environ: dict[str, str], continuity: str = "continue") -> tuple[RunChoice, list[str]]:
-    said: list[str] = []
-    return configure_wandb_resume(checkpoint, continuity, environ, said.append), said
+    """The choice, and the guide's lines of what was said; each is followed by the same in English."""
+    lines: list[str] = []
+    choice = configure_wandb_resume(checkpoint, continuity, environ, lines.append)
+    parts = [line.partition("  # ") for line in lines]
+    assert all(english and english.isascii() for _, _, english in parts), lines
+    return choice, [guide_line for guide_line, _, _ in parts]
 
 
 # -- a new training ---------------------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ def test_the_guides_lines_are_said_in_its_order(checkpoint: Path) -> None:
     assert environ == {"WANDB_RUN_ID": "abc123def456", "WANDB_RESUME": "must"}
 
 
-def test_the_places_are_asked_in_order(checkpoint: Path) -> None:
+def test_the_sources_are_asked_in_order(checkpoint: Path) -> None:
     environ = {"WANDB_RUN_ID": "environ1"}
 
     def source() -> tuple[str, str]:
@@ -110,7 +114,7 @@ def test_latest_run_is_believed_before_the_clock(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"wandb": 3}', '{"wandb": {"run_id": 5}}', '{"wandb": {"run_id": "a b; rm"}}'])
 def test_a_record_that_says_nothing_usable_is_passed_over(checkpoint: Path, text: str) -> None:
-    (checkpoint / "run_state.json").write_text(text)
+    (checkpoint / "tracking_state.json").write_text(text)
     (checkpoint / "trainer_state.json").write_text(text)
     assert find_run(checkpoint, {}, lambda line: None) is None
 
@@ -170,7 +174,7 @@ def test_the_callback_goes_on_from_what_the_checkpoint_keeps(
     for step in (1, 2, 3, 4):
         first.record({"step": step, "loss": 1.0 / step})
         if step == 2:
-            (checkpoint / "run_state.json").write_text(json.dumps({"settings": {}, "wandb": first.position()}))
+            (checkpoint / "tracking_state.json").write_text(json.dumps({"wandb": first.position()}))
     first.close()
     second = DetailedWandbCallback(run, "p", "name", "offline", {}, checkpoint, continuity)
     for step in (3, 4, 5):
@@ -178,7 +182,7 @@ def test_the_callback_goes_on_from_what_the_checkpoint_keeps(
     second.close()
     wandb.teardown()
 
-    ids = [json.loads((checkpoint / "run_state.json").read_text())["wandb"]["run_id"], second.position()["run_id"]]
+    ids = [json.loads((checkpoint / "tracking_state.json").read_text())["wandb"]["run_id"], second.position()["run_id"]]
     assert (ids[0] == ids[1]) is same_run
     files = sorted((run / "wandb").glob(f"offline-run-*/run-{ids[1]}.wandb"))
     assert [point[STEP_AXIS] for file in files for point in read_points(file)] == steps

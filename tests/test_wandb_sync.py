@@ -230,7 +230,7 @@ def test_a_checkpoint_taken_elsewhere_goes_on_without_its_journal(manager: Manag
 
 
 @pytest.mark.parametrize("trouble", ["down", "broken", "expired", pytest.param("slow", marks=pytest.mark.slow)])
-def test_trouble_costs_training_nothing_and_is_mended_later_once(
+def test_trouble_costs_training_nothing_and_is_repaired_later_once(
     manager: Manager, server: WandbServer, tmp_path: Path, trouble: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if trouble == "down":

@@ -42,13 +42,13 @@ class ValCannotRead(AssertionError):
 
 
 class Val:
-    """Judges plans; `folder` takes its input files."""
+    """Validates plans; `folder` takes its input files."""
 
     def __init__(self, executable: Path, folder: Path) -> None:
         self.executable = executable
         self.folder = folder
 
-    def judge(self, domain: str, problem: str, plan: str) -> ValVerdict:
+    def verify(self, domain: str, problem: str, plan: str) -> ValVerdict:
         """One plan in a process of its own."""
         words, status = self._run(domain, problem, [plan])
         if status < 0:
@@ -56,7 +56,7 @@ class Val:
         [said] = _said_of_each_plan(words, domain)
         return _read(said)
 
-    def judge_together(self, domain: str, problem: str, plans: Sequence[str]) -> list[ValVerdict]:
+    def verify_together(self, domain: str, problem: str, plans: Sequence[str]) -> list[ValVerdict]:
         """Several plans in one process, which is faster. A step that names nothing known would end the process."""
         words, status = self._run(domain, problem, plans)
         said = _said_of_each_plan(words, domain)
@@ -87,13 +87,13 @@ def _said_of_each_plan(words: str, domain: str) -> list[str]:
 def _read(said: str) -> ValVerdict:
     happenings = said.count("Checking next happening (time ")
     last_state = said.count("Checking trajectory constraints at ") - 1
-    executed, _, judged = said.partition("Plan executed successfully - checking goal")
-    if "Plan valid" in judged:
-        value = re.search(r"^Final value: (\S+)", judged, re.MULTILINE)
+    executed, _, ending = said.partition("Plan executed successfully - checking goal")
+    if "Plan valid" in ending:
+        value = re.search(r"^Final value: (\S+)", ending, re.MULTILINE)
         return ValVerdict("success_plans", happenings, float(value.group(1)) if value else None, False, said)
-    if "Goal not satisfied" in judged:
+    if "Goal not satisfied" in ending:
         # The constraints are looked at once more only where the goal holds.
-        if "Checking trajectory constraints at " in judged:
+        if "Checking trajectory constraints at " in ending:
             return ValVerdict("safety_constraints_violation", last_state, None, False, said)
         return ValVerdict("goal_not_satisfied", happenings, None, False, said)
     if "Plan failed to execute" in executed:

@@ -21,7 +21,7 @@ from grpo_project.pddl import Task, Verdict, validate_text
 Observer = Callable[[list[int], list[str], list[float]], None]  # row indices, texts and rewards of one call
 
 
-def judge(task: Task, text: str) -> Verdict:
+def verify(task: Task, text: str) -> Verdict:
     """The real verdict, or a success for a third of the texts."""
     verdict = validate_text(task, text)
     if zlib.crc32(text.encode()) % 3:
@@ -30,14 +30,14 @@ def judge(task: Task, text: str) -> Verdict:
 
 
 def vary_verdicts(replace: Callable[[Any, str, Any], None], observe: Observer) -> None:
-    """Puts `judge` into training and evaluation by `replace(module, name, value)`; `observe` is told every call of the reward."""
+    """Puts `verify` into training and evaluation by `replace(module, name, value)`; `observe` is told every call."""
     import grpo_project.evaluation  # noqa: F401 - so that the module below is loaded
     from grpo_project import rewards as module
 
     make = module.make_reward_function
 
     def recording(table: Any, config: Any, observer: Any = None, _: Any = None) -> Any:
-        inner = make(table, config, observer, judge)
+        inner = make(table, config, observer, verify)
 
         def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
             rewards = list(inner(prompts, completions, **columns))
@@ -48,7 +48,7 @@ def vary_verdicts(replace: Callable[[Any, str, Any], None], observe: Observer) -
         return planning_reward
 
     replace(module, "make_reward_function", recording)
-    replace(sys.modules["grpo_project.evaluation.evaluate"], "validate_text", judge)
+    replace(sys.modules["grpo_project.evaluation.evaluate"], "validate_text", verify)
 
 
 def schedule(step: int, max_steps: int) -> dict[str, float]:
@@ -58,8 +58,8 @@ def schedule(step: int, max_steps: int) -> dict[str, float]:
 def main(settings_file: str, rows_prefix: str) -> int:
     """One process of a run; its rows go to <rows_prefix><rank>.json."""
     from grpo_project.configs.training import TrainingConfig
-    from grpo_project.training.preparation import resolve_settings
-    from grpo_project.training.trainer import train
+    from grpo_project.training.launch import resolve_settings
+    from grpo_project.training.run import train
 
     settings = json.loads(Path(settings_file).read_text())
     rows_seen: list[list[int]] = []

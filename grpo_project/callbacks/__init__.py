@@ -1,4 +1,4 @@
-"""What a run says about itself: counts per domain and difficulty, timings, metrics.jsonl, the progress line and W&B.
+"""What follows a run: observers of a handful of events (runs/observer.py), behind one Trainer callback (trainer_events.py).
 
-`monitor.py` alone knows the Trainer; the rest is plain Python that a test can call without a model.
+wandb.py and enhanced_inference_callback.py are callbacks for other people's Trainers, under the names that the guides give.
 """

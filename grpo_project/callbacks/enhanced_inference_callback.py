@@ -1,4 +1,7 @@
-"""Held-out success during training: real problems, really solved, every so many steps. Nothing is ever made up."""
+"""Held-out success during training, in a Trainer of your own, under the guides' name: real problems, really solved.
+
+Runs of this suite use `PeriodicEvaluation` (evaluation.py), which this wraps as a callback.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from grpo_project.callbacks.evaluation import PeriodicEvaluation
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.evaluation import EvaluationResult
 
@@ -22,8 +26,7 @@ class EnhancedInferenceCallback(TrainerCallback):
     """Evaluates before the first step and after every `eval_every_n_steps`, and asks the Trainer for a log line there.
 
     evaluate: how; without one, `max_samples` problems of every domain (or of `domains`) are generated from a named seed and
-    solved greedily in the full prompt style, which fits any chat model. `listener` hears each outcome at once. Once per step,
-    however often the Trainer calls. `outcomes`: all so far, in order of steps; a resumed run fills in what it knows.
+    solved greedily in the full prompt style, which fits any chat model. `listener` hears each outcome at once.
     """
 
     def __init__(
@@ -41,25 +44,26 @@ class EnhancedInferenceCallback(TrainerCallback):
         self.max_samples = max_samples
         self._evaluate = evaluate or _generated_problems(max_samples, domains, max_new_tokens)
         self._listener = listener
-        self.outcomes: list[EvaluationOutcome] = []
+        self._asked: tuple[Any, Any] = (None, None)
+        self._periodic = PeriodicEvaluation(eval_every_n_steps, lambda: self._evaluate(*self._asked), self._tell)
+
+    @property
+    def outcomes(self) -> list[EvaluationOutcome]:
+        """All so far, in order of steps."""
+        return self._periodic.outcomes
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 0:
-            self._run(state, control, kwargs)
+        self._asked = kwargs.get("model"), kwargs.get("processing_class", kwargs.get("tokenizer"))
+        self._periodic.training_begins(state.global_step, control, *self._asked)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.eval_every_n_steps == 0:
-            self._run(state, control, kwargs)
+        self._asked = kwargs.get("model"), kwargs.get("processing_class", kwargs.get("tokenizer"))
+        self._periodic.step_ended(state.global_step, control)
 
-    def _run(self, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
-        if self.outcomes and self.outcomes[-1].step >= state.global_step:
-            return
-        tokenizer = kwargs.get("processing_class", kwargs.get("tokenizer"))
-        outcome = outcome_of(self._evaluate(kwargs.get("model"), tokenizer), state.global_step)
-        self.outcomes.append(outcome)
-        if state.global_step:
+    def _tell(self, outcome: EvaluationOutcome, control: Any) -> None:
+        if outcome.step:
             control.should_log = True
-        logger.debug("step %d: eval_avg_test_pass_rate %.4f", state.global_step, outcome.average())
+        logger.debug("step %d: eval_avg_test_pass_rate %.4f", outcome.step, outcome.average())
         if self._listener is not None:
             self._listener(outcome, control)
 
@@ -80,15 +84,6 @@ class EnhancedInferenceCallback(TrainerCallback):
         }
 
 
-def outcome_of(result: EvaluationResult, step: int) -> EvaluationOutcome:
-    """The counts of a result by domain and bucket."""
-    cells: dict[str, dict[str, tuple[int, int]]] = {domain: {} for domain in result.domains}
-    for problem in result.problems:
-        successes, count = cells[problem.domain].get(problem.bucket, (0, 0))
-        cells[problem.domain][problem.bucket] = (successes + problem.success, count + 1)
-    return EvaluationOutcome(step, cells)
-
-
 def _generated_problems(count: int, domains: Sequence[str] | None, max_new_tokens: int) -> Evaluate:
     table: Any = None
 
@@ -96,7 +91,7 @@ def _generated_problems(count: int, domains: Sequence[str] | None, max_new_token
         nonlocal table
         from grpo_project.data.held_out import generate_problems
         from grpo_project.domains import training_domains
-        from grpo_project.evaluation import evaluate as judge
+        from grpo_project.evaluation import evaluate as solve
         from grpo_project.models.generation import complete_greedy
 
         if table is None:
@@ -105,6 +100,6 @@ def _generated_problems(count: int, domains: Sequence[str] | None, max_new_token
         def complete(rows: list[Any]) -> list[str]:
             return complete_greedy(model, tokenizer, [row.prompt for row in rows], max_new_tokens)
 
-        return judge(table, range(len(table)), complete, "during training")
+        return solve(table, range(len(table)), complete, "during training")
 
     return evaluate

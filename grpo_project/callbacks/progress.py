@@ -1,4 +1,4 @@
-"""The console: one line that refreshes itself on a terminal, plain lines elsewhere, and the curriculum's own lines."""
+"""The console: one line that refreshes itself on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from grpo_project.runs.observer import Control, Observer, Record
+
 BAR_WIDTH = 20
-TOLD_CHANGE = 0.05  # an adaptive curriculum moves a little at every step
-REPORTED_TENTHS = 10  # unchanged curriculum weights are repeated this many times in a run
 
 
 def format_duration(seconds: float) -> str:
@@ -38,11 +38,22 @@ def progress_text(step: int, max_steps: int, figures: Mapping[str, Any], seconds
     return "  ".join(parts)
 
 
-class ProgressLine:
-    """On a terminal a line that is written over after every step; elsewhere a line per `record`, so that logs stay short."""
+class ProgressLine(Observer):
+    """On a terminal a line that is written over after every step; elsewhere a line per record, so that logs stay short.
 
-    def __init__(self, max_steps: int, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    figures(step): what is known of the step that ended, as in a record; where it is nothing, the latest record's stand.
+    """
+
+    def __init__(
+        self,
+        max_steps: int,
+        figures: Callable[[int], Mapping[str, Any]],
+        stream: IO[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_steps = max_steps
+        self._figures = figures
+        self._latest: Mapping[str, Any] = {}
         self._stream = stream or sys.stdout
         self._live = bool(getattr(self._stream, "isatty", lambda: False)())
         self._clock = clock
@@ -50,27 +61,28 @@ class ProgressLine:
         self._last: float | None = None
         self._shown = 0
 
-    def start(self) -> None:
+    def training_begins(self, step: int, control: Control, model: Any, optimizer: Any) -> None:
         """The clock starts: time spent loading and evaluating says nothing about a step."""
         self._last = self._clock()
 
-    def step(self, step: int, figures: Mapping[str, Any]) -> None:
-        """A step is done; `figures` as in a metrics record, as far as they are known."""
+    def step_ended(self, step: int, control: Control) -> None:
         now = self._clock()
         if self._last is not None:
             self._recent.append(now - self._last)
         self._last = now
         if self._live:
             done = round(BAR_WIDTH * step / max(self._max_steps, 1))
-            text = progress_text(step, self._max_steps, figures, self._left(step))
+            text = progress_text(step, self._max_steps, self._figures(step) or self._latest, self._left(step))
             self._draw(f"[{'#' * done}{'.' * (BAR_WIDTH - done)}] {text}")
 
-    def record(self, record: Mapping[str, Any]) -> None:
-        """A metrics record is due: the plain line."""
+    def record_made(self, record: Record) -> None:
+        """The plain line; none for an evaluation before the first step."""
+        if "loss" not in record:
+            return
+        self._latest = record
         if not self._live:
-            print(
-                progress_text(record["step"], self._max_steps, record, self._left(record["step"])), file=self._stream, flush=True
-            )
+            text = progress_text(record["step"], self._max_steps, record, self._left(record["step"]))
+            print(text, file=self._stream, flush=True)
 
     def say(self, text: str) -> None:
         """A line of its own that stays, above the live line."""
@@ -97,22 +109,3 @@ class ProgressLine:
         text = text[:width]
         print("\r" + text.ljust(self._shown), end="\r" if not text else "", file=self._stream, flush=True)
         self._shown = len(text)
-
-
-class CurriculumLines:
-    """`Step 0/1000: curriculum weights = {...}`: at the start, at every change worth a line, and once per tenth of the run."""
-
-    def __init__(self, max_steps: int) -> None:
-        self._max_steps = max_steps
-        self._every = max(1, max_steps // REPORTED_TENTHS)
-        self._told: dict[str, float] | None = None
-
-    def line(self, step: int, weights: Mapping[str, float]) -> str | None:
-        """The line for `step` (before it trains), or None when there is nothing to say."""
-        plain = {name: round(float(weight), 6) for name, weight in weights.items()}
-        told = self._told or {}
-        changed = any(abs(weight - told.get(name, 0.0)) >= TOLD_CHANGE for name, weight in plain.items())
-        if not changed and step % self._every:
-            return None
-        self._told = plain
-        return f"Step {step}/{self._max_steps}: curriculum weights = {plain}"

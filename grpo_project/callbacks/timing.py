@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation")
+from grpo_project.common.metrics import TIMINGS
+from grpo_project.runs.observer import Control, Observer, Record
+
+SECTIONS = tuple(name for name in TIMINGS if name != "other")
 
 
-class StepTimer:
+class StepTimer(Observer):
     """Adds up seconds per section. `clock` returns seconds and never goes back."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -47,19 +50,22 @@ class StepTimer:
 
         return inner
 
-    def begin_step(self) -> None:
-        """The time since the end of the step before, fetching data and logging, counts to the step that begins."""
-        if self._step_began is None:
-            self._step_began = self._clock()
+    def training_begins(self, step: int, control: Control, model: Any, optimizer: Any) -> None:
+        """From here on, what happens between two steps, fetching data and logging, counts to the later one."""
+        self._step_began = self._clock()
 
-    def end_step(self) -> float:
-        """Ends a step; the next begins at once. Returns its seconds."""
+    def step_ended(self, step: int, control: Control) -> None:
+        """Ends a step; the next begins at once."""
         now = self._clock()
-        spent = now - (self._step_began if self._step_began is not None else now)
+        self._step_seconds += now - (self._step_began if self._step_began is not None else now)
         self._step_began = now
         self._steps += 1
-        self._step_seconds += spent
-        return spent
+
+    def record_due(self, record: Record) -> None:
+        """Mean seconds per step since the last record."""
+        seconds = self.flush()
+        if seconds:
+            record["seconds_per_step"] = seconds
 
     def flush(self) -> dict[str, float]:
         """Mean seconds per step: of each section, of all else (`other`), and `total`; {} before the first step."""

@@ -1,1 +1,1 @@
-"""What every floor may use: files that are whole or absent, named random streams, rates with their uncertainty, paths, ranks."""
+"""Shared by all packages: atomic file writes, named random streams, confidence intervals of rates, paths, process ranks."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and logs that survive a crash with every finished line."""
+"""Atomic file writes, and line logs that keep every finished line through a crash."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from grpo_project.errors import ConfigError
 
 
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
@@ -28,7 +30,7 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(aside, path)
-    except BaseException:  # Ctrl-C too: nothing may stay behind
+    except BaseException:  # Ctrl-C too: no temporary file may stay behind
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
@@ -64,6 +66,19 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
                 line = "\n" + line
         handle.write((line + "\n").encode("utf-8"))  # append mode writes at the end, wherever reading left off
         handle.flush()
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises ConfigError, naming the file, where it is not there or holds something else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is not there") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} holds no JSON object")
+    return found
 
 
 def read_lines(path: str | Path) -> list[bytes]:

@@ -68,6 +68,7 @@ _ALL = (
     Metric("success_rate_by_difficulty", "Success rate by difficulty", "share", form="shares"),
     Metric("reward_by_domain", "Reward by domain", "mean", form="numbers"),
     Metric("reward_by_difficulty", "Reward by difficulty", "mean", form="numbers"),
+    Metric("reward_by_name", "Reward by reward function", "mean", form="numbers"),
     Metric("completions_by_domain", "Completions by domain", "completions", pooled="sum", form="counts"),
     Metric("completions_by_difficulty", "Completions by difficulty", "completions", pooled="sum", form="counts"),
     Metric("bucket_shares", "Difficulties drawn", "share of prompts", form="shares"),

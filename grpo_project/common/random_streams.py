@@ -1,4 +1,4 @@
-"""Named random streams: the same names give the same draws in every process, and no two streams meet."""
+"""Named random streams: the same names give the same draws in every process, and different names different ones."""
 
 from __future__ import annotations
 

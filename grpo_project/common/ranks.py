@@ -1,4 +1,4 @@
-"""The processes of a run under torchrun: who speaks and writes, and how they put together what each has seen."""
+"""The processes of a run under torchrun: rank 0, which prints and writes, and how all put together what each has seen."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def rank() -> int:
-    """This process's number, 0 without torchrun. Known before torch is imported."""
+    """This process's rank, 0 without torchrun. Known before torch is imported."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """This process's number on its own machine, which is its GPU's; 0 without torchrun."""
+    """This process's rank on its own machine, which is its GPU's index; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -22,7 +22,7 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process speaks, writes and evaluates for all."""
+    """Whether this process is rank 0, the one that prints, writes and evaluates for all."""
     return rank() == 0
 
 
@@ -55,8 +55,13 @@ def gather(items: list[Any]) -> list[Any]:
 
 
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
+    """A barrier: returns once every process has called it."""
     if world_size() > 1:
         from accelerate.utils import wait_for_everyone
 
         wait_for_everyone()
+
+
+def any_rank(here: bool) -> bool:
+    """Whether `here` holds in any process. All must ask, or they wait for each other forever."""
+    return any(gather([here]))

@@ -1,4 +1,4 @@
-"""What can be concluded from successes and failures: intervals, pass@k, and whether two models differ."""
+"""Statistics of successes and failures: confidence intervals, pass@k, and whether two models differ."""
 
 from __future__ import annotations
 

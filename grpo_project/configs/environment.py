@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from grpo_project.common.netrc_file import netrc_password
 from grpo_project.configs.resolution import convert
-from grpo_project.configs.training import settings
+from grpo_project.configs.settings import settings
 from grpo_project.errors import ConfigError
 
 PREFIX = "GRPO_"

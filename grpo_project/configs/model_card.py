@@ -7,16 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo_project.configs.setting import nature_of
+from grpo_project.configs.settings import settings
 from grpo_project.errors import ModelError
 
 MODEL_CARD = "planner.json"
-# What a model folder may bring along as its own defaults: how to train it, never where to write or what to read.
-MODEL_MAY_SET = frozenset(
-    "batch_size micro_batch_size gradient_accumulation_steps max_steps learning_rate lr_scheduler warmup_steps weight_decay "
-    "adam_beta1 adam_beta2 max_grad_norm beta epsilon epsilon_high loss_type scale_rewards mask_truncated_completions "
-    "num_iterations temperature num_generations max_prompt_length max_completion_length curriculum adaptive_quotas "
-    "reward reward_bands save_steps logging_steps eval_samples lora_rank lora_alpha".split()
-)
 
 
 def read_model_card(model: str) -> dict[str, Any]:
@@ -36,7 +31,8 @@ def read_model_card(model: str) -> dict[str, Any]:
 def model_defaults(card: Mapping[str, Any], model: str) -> dict[str, Any]:
     """`grpo_defaults` of a model card. Raises ModelError for a setting that a model may not choose."""
     defaults = dict(card.get("grpo_defaults", {}))
+    allowed = {spec.name for spec in settings() if nature_of(spec).by_card}
     for name in defaults:
-        if name not in MODEL_MAY_SET:
+        if name not in allowed:
             raise ModelError(f"{Path(model) / MODEL_CARD}: grpo_defaults may not hold {name!r}")
     return defaults

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_project.configs.setting import BUILT_IN
-from grpo_project.configs.training import TrainingConfig, default_of, settings
+from grpo_project.configs.setting import BUILT_IN, kind_of
+from grpo_project.configs.settings import Settings, default_of, settings
+from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 
 
 def convert(name: str, text: str, where: str) -> Any:
     """The value of a setting written as text. Raises ConfigError naming `where` when the text does not fit its kind."""
-    spec = TrainingConfig.__dataclass_fields__[name]
-    kind = spec.metadata["kind"]
+    kind = kind_of(Settings.__dataclass_fields__[name])
     try:
         if kind == "int":
             return int(text)
@@ -28,7 +28,7 @@ def convert(name: str, text: str, where: str) -> Any:
             return float(text)
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
-        if kind == "names":
+        if kind.startswith("tuple"):
             return tuple(part for part in text.replace(",", " ").split())
     except (ValueError, KeyError):
         wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
@@ -80,13 +80,13 @@ def _did_you_mean(name: str, known: set[str]) -> str:
 
 def _of_right_kind(name: str, value: Any, source: str) -> Any:
     """JSON knows no tuples and may write 1 for 1.0; anything else of a wrong kind is refused."""
-    kind = TrainingConfig.__dataclass_fields__[name].metadata["kind"]
+    kind = kind_of(Settings.__dataclass_fields__[name])
     if value is None:
         if default_of(name) is not None:
             raise ConfigError(f"{source}: {name} must have a value")
         return None
-    if kind == "names" and isinstance(value, (list, tuple)):
-        return tuple(str(part) for part in value)
+    if kind.startswith("tuple") and isinstance(value, (str, list, tuple)):
+        return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     wanted = {"str": str, "int": int, "bool": bool}.get(kind)

@@ -1,1 +1,1 @@
-"""Doors under the names that the guides give; what is behind them lives in grpo_project/tracking."""
+"""Modules under the names that the guides give; their code is in grpo_project/tracking."""

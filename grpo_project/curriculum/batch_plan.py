@@ -8,18 +8,15 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from grpo_project.common.random_streams import stream
 from grpo_project.curriculum.base import Decision, mean_weights
 from grpo_project.curriculum.quotas import domain_quotas
-from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.curriculum.weights import DomainWeights
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-
-Weights = Callable[[int, int], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -54,17 +51,14 @@ class BatchPlanner:
     bucket_rows: {domain: {bucket: row indices}}; buckets may be empty or left out, a domain may not be empty. The order of the
         domains is the order within a batch.
     batch_size: prompts per batch; must come out even over the domains by their `quota_weights`.
-    weights: (step, max_steps) -> {bucket: weight}, or {domain: {bucket: weight}}. Must give the same for the same step at any
-        time. With feedback hand over `decide` in its place.
+    decide: generation batch (from 0) -> Decision, with quotas that sum to batch_size; it must answer the same at any time, as
+        `CurriculumEngine.decide` does.
     max_steps: optimizer steps of the run.
     steps_per_batch: optimizer steps that train on one batch (TRL's num_iterations); a fraction where a step takes several
         batches, 1/A with A batches to a step.
     batches_per_generation: batches whose completions are made together; all of them follow the curriculum of the first one's
-    step.
-        A with A batches to a step (steps_per_batch being num_iterations/A).
-    decide: generation batch (from 0) -> Decision, with quotas that sum to batch_size; it must answer the same at any time, which
-        `CurriculumEngine.decide` does. Then `weights` is not asked.
-    quota_weights: {domain: whole number}, 1 where not named; the proportion of the quotas without `decide`.
+        step. A with A batches to a step (steps_per_batch being num_iterations/A).
+    quota_weights: {domain: whole number}, 1 where not named; `quotas` is in that proportion.
 
     Raises ConfigError for anything else. `plan` may be called in any order, any number of times, in any process.
     """
@@ -74,19 +68,14 @@ class BatchPlanner:
         seed: int,
         bucket_rows: Mapping[str, Mapping[str, Sequence[int]]],
         batch_size: int,
-        weights: Weights | None,
+        decide: Callable[[int], Decision],
         max_steps: int,
         steps_per_batch: float | Fraction = 1,
         batches_per_generation: int = 1,
-        weights_name: str = "get_curriculum_weights",
-        *,
-        decide: Callable[[int], Decision] | None = None,
         quota_weights: Mapping[str, int] | None = None,
     ) -> None:
         self.domains = tuple(bucket_rows)
         self.quotas = domain_quotas(batch_size, self.domains, quota_weights)
-        if (weights is None) == (decide is None):
-            raise ConfigError("a planner needs either weights or decide")
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ConfigError(f"max_steps must be a whole number of 1 or more, got {max_steps!r}")
         if not (math.isfinite(steps_per_batch) and steps_per_batch > 0):
@@ -99,8 +88,6 @@ class BatchPlanner:
         self.batches_per_generation = batches_per_generation
         # As a float, 49 batches of 1/49 step each fall short of step 1; as a fraction they do not.
         self.steps_per_batch = Fraction(steps_per_batch).limit_denominator(1_000_000)
-        self._weights = weights
-        self._weights_name = weights_name
         self.decide = decide
         self.quota_weights = dict(quota_weights or {})
         self._pools = {domain: _pools(domain, buckets) for domain, buckets in bucket_rows.items()}
@@ -124,7 +111,7 @@ class BatchPlanner:
     def plan(self, batch: int) -> BatchPlan:
         """Batch number `batch` (from 0). Raises ConfigError for weights that cannot be used, ValueError for batch < 0."""
         step = self.step_of(batch)
-        decision = self._decision(batch, step)
+        decision = self._decision(batch)
         drawn = {domain: self._draw(batch, domain, decision) for domain in self.domains}
         rounds = range(max(decision.quotas.values()))
         slots = [(name, *drawn[name][place]) for place in rounds for name in self.domains if place < decision.quotas[name]]
@@ -164,12 +151,7 @@ class BatchPlanner:
         """plan(0), plan(1), ..., plan(count - 1)."""
         return (self.plan(batch) for batch in range(count))
 
-    def _decision(self, batch: int, step: int) -> Decision:
-        if self.decide is None:
-            assert self._weights is not None  # the constructor saw to that
-            return Decision(
-                domain_weights(self._weights(step, self.max_steps), self.domains, step, self._weights_name), self.quotas
-            )
+    def _decision(self, batch: int) -> Decision:
         decision = self.decide(batch // self.batches_per_generation)
         quotas = decision.quotas
         if set(quotas) != set(self.domains) or min(quotas.values()) < 1 or sum(quotas.values()) != self.batch_size:

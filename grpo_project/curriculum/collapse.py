@@ -17,8 +17,6 @@ from grpo_project.curriculum.base import EvaluationOutcome
 
 Z = 2.576  # 99%, two-sided
 
-ACTIONS = ("warn", "reweight", "rollback", "stop")
-
 
 @dataclass(frozen=True)
 class Change:

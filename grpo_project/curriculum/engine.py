@@ -183,14 +183,6 @@ class CurriculumEngine:
 
     # -- state --------------------------------------------------------------------------------------------------------
 
-    def begin_at(self, step: int) -> None:
-        """For a run that goes on from `step` although the curriculum's state was lost: a new engine takes up there, as if nothing
-        had been observed before. Such a run is none of those that an uninterrupted one could have been."""
-        generation = self.generation_of(step)
-        self._known = generation - 1
-        if self.feedback:
-            self._decide_up_to(generation)
-
     def state_dict(self) -> dict[str, Any]:
         """All of it as JSON-ready data. The journal is kept by runs of equal decisions: [first generation batch, weights,
         quotas]."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import write_json_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.statistics import Interval, wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
 from grpo_project.curriculum.weights import normalise_weights
@@ -16,7 +16,6 @@ from grpo_project.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "curriculum_state.json"
 ONE_SIDED_90 = 1.2816  # a stage is left when success lies above its threshold with 90% confidence
 
 
@@ -156,15 +155,10 @@ class FixedCurriculumManager:
 
     def load_state(self) -> bool:
         """Takes up `state_file`, this class's own or a run's; False where there is none. Raises ConfigError for a broken one."""
-        import json
-
         if self.state_file is None or not self.state_file.exists():
             return False
-        try:
-            found = json.loads(self.state_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.state_file} cannot be read: {error}") from None
-        if not isinstance(found, dict) or found.get("curriculum") != self.name or not isinstance(found.get("state"), dict):
+        found = read_json_object(self.state_file)
+        if found.get("curriculum") != self.name or not isinstance(found.get("state"), dict):
             raise ConfigError(f"{self.state_file} holds no state of the stage curriculum")
         self.load_state_dict(found["state"])
         return True

@@ -1,31 +1,27 @@
-"""Curricula without feedback: `uniform`, `step`, and a user's own function from a file."""
+"""Curricula without feedback: `uniform`, `step`, and a user's own function from a file; and what all of one's own begin with."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from grpo_project.common import paths
+from grpo_project.common.user_code import Locate, load_function
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
-from grpo_project.errors import ConfigError
 
 WeightsFunction = Callable[[int, int], Mapping[str, Any]]
 
 
-class Schedule:
-    """Weights from (step, max_steps) alone: `function`, asked anew each time. Nothing observed changes it."""
+class BaseCurriculum:
+    """A curriculum but for `weights`, to derive one's own from. It learns from nothing unless it says otherwise and observes it.
 
+    Its state is its attributes: plain data (numbers, texts, lists, dicts) that a subclass sets on `self` is saved and resumed.
+    """
+
+    name = ""
     uses_groups = False
     uses_evaluations = False
-
-    def __init__(self, name: str, function: WeightsFunction) -> None:
-        self.name = name
-        self.function = function
-
-    def weights(self, step: int, max_steps: int) -> Mapping[str, Any]:
-        return self.function(step, max_steps)
 
     def observe_groups(self, groups: Sequence[GroupOutcome]) -> None:
         """Nothing to learn from."""
@@ -40,10 +36,24 @@ class Schedule:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {name: copy.deepcopy(value) for name, value in vars(self).items() if name != "name"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """There is no state."""
+        vars(self).update(copy.deepcopy(dict(state)))
+
+
+class Schedule(BaseCurriculum):
+    """Weights from (step, max_steps) alone: `function`, asked anew each time. Nothing observed changes it."""
+
+    def __init__(self, name: str, function: WeightsFunction) -> None:
+        self.name = name
+        self.function = function
+
+    def weights(self, step: int, max_steps: int) -> Mapping[str, Any]:
+        return self.function(step, max_steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
 
 
 def natural_shares(bucket_rows: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, dict[str, int]]:
@@ -57,24 +67,6 @@ def uniform(bucket_rows: Mapping[str, Mapping[str, Sequence[int]]]) -> Schedule:
     return Schedule("uniform", lambda step, max_steps: shares)
 
 
-def load_schedule(spec: str, locate: Callable[[str], Path | None]) -> WeightsFunction:
+def load_schedule(spec: str, locate: Locate = paths.locate) -> WeightsFunction:
     """The function meant by `path/to/file.py:function`. `locate` finds the file. Raises ConfigError when there is none."""
-    path_text, colon, name = spec.rpartition(":")
-    if not (colon and path_text.endswith(".py") and name.isidentifier()):
-        raise ConfigError(f"--curriculum {spec}: write path/to/file.py:function, or the name of a built-in curriculum")
-    path = locate(path_text)
-    if path is None or not path.is_file():
-        raise ConfigError(f"--curriculum {spec}: there is no file {path_text}")
-    found = importlib.util.spec_from_file_location(f"curriculum_{path.stem}", path)
-    if found is None or found.loader is None:
-        raise ConfigError(f"--curriculum {spec}: {path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # dataclasses and the like look their module up
-    try:
-        found.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is a fault of the file, told in one line
-        raise ConfigError(f"--curriculum {spec}: {path} fails when it is loaded: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ConfigError(f"--curriculum {spec}: {path} has no function {name}")
-    return function  # type: ignore[no-any-return]
+    return load_function(spec, "--curriculum", locate)

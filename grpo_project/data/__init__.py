@@ -1,1 +1,1 @@
-"""Problems as rows: reading and checking them, their difficulty and prompts, making new ones, and the sets that judge a model."""
+"""Problems as rows: reading and checking them, their difficulty and prompts, generating new ones, and the held-out sets."""

@@ -11,13 +11,12 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from grpo_project import __version__
 from grpo_project.common.files import write_json_atomically, write_text_atomically
@@ -33,6 +32,8 @@ from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
 PATIENCE = 20_000
+
+ShowProgress = Callable[[str, int, int], None]  # domain, rows written, rows asked for
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     if config.exclude:  # what is kept out decides the rows, not what the folders are called
         digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
         wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
-    # The usual case leaves no trace: folders made before there was a choice can be gone on with.
+    # The usual case leaves no trace: folders made before there was a choice can be continued.
     for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
         if wanted[name] == usual:
             del wanted[name]
@@ -153,16 +154,32 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_json_atomically(manifest_path, manifest)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress, _pool(workers) as pool:
+    with _progress_bars() as show, _pool(workers) as pool:
         for domain in domains:
             if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
                 continue
             write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
-            manifest["domains"][domain.name] = _generate_domain(
-                domain, config, ranges[domain.name], out, pool, progress, excluded
-            )
+            manifest["domains"][domain.name] = _generate_domain(domain, config, ranges[domain.name], out, pool, show, excluded)
             write_json_atomically(manifest_path, manifest)
+
+
+@contextmanager
+def _progress_bars() -> Iterator[ShowProgress]:
+    """One bar a domain where rich is installed, nothing elsewhere: making data needs no more than numpy."""
+    try:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        yield lambda name, done, total: None
+        return
+    bars: dict[str, Any] = {}
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            progress.update(bars[name], completed=done)
+
+        yield show
 
 
 def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
@@ -180,7 +197,7 @@ def _start_worker(main_process: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process alone; it stops between rows
 
     def watch() -> None:
-        # A main process that was killed outright cannot stop its workers, and they would wait for work for ever.
+        # A main process that was killed outright cannot stop its workers, which would wait for work without end.
         while os.getppid() == main_process:
             time.sleep(0.5)
         os._exit(1)
@@ -194,7 +211,7 @@ def _generate_domain(
     ranges: Ranges,
     out: Path,
     pool: ProcessPoolExecutor,
-    progress: Progress,
+    show: ShowProgress,
     excluded: frozenset[str],
 ) -> dict[str, Any]:
     target = config.count // config.shards + (1 if config.shard < config.count % config.shards else 0)
@@ -204,7 +221,7 @@ def _generate_domain(
     start = rows[-1]["meta"]["index"] + 1 if rows else 0
     written = len(rows)
     not_optimal = sum(not row["meta"]["reference_optimal"] for row in rows)
-    bar = progress.add_task(domain.name, total=target, completed=written)
+    show(domain.name, written, target)
     last_new = start
     with partial.open("a", encoding="utf-8") as file:
         # Few rows take small batches: what is worked on ahead is thrown away in the end.
@@ -218,7 +235,7 @@ def _generate_domain(
                 file.write(json.dumps(row) + "\n")
                 written += 1
                 not_optimal += not row["meta"]["reference_optimal"]
-                progress.update(bar, completed=written)
+                show(domain.name, written, target)
                 last_new = index
             elif index - last_new > PATIENCE:
                 raise DataError(

@@ -1,29 +1,52 @@
-"""The problems on which a model is judged: before, during and after training. A test folder, or ones made from a named seed."""
+"""The problems that a model is measured on before and after training, and those that steer it: a test folder, or a named seed."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_project.common.paths import locate
-from grpo_project.configs.training import TrainingConfig
+from grpo_project.configs.settings import Settings
 from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.errors import DataError
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
-FEEDBACK_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those on which the run is judged
+STEERING_SEED = 20_260_202  # the same for the problems that steer a curriculum: none of those that measure the run
 DRAWS_PER_PROBLEM = 200  # small domains have few different problems; then there are fewer than asked for
 
 
-def held_out_problems(config: TrainingConfig, training_rows: RowTable) -> tuple[RowTable | None, list[int], str]:
-    """(table, row indices to evaluate, where they come from): up to `eval_samples` problems of each trained domain.
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Problems that a model is asked: the rows `indices` of `table`, which come from `name`, a folder or a seed."""
 
-    The same for every seed of a run, so that runs can be compared. (None, [], "") where eval_samples is 0. Raises DataError
-    for a test folder that is not there or cannot be read.
+    table: RowTable
+    indices: Sequence[int]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is asked, in order: the same problems in another folder have the same."""
+        digest = hashlib.sha256()
+        for index in self.indices:
+            row = self.table.rows[index]
+            digest.update("\0".join((row.prompt, row.problem_file, row.domain_text, row.problem_text)).encode() + b"\n")
+        return digest.hexdigest()
+
+
+def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | None:
+    """The problems that a run is measured on, before and after: up to `eval_samples` of each trained domain.
+
+    The same for every seed of a run, so that runs can be compared. None where eval_samples is 0. Raises DataError for a test
+    folder that is not there or cannot be read.
     """
     if config.eval_samples == 0:
-        return None, [], ""
+        return None
     domains = training_rows.domains
     name = config.test_data or DEFAULT_TEST_DATA
     root = locate(name)
@@ -31,31 +54,33 @@ def held_out_problems(config: TrainingConfig, training_rows: RowTable) -> tuple[
         raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
     if root is None:
         table = generate_held_out(domains, config.eval_samples, training_rows)
-        return table, list(range(len(table))), f"generated problems, seed {GENERATED_SEED}"
+        return EvaluationSet(table, range(len(table)), f"generated problems, seed {GENERATED_SEED}")
     table = read_rows(root, domains, config.on_bad_row)
-    return table, [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]], name
+    indices = [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]]
+    return EvaluationSet(table, indices, name)
 
 
-def feedback_problems(
-    config: TrainingConfig, training_rows: RowTable, held_out: RowTable | None
-) -> tuple[RowTable | None, list[int], str]:
-    """(table, row indices, where they come from): `max_eval_samples` problems of each domain for evaluations during training.
+def steering_set(
+    config: Settings, training_rows: RowTable, held_out: EvaluationSet | None, every: int
+) -> EvaluationSet | None:
+    """`max_eval_samples` problems of each domain for evaluations during training, which steer curriculum and collapse guard.
 
-    Never those of `held_out_problems`: what steers a run cannot judge it. They are the test folder's further rows where every
-    domain has enough of them, else generated. (None, [], "") where nothing is evaluated during training.
+    Never those of `held_out_set`: what steers a run cannot measure it. They are the test folder's further rows where every
+    domain has enough of them, else generated. None where nothing is evaluated during training (`every` 0).
     """
-    if config.feedback_every == 0:
-        return None, [], ""
+    if every == 0:
+        return None
     domains, count = training_rows.domains, config.max_eval_samples
     name = config.test_data or DEFAULT_TEST_DATA
     root = locate(name)
     if root is not None:
-        table = held_out or read_rows(root, domains, config.on_bad_row)
+        table = held_out.table if held_out else read_rows(root, domains, config.on_bad_row)
         spare = {domain: table.indices_of(domain)[config.eval_samples :][:count] for domain in domains}
         if all(len(indices) == count for indices in spare.values()):
-            return table, [index for indices in spare.values() for index in indices], name
-    table = generate_problems(domains, count, FEEDBACK_SEED, [training_rows, held_out] if held_out else [training_rows])
-    return table, list(range(len(table))), f"generated problems, seed {FEEDBACK_SEED}"
+            return EvaluationSet(table, [index for indices in spare.values() for index in indices], name)
+    apart_from = [training_rows, held_out.table] if held_out else [training_rows]
+    table = generate_problems(domains, count, STEERING_SEED, apart_from)
+    return EvaluationSet(table, range(len(table)), f"generated problems, seed {STEERING_SEED}")
 
 
 def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTable) -> RowTable:

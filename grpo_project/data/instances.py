@@ -12,7 +12,7 @@ from grpo_project.pddl.canonical import canonical_form
 
 SPLITS = ("train", "test")
 _TEST_SHARE = 4  # one form in four belongs to the test split
-VARIED_TRIES = 20  # draws of a rule's open choices before its fixed order gets its turn
+VARIED_TRIES = 20  # draws of a rule's open choices before its fixed order is tried
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
     """The plan of the domain's simple rule where it solves the instance, constraints and all; without steps where it does not.
 
     `varied`: the choices that the rule leaves open are drawn from the instance's own stream, again and again until the plan
-    respects the constraints, VARIED_TRIES times at most; the fixed rule has the last word. A model that learns from such plans
-    keeps its options open: reinforcement learning has something to choose from.
+    respects the constraints, VARIED_TRIES times at most; after that the fixed order is used. A model trained on such plans gives
+    several plans some probability, so that the completions of a group differ and GRPO can compare them.
     """
     task = compile_task(domain.domain, instance.problem)
     rng = _own_stream("policy", instance)

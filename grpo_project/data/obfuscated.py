@@ -1,4 +1,4 @@
-"""The problems of a data root once more, with every name replaced: what is left of a skill when the words say nothing.
+"""The problems of a data root with every name replaced: does a model plan, or does it rely on familiar words?
 
 After the Mystery Blocksworld of Valmeekam et al., "PlanBench" (NeurIPS 2023), for every domain, and with names of its own in
 every problem: a model can only plan here by reading the domain that stands in the prompt.
@@ -21,7 +21,7 @@ from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import Renaming, obfuscation
 from grpo_project.prompting import render_plan
 
-PROBLEM_NAME = "task"  # of every obfuscated problem: the true name tells the domain
+PROBLEM_NAME = "task"  # of every obfuscated problem: the true name would give the domain away
 
 
 def renaming_of(row: Row, seed: int) -> Renaming:

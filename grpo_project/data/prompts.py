@@ -15,7 +15,7 @@ def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
     if style == "full" and prompt_format is None:
         return row.prompt
     known = all_domains()[row.scenario]
-    # The registry's conventions and phrases speak of its own predicates; in a domain under other names they would mislead.
+    # The registry's conventions and phrases name its own predicates; in a domain under other names they would mislead.
     same_words = row.domain.predicates.keys() == known.domain.predicates.keys()
     implied = known.implied_atoms(row.problem) if same_words else frozenset()
     phrases = known.phrases if same_words else {}

@@ -109,7 +109,7 @@ class Row:
 
 
 class RowTable:
-    """The usable rows of a data root, domain after domain, in file order. A row's index in `rows` is its name everywhere.
+    """The usable rows of a data root, domain after domain, in file order. A row's index in `rows` identifies it everywhere.
 
     `domains`: names, in the order asked for (else sorted), each with a row or more. `bad_rows`: what was skipped, in reading
     order. `fingerprint`: SHA-256 (hex) over the content of all rows and, where they were validated, of their PDDL texts;

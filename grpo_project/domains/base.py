@@ -65,9 +65,9 @@ class PlanningDomain:
     implied_atoms: the initial atoms that the objects' names imply by the domain's conventions, whether or not they hold.
     policy: (problem, rng) to a plan that a simple rule writes for a generated problem, or None; not optimal, and the caller
         must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
-        Rules make better first lessons for a small model than optimal plans, whose choices look arbitrary to it.
+        A small model learns more from a rule's plans as SFT examples than from optimal plans, whose choices look arbitrary to it.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
-    held_out: a domain that models are judged on and not trained on: left out wherever domains are not named one by one.
+    held_out: a domain for evaluation, not for training: left out wherever domains are not named one by one.
     phrases: predicate to an English template of its arguments, such as "{0} is on {1}", for prompts in natural language.
     """
 

@@ -127,7 +127,7 @@ def _avoidable(later: Atom, start: dict[str, str | None]) -> bool:
 
 
 def implied_atoms(problem: Problem) -> frozenset[Atom]:
-    """The arm is empty. Which blocks are clear could be told too, but is what a plan begins with: it is said."""
+    """The arm is empty. Which blocks are clear follows from the rest too, but a plan begins with it, so the prompt states it."""
     return frozenset({("arm-empty",)})
 
 
@@ -221,7 +221,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         top = next(block for block in problem.objects if hand.is_clear(block) and delayed in hand.tower(block))
         hand.lower(top, delayed)
         involved = {delayed, *earlier[1:]}
-        # Whether it is in the way or not: a rule without that question is learned sooner than it takes to ask it.
+        # Whether it is in the way or not: a rule without that condition is easier for a model to learn.
         parking = next(iter(drawn_order((b for b in problem.objects if hand.is_clear(b) and b not in involved), rng)), None)
         if parking is not None:
             rest = hand.below[delayed]

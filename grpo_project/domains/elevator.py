@@ -1,6 +1,6 @@
 """Elevator: one lift of any capacity fetches passengers and brings each to the floor where it wants to go.
 
-Held out: no default training data hold it, so that it measures whether a model plans in a domain it has only read about.
+Held out: default training data never contain it, so that it measures whether a model plans in a domain it has only read about.
 Constraints: one passenger is served before another, two never ride together, or the lift visits a third floor first.
 """
 

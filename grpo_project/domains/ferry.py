@@ -200,7 +200,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         if atom in problem.init:
             continue
         _, car, target = atom
-        # Also where it has been there before: one crossing too many, and a rule that looks back at nothing.
+        # Also where it has been there before: one crossing too many, but the rule needs no memory.
         sail(required.get(atom, here))
         sail(place[car])
         steps.append(("board", car, here))

@@ -37,7 +37,7 @@ class Question:
 class Answer:
     """A completion. `seconds`: how long it took; in a batch, its share. `cut_off`: it ended at the limit on tokens.
 
-    Token counts and `cut_off` are None where nobody counted.
+    Token counts and `cut_off` are None where they are unknown.
     """
 
     text: str

@@ -1,7 +1,7 @@
 """Answers from an OpenAI-compatible chat endpoint: retries with backoff, a rate limit, several requests at a time.
 
 The key comes from the environment and goes into one header of requests to the named host and nowhere else: redirects are refused,
-and where a server repeats the key in an answer or an error, it is struck out before anybody sees it.
+and where a server repeats the key in an answer or an error, it is removed before it is shown or written.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class EndpointConfig:
 
     @property
     def sends_keys_in_the_open(self) -> bool:
-        """Whether a key would travel unencrypted to another machine."""
+        """Whether a key would be sent unencrypted to another machine."""
         parts = urllib.parse.urlsplit(self.base_url)
         return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
@@ -124,7 +124,8 @@ class _Pace:
 class Endpoint:
     """Answers questions through one endpoint. `key` is None where the server wants none; it is never shown.
 
-    `on_retry` hears why and after how many seconds a request is made again; `on_stop` hears after Ctrl-C how many are under way.
+    `on_retry` is called with the reason and the seconds before a request is made again; `on_stop`, after Ctrl-C, with the number
+    of requests under way.
     """
 
     def __init__(
@@ -222,11 +223,11 @@ class Endpoint:
         return {name: value for name, value in body.items() if value is not None}
 
     def _wait_seconds(self, attempt: int, question: Question, asked: float | None) -> float:
-        """What the server asks for, else doubling from the first wait, spread by up to a quarter so that requests part."""
+        """What the server asks for, else doubling from the first wait, with a jitter of up to a quarter."""
         if asked is not None:
             return min(asked, LONGEST_WAIT_SECONDS)
-        spread = 0.75 + 0.5 * (_seed(attempt, question) / 2**31)
-        return min(self.config.first_wait_seconds * 2.0**attempt * spread, LONGEST_WAIT_SECONDS)
+        jitter = 0.75 + 0.5 * (_seed(attempt, question) / 2**31)
+        return min(self.config.first_wait_seconds * 2.0**attempt * jitter, LONGEST_WAIT_SECONDS)
 
     def _post(self, body: bytes) -> bytes:
         request = urllib.request.Request(self.config.url, data=body, method="POST")
@@ -278,7 +279,7 @@ class Endpoint:
         if text is not None and not isinstance(text, str):
             raise _Retry("an answer whose content is no text")
         return Answer(
-            # Nothing said, or only thought: an answer without a plan.
+            # No content, or reasoning alone: an answer without a plan.
             text=self._strike_key((text or "").encode("utf-8", "replace").decode()),
             prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
             completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,

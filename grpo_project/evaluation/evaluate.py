@@ -19,7 +19,7 @@ Complete = Callable[[list[Row]], list[str]]
 
 
 def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: str = "") -> EvaluationResult:
-    """Completes and judges the rows `indices` of the table, in that order. `complete` gives one answer per row.
+    """Completes and verifies the rows `indices` of the table, in that order. `complete` gives one answer per row.
 
     Difficulty buckets are those of the whole table. Raises ValueError where the number of answers differs.
     """
@@ -30,10 +30,10 @@ def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: 
     if len(texts) != len(rows):
         raise ValueError(f"{len(rows)} problems got {len(texts)} answers")
     answers = {(index, GREEDY): Answer(text) for index, text in zip(indices, texts, strict=True)}
-    return judge(table, indices, answers, seconds=seconds, name=name)
+    return verify_answers(table, indices, answers, seconds=seconds, name=name)
 
 
-def judge(
+def verify_answers(
     table: RowTable,
     indices: Sequence[int],
     answers: Mapping[Key, Answer],
@@ -129,7 +129,7 @@ def planner_answer(table: RowTable, index: int, node_budget: int = 200_000) -> A
     row, task = table.rows[index], table.task(index)
     began = time.perf_counter()
     known = all_domains().get(row.scenario)
-    # A heuristic speaks of its own domain's predicates and would be wrong, or lost, in any other of the same name.
+    # A heuristic reads its own domain's predicates: in another domain of the same name it would be wrong, or fail.
     heuristic = known.heuristic(task) if known and row.domain == known.domain else None
     steps = find_plan(task, node_budget, heuristic).steps
     return Answer(render_plan(steps or ()), seconds=time.perf_counter() - began)

@@ -39,7 +39,7 @@ class ProblemResult:
     """One problem: who it is, the verdict on the greedy answer, and what the plan cost against the reference (None: unknown).
 
     constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
-    answer ended at the limit on tokens) are those of the greedy answer, None where nobody counted. samples: drawn answers.
+    answer ended at the limit on tokens) are those of the greedy answer, None where unknown. samples: drawn answers.
     """
 
     domain: str

@@ -1,7 +1,7 @@
 """Figures to alarms: what the running monitor raises, and what the report finds in the same log lines later.
 
-`faults` judges one step by its tokens: each of these makes what is learned worthless. `HealthMonitor` reads log lines one by one;
-all that it remembers comes from them, so a continued run that reads its log again goes on as if it had never stopped.
+`faults` checks the tokens of one step: with any of these faults the training signal is worthless. `HealthMonitor` reads log lines
+one by one and remembers nothing else, so a continued run that reads its log again raises the same alarms as one never stopped.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Alarm:
 def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -> list[Alarm]:
     """What stops a run, found in the tokens of one step; [] where all is well.
 
-    Entropy is judged in the `first_steps` of a run: there its absence is a mistake, later it can be what training came to.
+    Entropy counts in the `first_steps` of a run only: there zero entropy is a mistake, later training may have led to it.
 
     figures: `answers` (how many were looked at); shares of them `prompt_in_answers`, `repeated_end_tokens`, `prompts_not_opened`;
     `most_end_tokens` in one of them; `zero_entropy_answers`, a share of those whose entropy is known; `grad_norm`. What is
-    missing is not judged.
+    missing is not checked.
     """
     found = []
 
@@ -68,15 +68,15 @@ def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -
             "prompts_not_opened",
             "Prompts do not end where the answer begins",
             f"{share:.0%} of {answers} prompts lack the end of the chat template, so the model is asked in another form than it "
-            "was taught. Check the chat template and whether anything cuts or re-renders prompts.",
+            "was trained on. Check the chat template and whether anything cuts or re-renders prompts.",
         )
     share = figures.get("prompt_in_answers", 0.0)
     if share > tolerated:
         add(
             "prompt_in_answers",
             "Answers begin with a piece of the prompt",
-            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens: rewards judge them with it. "
-            "Check where generated tokens are cut from the padded prompt, and the template of the supervised training.",
+            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens, which then count as part of "
+            "the plan. Check where generated tokens are cut from the padded prompt, and the template of the SFT examples.",
         )
     share = figures.get("repeated_end_tokens", 0.0)
     if share > tolerated:
@@ -110,7 +110,7 @@ def _not_a_number(name: str, step: int) -> Alarm:
 
 
 class HealthMonitor:
-    """Reads log lines in order; `observe` tells which alarms begin with a line, `active` which stand after it."""
+    """Reads log lines in order; `observe` returns the alarms that begin with a line; `active` holds those that stand after it."""
 
     def __init__(self, limits: HealthConfig) -> None:
         self.limits = limits

@@ -1,4 +1,4 @@
-"""Where a prompt ends and its answer begins, told from the tokens themselves."""
+"""Where a prompt ends and its answer begins, read from the tokens themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from grpo_project.pddl.plan import END_OF_TURN
 from grpo_project.prompting import render_chat
 
-SLACK = 8  # tokens: text at the seam of a template can be cut into tokens in several ways
+SLACK = 8  # tokens: where two parts of a template meet, text can be cut into tokens in several ways
 SHORTEST_ECHO = 8  # tokens of the prompt's end at the start of an answer, where the template has no opening to know it by
 
 
@@ -72,10 +72,3 @@ def _opening(tokenizer: Any) -> str:
     asked = render_chat(tokenizer, "x")
     plain = str(tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=False))
     return asked[len(plain) :] if asked.startswith(plain) else ""
-
-
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """The tokens at which generation stops."""
-    found = getattr(model.generation_config, "eos_token_id", None)
-    listed = found if isinstance(found, (list, tuple)) else [found]
-    return {int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None}

@@ -1,6 +1,7 @@
-"""The first steps laid open, and every step watched: the very tokens that are trained on, counted, shown and judged.
+"""Shows the prompts and answers of the first steps and checks every step, from the tensors that enter the loss.
 
-The lines are those of guide 003. What stops a run (`faults`) and what only raises an alarm is decided in health/alarms.py.
+The lines are those of guide 003, with the same in English behind them. health/alarms.py decides what stops a run
+(`faults`) and what only raises an alarm.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from transformers import TrainerCallback
-
+from grpo_project.common import ranks
+from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.health import HealthConfig
 from grpo_project.health.alarms import Alarm, HealthMonitor, faults
 from grpo_project.health.boundary import Answer, Boundary
+from grpo_project.runs.observer import Control, Observer, Record
 
 OPENING_CHARACTERS = 120  # of an answer, shown
 TOKENS_BESIDE_THE_BOUNDARY = 12
+RECORDED = (
+    "one_token_answers prompt_in_answers repeated_end_tokens prompts_not_opened zero_entropy_answers grad_norm_max"
+).split()
 # The guide's words for what stops a run.
 GUIDE_LINES = {
     "prompt_in_answers": "⚠️ 异常: Response开头似乎包含chat header",
@@ -26,12 +31,11 @@ GUIDE_LINES = {
 }
 
 
-class Diagnosis(TrainerCallback):
-    """Stands before RunMonitor among the callbacks.
+class Diagnosis(Observer):
+    """Stands behind the observers whose figures it watches. The first `steps` steps are shown.
 
-    The trainer hands over what it generates (`generated`), what it scores (`scored`) and its gradients (`gradient`). `gather`
-    brings the counts of all processes together, so that all stop at the same step. The first `steps` steps are shown.
-    stop: a fault ends the run, without a checkpoint of what it spoilt; `stopped_by` are the alarms that did.
+    The counts of all processes are brought together, so that all stop at the same step.
+    stop: a fault ends the run, without a checkpoint of the damaged weights; `stopped_by` are the alarms that did.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Diagnosis(TrainerCallback):
         steps: int,
         stop: bool,
         say: Callable[[str], None] = print,
-        gather: Callable[[list[Any]], list[Any]] = list,
+        gather: Callable[[list[Any]], list[Any]] = ranks.gather,
     ) -> None:
         self._boundary = boundary
         self._limits = limits
@@ -67,20 +71,18 @@ class Diagnosis(TrainerCallback):
 
     # -- what the trainer hands over ----------------------------------------------------------------------------------------
 
-    def generated(self, rows: Sequence[int], batch: Mapping[str, Any]) -> None:
-        """A generation of this process: `rows` (row indices) and TRL's tensors, (answers, tokens) each."""
+    def completions_generated(self, row_indices: Sequence[int], batch: Mapping[str, Any]) -> None:
         columns = [
             batch[name].tolist() for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
         ]
-        for row, prompt, prompt_mask, tokens, mask, advantage in zip(rows, *columns, strict=True):
+        for row, prompt, prompt_mask, tokens, mask, advantage in zip(row_indices, *columns, strict=True):
             padding = prompt_mask.index(1)
             kept = tuple(token for token, keep in zip(tokens, mask, strict=True) if keep)
             if kept:  # one that --mask_truncated_completions takes out of the loss is not trained on
                 self._answers.append(Answer(self._row_domain[row], tuple(prompt[padding:]), padding, kept, float(advantage)))
 
-    def scored(self, ids: Any, mask: Any, keep: int, entropies: Any) -> None:
-        """A micro-batch on its way to the loss: (rows, tokens) each, `entropies` (rows, keep) in nats."""
-        answer = mask[:, -keep:]
+    def entropies_computed(self, ids: Any, mask: Any, kept: int, entropies: Any) -> None:
+        answer = mask[:, -kept:]
         lengths = answer.sum(1)
         means = (entropies.masked_fill(answer == 0, 0.0).sum(1) / lengths.clamp(min=1)).tolist()
         known = [mean for mean, length in zip(means, lengths.tolist(), strict=True) if length]
@@ -89,22 +91,21 @@ class Diagnosis(TrainerCallback):
             for row, own, mean in zip(ids.tolist(), mask.tolist(), means, strict=True):
                 self._entropy_of[tuple(token for token, here in zip(row, own, strict=True) if here)] = mean
 
-    def gradient(self, norm: Any) -> None:
-        """The norm of an optimizer step, before it was clipped."""
+    def gradient_computed(self, norm: Any) -> None:
         value = float(norm)
         self._step.add(broken_norms=int(not math.isfinite(value)))
         self._step.keep_largest(grad_norm=value if math.isfinite(value) else 0.0)
 
-    # -- Trainer events -----------------------------------------------------------------------------------------------------
+    # -- steps --------------------------------------------------------------------------------------------------------------
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def step_ended(self, step: int, control: Control) -> None:
         self._count(self._answers)
         counts = _Counts.together(self._gather([self._step]))
         self._window = _Counts.together([self._window, counts])
         if self._steps_to_show > 0 and self._answers:  # else a further step on the same completions
-            self._show(state.global_step, counts)
+            self._show(step, counts)
             self._steps_to_show -= 1
-        found = faults(counts.figures(), state.global_step, self._limits, self._first_steps)
+        found = faults(counts.figures(), step, self._limits, self._first_steps)
         for alarm in found:
             if alarm.name not in self._told | self._seen:
                 self._raised.append(alarm)
@@ -136,22 +137,20 @@ class Diagnosis(TrainerCallback):
 
     # -- log lines ----------------------------------------------------------------------------------------------------------
 
-    def extra(self) -> dict[str, Any]:
-        """Figures since the log line before, for the next one: shares in [0, 1] and the largest gradient norm."""
+    def record_due(self, record: Record) -> None:
+        """Figures since the record before, and what the record says about the run's health.
+
+        Shares lie in [0, 1]. `alarms`: those that begin with it, where there are any; `alarm_count`: how many stand; `alarm`:
+        {name: 1}, and 0 once for each that no longer stands.
+        """
+        if "loss" not in record:
+            return  # an evaluation before the first step
         figures = self._window.figures()
         self._window = _Counts()
-        names = "one_token_answers prompt_in_answers repeated_end_tokens prompts_not_opened zero_entropy_answers".split()
-        record = {name: figures[name] for name in names if name in figures}
-        if "grad_norm_max" in figures:
-            record["grad_norm_max"] = figures["grad_norm_max"]
-        return record
+        record |= {name: figures[name] for name in RECORDED if name in figures}
+        record |= self._watch(record)
 
-    def watch(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """What a finished log line says about the run's health, to be added to it.
-
-        `alarms`: those that begin with it, where there are any; `alarm_count`: how many stand; `alarm`: {name: 1}, and 0 once
-        for each that no longer stands.
-        """
+    def _watch(self, record: Mapping[str, Any]) -> dict[str, Any]:
         begun = [alarm for alarm in self._monitor.observe(record) if alarm.name not in self._told | self._seen]
         for alarm in begun:
             self._tell(alarm)
@@ -159,12 +158,12 @@ class Diagnosis(TrainerCallback):
         standing = self._monitor.active | self._seen
         known = sorted(standing | self._told)
         self._told, self._seen, self._raised = frozenset(standing), set(), []
-        judged: dict[str, Any] = {"alarm_count": len(standing)}
+        status: dict[str, Any] = {"alarm_count": len(standing)}
         if raised:
-            judged["alarms"] = [alarm.as_dict() for alarm in raised]
+            status["alarms"] = [alarm.as_dict() for alarm in raised]
         if known:
-            judged["alarm"] = {name: int(name in standing) for name in known}
-        return judged
+            status["alarm"] = {name: int(name in standing) for name in known}
+        return status
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Goes on after these log lines of the same run."""
@@ -199,15 +198,23 @@ class Diagnosis(TrainerCallback):
             before, after = answer.prompt[-TOKENS_BESIDE_THE_BOUNDARY:], answer.tokens[:TOKENS_BESIDE_THE_BOUNDARY]
             entropy = self._entropy_of.get(answer.prompt + answer.tokens)
             shown = "not computed, since nothing is learned from it" if entropy is None else f"{entropy:.3f}"
-            yield f"样本 {number}:"
-            yield f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {boundary.text(answer.tokens)[:OPENING_CHARACTERS]!r}"
-            yield f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}"
-            yield "  Token统计:"
+            yield with_english(f"样本 {number}:", f"sample {number}")
+            opening = boundary.text(answer.tokens)[:OPENING_CHARACTERS]
+            yield with_english(
+                f"  Response部分(前{OPENING_CHARACTERS}字符,含special): {opening!r}",
+                f"the answer's first {OPENING_CHARACTERS} characters, special tokens included",
+            )
+            yield with_english(
+                f"  边界附近Token: {boundary.text(before)!r} | {boundary.text(after)!r}",
+                "the prompt's last tokens | the answer's first",
+            )
+            yield with_english("  Token统计:", "token counts: those that end a turn, padding, all without padding")
             yield f"    Prompt: {boundary.tell_ends(answer.prompt)} tokens, {padding}个padding, {len(answer.prompt)} tokens"
             yield f"    Response: {boundary.tell_ends(answer.tokens)} tokens, {len(answer.tokens)} tokens"
-            yield f"  {answer.domain}样本 {number}: entropy={shown}"
+            yield with_english(f"  {answer.domain}样本 {number}: entropy={shown}", "nats per token of this sample")
         lengths = counts.mean_lengths()
-        yield "生成长度: " + ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        shown = ", ".join(f"{domain} avg={mean:.1f}" for domain, mean in lengths.items())
+        yield with_english(f"生成长度: {shown}", "mean tokens of an answer")
 
 
 class _Counts:
@@ -243,7 +250,7 @@ class _Counts:
         return {domain: self._sums[f"tokens/{domain}"] / self._sums[f"answers/{domain}"] for domain in domains}
 
     def figures(self) -> dict[str, Any]:
-        """As `faults` reads them; without what nobody counted."""
+        """As `faults` reads them; without what was not counted."""
         sums = self._sums
         figures: dict[str, Any] = {}
         if sums["answers"]:

@@ -1,1 +1,1 @@
-"""Language models: loading and saving, memory, decoding, the planner's tokenizer, more layers, vLLM, export."""
+"""Language models: loading and saving, memory, decoding, the planner's tokenizer, depth up-scaling, vLLM, export."""

@@ -1,7 +1,7 @@
-"""A deeper model that computes what the shallower one did: where more training needs more room than the model has.
+"""Depth up-scaling: a deeper model that at first computes what the shallower one did, for further training.
 
-Layers are copied with their outputs silenced, as in LLaMA Pro (Wu et al. 2024, "block expansion", arXiv:2401.02415); here all
-layers go on learning, old and new.
+Layers are copied with their output projections set to zero, as in LLaMA Pro (Wu et al. 2024, "block expansion",
+arXiv:2401.02415); here all layers are trained on, old and new.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from grpo_project.errors import ConfigError
 
 
 def with_more_layers(model: Any, count: int) -> Any:
-    """A model with `count` (1 or more) layers added, spread evenly over the depth; its logits are those of `model`.
+    """A model with `count` (1 or more) layers added at even distances over the depth; its logits are those of `model`.
 
     Each new layer is a copy of the one before it whose attention and MLP add nothing yet. Raises ConfigError for a model that is
     not built like a Llama: `model.layers`, each with `self_attn.o_proj` and `mlp.down_proj`.

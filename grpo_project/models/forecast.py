@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
 from grpo_project.common.paths import locate, locate_model
-from grpo_project.configs.training import TrainingConfig, flag_of
+from grpo_project.configs.settings import Settings, flag_of
 from grpo_project.errors import ConfigError, ModelError, first_line
 from grpo_project.models.loading import LoadPlan, is_small, plan_for
 from grpo_project.models.memory import GIB, MIB, Architecture, Estimate, Load, estimate, weight_bytes
@@ -37,7 +38,7 @@ class Forecast:
     """
 
     model: Architecture
-    config: TrainingConfig
+    config: Settings
     plan: LoadPlan
     available: float | None = None
     world_size: int = 1
@@ -163,7 +164,7 @@ class Forecast:
 
 
 def forecast(
-    config: TrainingConfig, model: str, plan: LoadPlan, available: float | None = None, world_size: int = 1, domains: int = 1
+    config: Settings, model: str, plan: LoadPlan, available: float | None = None, world_size: int = 1, domains: int = 1
 ) -> Forecast:
     """For a model folder or a Hugging Face name. Raises ModelError without its config.json, or for a family not known here."""
     described = read_model_config(model)
@@ -173,7 +174,28 @@ def forecast(
     return Forecast(Architecture.of(described, model), config, plan, available, world_size, shards, domains)
 
 
-def forecast_for_a_gpu(config: TrainingConfig, gib: float | None) -> Forecast:
+def announced_forecast(config: Settings, model: str, plan: LoadPlan, domains: int, say: Callable[[str], None]) -> Forecast | None:
+    """What the run will need of the GPU of this process, told before anything is loaded; None where it cannot be estimated.
+
+    Warns and forbids nothing: it is an estimate.
+    """
+    available = None
+    if plan.device == "cuda":
+        import torch
+
+        available = float(torch.cuda.get_device_properties(ranks.local_rank()).total_memory)
+    try:
+        found = forecast(config, model, plan, available, ranks.world_size(), domains)
+    except ModelError as error:
+        if plan.device == "cuda":
+            say(str(error))
+        return None
+    if plan.device == "cuda":
+        say(found.report())
+    return found
+
+
+def forecast_for_a_gpu(config: Settings, gib: float | None) -> Forecast:
     """For one GPU of that size, which need not be here: Unsloth unless --backend says otherwise. Imports no torch.
 
     Raises ModelError as `forecast` does.

@@ -158,22 +158,26 @@ def load_policy(
     backend: str = "auto",
     fast_inference: bool = False,
     vllm_gpu_memory_utilization: float = 0.3,
+    tokenizer: Any = None,
 ) -> Policy:
     """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name.
 
     `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a
     small model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. A small model (below
     200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for large ones.
-    `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory.
+    `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory. `tokenizer`: one that
+    `load_tokenizer` gave, where that was needed before; Unsloth brings its own all the same.
     Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
     """
     path = locate_model(base_model)
     card = read_model_card(path)
     plan = plan_load(path, training=training, load_in_4bit=load_in_4bit, lora_rank=lora_rank, backend=backend)
     name = plan.name
+    if tokenizer is None and name != "unsloth":
+        tokenizer = load_tokenizer(base_model, name, trust_remote_code)
     try:
         if name == "unsloth":
-            model, tokenizer = _load_with_unsloth(
+            model, own = _load_with_unsloth(
                 path,
                 training=training,
                 max_sequence_length=max_sequence_length,
@@ -187,8 +191,9 @@ def load_policy(
                 fast_inference=fast_inference,
                 vllm_gpu_memory_utilization=vllm_gpu_memory_utilization,
             )
+            tokenizer = _ready(own, base_model)
         else:
-            model, tokenizer = _load_with_transformers(
+            model = _load_with_transformers(
                 path,
                 device=plan.device,
                 full_precision=plan.float32,
@@ -202,11 +207,6 @@ def load_policy(
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
         raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line(error)}") from error
-    if tokenizer.chat_template is None:
-        raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -217,6 +217,29 @@ def load_policy(
         card=card,
         autocast=plan.autocast,
     )
+
+
+def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_code: bool = False) -> Any:
+    """The tokenizer alone, padding on the left, with a pad token. `backend`: what will load the model; Unsloth must be the first
+    to import transformers. Raises ModelError (one line) for one that cannot be loaded or has no chat template."""
+    if backend == "unsloth":
+        _unsloth()
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"--base_model {base_model} cannot be loaded with {backend}: {first_line(error)}") from error
+    return _ready(tokenizer, base_model)
+
+
+def _ready(tokenizer: Any, base_model: str) -> Any:
+    if tokenizer.chat_template is None:
+        raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer
 
 
 def device_map(device: str) -> dict[str, int] | None:
@@ -273,9 +296,9 @@ def _load_with_transformers(
     lora_alpha: int,
     trust_remote_code: bool,
     seed: int,
-) -> tuple[Any, Any]:
+) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     how: dict[str, Any] = {
         "dtype": torch.float32 if full_precision else torch.bfloat16,
@@ -292,7 +315,6 @@ def _load_with_transformers(
             bnb_4bit_compute_dtype=how["dtype"],
         )
     how["device_map"] = device_map(device)
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
         from peft import AutoPeftModelForCausalLM
 
@@ -314,13 +336,24 @@ def _load_with_transformers(
                     task_type="CAUSAL_LM",
                 ),
             )
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 def _torch_type(half: str) -> Any:
     import torch
 
     return {"bf16": torch.bfloat16, "fp16": torch.float16}[half]
+
+
+def _unsloth() -> Any:
+    """Its FastLanguageModel. Raises BackendMissing where it does not start."""
+    try:
+        from unsloth import FastLanguageModel  # before trl and transformers: it rewrites both
+    except (ImportError, NotImplementedError) as error:
+        raise BackendMissing(
+            f"unsloth is installed but does not start ({error}); --backend transformers trains without it"
+        ) from error
+    return FastLanguageModel
 
 
 def _load_with_unsloth(
@@ -339,13 +372,7 @@ def _load_with_unsloth(
     vllm_gpu_memory_utilization: float,
 ) -> tuple[Any, Any]:
     """Every knob by name: Unsloth's own defaults differ from release to release."""
-    try:
-        from unsloth import FastLanguageModel  # before trl and transformers: it rewrites both
-    except (ImportError, NotImplementedError) as error:
-        raise BackendMissing(
-            f"unsloth is installed but does not start ({error}); --backend transformers trains without it"
-        ) from error
-
+    FastLanguageModel = _unsloth()
     checkpointing = "unsloth" if use_gradient_checkpointing else False
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=path,

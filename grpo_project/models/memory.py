@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_project.configs.training import TrainingConfig
+from grpo_project.configs.batches import batch_shape
+from grpo_project.configs.settings import Settings
 from grpo_project.errors import ModelError
 from grpo_project.models.loading import LoadPlan
-from grpo_project.training.grpo_arguments import batch_shape
 
 GIB, MIB = 2**30, 2**20
 # NF4: 4 bits a weight, and scales quantized twice, 8 / 64 + 32 / (64 * 256) bits (QLoRA, Dettmers et al. 2023, section 3).
@@ -161,7 +161,7 @@ class Load:
     shards: int = 1
 
     @staticmethod
-    def of(config: TrainingConfig, plan: LoadPlan, world_size: int = 1, shards: int = 1) -> Load:
+    def of(config: Settings, plan: LoadPlan, world_size: int = 1, shards: int = 1) -> Load:
         """From the settings and how the model will be loaded.
 
         All completions of an optimizer step are sampled in one call of generate; they are split among the processes only.
@@ -193,7 +193,7 @@ class Load:
 @dataclass(frozen=True)
 class Estimate:
     """Bytes on one GPU. What stays: `weights`, `trained_state` (gradients, optimizer, and adapters with their reference) and
-    `context`; `generating` and `training` come and go, and are never there together.
+    `context`; `generating` and `training` are temporary, and never there together.
     """
 
     weights: float

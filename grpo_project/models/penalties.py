@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from grpo_project.configs.training import TrainingConfig, flag_of
+from grpo_project.configs.rules import not_neutral
+from grpo_project.configs.settings import Settings
 
 
 class AnswerPenalties(LogitsProcessor):
@@ -38,7 +39,7 @@ class AnswerPenalties(LogitsProcessor):
         return torch.where(counts > 0, penalised, scores)  # type: ignore[return-value]
 
 
-def penalties_of(config: TrainingConfig) -> Callable[[], AnswerPenalties] | None:
+def penalties_of(config: Settings) -> Callable[[], AnswerPenalties] | None:
     """Makes a fresh processor for every call of `generate`; None where every penalty is neutral."""
     values = (config.repetition_penalty, config.presence_penalty, config.frequency_penalty)
     return None if values == (1.0, 0.0, 0.0) else lambda: AnswerPenalties(*values)
@@ -59,10 +60,9 @@ def penalised(model: Any, make: Callable[[], AnswerPenalties]) -> Iterator[None]
             model.generate = own
 
 
-def off_policy_warning(config: TrainingConfig) -> str | None:
+def off_policy_warning(config: Settings) -> str | None:
     """What to know before sampling from another distribution than the one that is trained; None where that is not so."""
-    neutral = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "min_new_tokens": 0}
-    flags = [flag_of(name) for name, value in neutral.items() if getattr(config, name) != value]
+    flags = not_neutral(config)
     if not flags:
         return None
     return (

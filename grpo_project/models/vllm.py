@@ -9,7 +9,7 @@ import importlib.util
 import urllib.error
 import urllib.request
 
-from grpo_project.configs.training import TrainingConfig
+from grpo_project.configs.settings import Settings
 from grpo_project.errors import BackendMissing
 from grpo_project.models.loading import LoadPlan
 
@@ -18,7 +18,7 @@ SECONDS_TO_ANSWER = 5.0
 NOT_EXACT = "completions are drawn by vLLM: a continued run sees the same problems, but not the same completions"
 
 
-def check_vllm(config: TrainingConfig, plan: LoadPlan) -> str | None:
+def check_vllm(config: Settings, plan: LoadPlan) -> str | None:
     """The limit to tell the user of; None without vLLM. Raises BackendMissing, naming what is not there."""
     if not (config.use_vllm or config.fast_inference):
         return None
@@ -42,7 +42,7 @@ def check_vllm(config: TrainingConfig, plan: LoadPlan) -> str | None:
 
 
 def _ask_server(host: str, port: int) -> None:
-    """Returns where the server says that it is well. Raises BackendMissing where it does not."""
+    """Returns where the server's /health endpoint answers. Raises BackendMissing where it does not."""
     url = f"http://{host}:{port}/health"
     try:
         # No proxy: the server is one of ours.

@@ -1,7 +1,7 @@
 """Ground conditions over states that are ints: bit i of a state is the i-th interned atom.
 
 A formula becomes negation normal form: two masks for its plain literals, and alternatives for what is disjunctive. A numeric
-comparison is a bit as well, kept up to date by whoever keeps the numbers (numbers.py).
+comparison is a bit as well, kept up to date with the numbers (numbers.py).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Deviation(NamedTuple):
 DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         "free text",
-        "drops the plan from the first prose on and judges what is left, be it empty",
+        "drops the plan from the first prose on and validates what is left, be it empty",
         "plan_format_error",
         "a reward would pay for prose wherever the goal already holds",
     ),
@@ -104,7 +104,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         "advice over no object",
-        "crashes while it writes how to mend a failed condition that quantifies over a type without objects and another type",
+        "crashes while it writes how to repair a failed condition that quantifies over a type without objects and another type",
         "the verdict on that condition",
         "every plan needs a verdict",
     ),

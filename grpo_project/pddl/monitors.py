@@ -182,13 +182,13 @@ class HoldDuring:
         return VIOLATED if inside and not self.condition.holds(state) else 0
 
     def satisfied_at_end(self, memory: int, state: int) -> bool:
-        # The last state lasts for ever; what the window still asks of it was checked while it was stepped.
+        # The last state holds without end; what the window still asks of it was checked while it was stepped.
         return True
 
 
 @dataclass(frozen=True)
 class HoldAfter:
-    """The condition holds in every state later than `start`; a plan that ends before is judged by its last state."""
+    """The condition holds in every state later than `start`; of a plan that ends before, its last state decides."""
 
     text: str
     condition: Condition

@@ -11,8 +11,8 @@ What is read, from the outside in:
    front ("3.", "3)", "3:", "0.5:"; those with a colon must increase, since VAL would sort them) and a duration behind ("[1]").
 5. `;` comments to the end of their line.
 
-Everything else is a fault, prose above all: VAL drops a plan from the first prose on and judges what is left, be it empty, and a
-reward would pay for it. An empty text, or one with nothing but comments, is the empty plan. Time and memory are linear in the
+Everything else is a fault, prose above all: VAL drops a plan from the first prose on and validates what is left, be it empty, and
+a reward would pay for it. An empty text, or one with nothing but comments, is the empty plan. Time and memory are linear in the
 text.
 """
 

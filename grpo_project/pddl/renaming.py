@@ -1,4 +1,4 @@
-"""The same task under other names: what a problem asks stays, every word that could hint at it goes."""
+"""The same task under other names: the problem stays the same, and no word hints at what it is about."""
 
 from __future__ import annotations
 

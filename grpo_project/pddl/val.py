@@ -42,7 +42,7 @@ class ValAnswer:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Builtin and VAL, and all that is needed to see it again."""
+    """Builtin and VAL, and all that is needed to reproduce it."""
 
     builtin: Verdict
     val: ValAnswer
@@ -92,7 +92,7 @@ def step_of(verdict: Verdict) -> int | None:
 
 
 class ValValidator:
-    """Asks VAL about plans of tasks. Domain and problem are rendered from the task, so that both judge the same text.
+    """Asks VAL about plans of tasks. Domain and problem are rendered from the task, so that both read the same text.
 
     Raises BackendMissing where there is no binary, ConfigError where a call takes longer than `timeout_seconds`.
     """
@@ -146,7 +146,7 @@ def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> D
     """What VAL sees differently in a model's answer, or None.
 
     Not asked about are the readings of VAL that models run into and that we do not share (deviations.py): text that is no plan,
-    of which it judges the beginning; in an untyped domain surplus arguments, and made-up objects where something is quantified.
+    of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects under a quantifier.
     """
     extraction = extract_plan(text)
     if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):

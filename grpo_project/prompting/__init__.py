@@ -91,6 +91,13 @@ def render_chat(tokenizer: Any, prompt: str, response: str | None = None) -> str
     return text
 
 
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Every id at which generation ends an answer: those of the generation config, then the tokenizer's end token."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    listed = named if isinstance(named, (list, tuple)) else [named]
+    return list(dict.fromkeys(int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None))
+
+
 __all__ = [
     "INSTRUCTIONS",
     "PROMPT_FORMATS",
@@ -99,5 +106,6 @@ __all__ = [
     "render_compact",
     "render_plan",
     "render_prompt",
+    "stop_tokens",
     "to_messages",
 ]

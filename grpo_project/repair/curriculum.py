@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import write_json_atomically
-from grpo_project.curriculum.manager import STATE_FILE, FixedCurriculumManager, setup_fixed_curriculum_manager
+from grpo_project.curriculum.manager import FixedCurriculumManager, setup_fixed_curriculum_manager
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
 from grpo_project.runs.checkpoint import newest_good, read_run_state, survey
+from grpo_project.runs.states import CURRICULUM_STATE, read_state
 
-NEEDS_STATE = ("stage", "adaptive")
+FILE = f"{CURRICULUM_STATE}.json"
 MODULES = {
     "grpo_project.curriculum.manager": "setup_fixed_curriculum_manager",
     "grpo_project.curriculum.engine": "CurriculumEngine",
 }
-CALLBACKS = ("grpo_project.callbacks.curriculum", "grpo_project.callbacks.enhanced_inference_callback")
+CALLBACKS = ("grpo_project.callbacks.curriculum_feedback", "grpo_project.callbacks.enhanced_inference_callback")
 
 
 def diagnose(run: Path | None) -> list[Finding]:
@@ -34,10 +34,8 @@ def diagnose(run: Path | None) -> list[Finding]:
 
 def fresh_state(checkpoint: Path | None) -> tuple[dict[str, Any], str]:
     """(state, where it comes from): what the checkpoint keeps, else the stage curriculum at its first stage."""
-    if checkpoint is not None:
-        state = read_state(checkpoint / STATE_FILE)
-        if state is not None:
-            return state, str(checkpoint)
+    if checkpoint is not None and (checkpoint / FILE).exists():
+        return read_curriculum_state(checkpoint), str(checkpoint)
     manager = setup_fixed_curriculum_manager()
     return {"curriculum": manager.name, "state": manager.state_dict()}, "the first stage of the stage curriculum"
 
@@ -50,16 +48,11 @@ def write_fresh_state(path: Path, checkpoint: Path | None) -> str:
     return source
 
 
-def read_state(path: Path) -> dict[str, Any] | None:
-    """The state in a file; None where there is none. Raises ConfigError for a broken one."""
-    if not path.exists():
-        return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("curriculum"), str) or not isinstance(state.get("state"), dict):
-        raise ConfigError(f"{path} holds no curriculum state")
+def read_curriculum_state(folder: Path) -> dict[str, Any]:
+    """The state in a folder. Raises ConfigError for one that is missing or broken, as training does that goes on from it."""
+    state = read_state(folder, CURRICULUM_STATE)
+    if not isinstance(state.get("curriculum"), str) or not isinstance(state.get("state"), dict):
+        raise ConfigError(f"{folder / FILE} holds no curriculum state")
     if state["curriculum"] == FixedCurriculumManager.name:
         setup_fixed_curriculum_manager().load_state_dict(state["state"])
     return state
@@ -88,17 +81,11 @@ def _checkpoints(run: Path) -> Iterator[Finding]:
             continue  # fix_resume_parameters.py speaks of those
         try:
             curriculum = read_run_state(one.path)["settings"].get("curriculum")
-            state = read_state(one.path / STATE_FILE)
+            state = read_curriculum_state(one.path)
         except GrpoProjectError as error:
-            yield Finding("curriculum", str(error), "go on from an older checkpoint")
+            yield Finding("curriculum", str(error), "go on from another checkpoint")
             continue
-        if state is None and curriculum in NEEDS_STATE:
-            yield Finding(
-                "curriculum",
-                f"{one.path.name} has no {STATE_FILE}, which --curriculum {curriculum} needs to go on",
-                "go on from another checkpoint",
-            )
-        elif state is not None and curriculum in NEEDS_STATE and state["curriculum"] != curriculum:
+        if state["curriculum"] != curriculum:
             yield Finding(
                 "curriculum",
                 f"{one.path.name}: the state is of --curriculum {state['curriculum']}, the settings say {curriculum}",
@@ -108,30 +95,24 @@ def _checkpoints(run: Path) -> Iterator[Finding]:
 
 def _state_file(run: Path) -> Iterator[Finding]:
     """The run folder's own copy is what people and the manager read; training goes on from the checkpoint's."""
-    path, checkpoint = run / STATE_FILE, newest_good(run)
+    path, checkpoint = run / FILE, newest_good(run)
     try:
-        state = read_state(path)
-        kept = read_state(checkpoint / STATE_FILE) if checkpoint is not None else None
+        state = read_curriculum_state(run) if path.exists() else None
     except ConfigError as error:
-        yield Finding(
-            "curriculum",
-            f"❌ 课程状态文件损坏: {error}",
-            "write it anew from the newest checkpoint",
-            lambda: _rewrite(path, checkpoint),
-        )
+        text = f"❌ 课程状态文件损坏 (the state file is broken): {error}"
+        yield Finding("curriculum", text, "write it anew from the newest checkpoint", lambda: _rewrite(path, checkpoint))
         return
-    if kept is None:
+    try:
+        kept = read_curriculum_state(checkpoint) if checkpoint is not None else None
+    except ConfigError:
+        return  # `_checkpoints` speaks of it
+    if checkpoint is None or kept is None:
         return
-    assert checkpoint is not None
+    copy = f"copy it from {checkpoint.name}"
     if state is None:
-        yield Finding("curriculum", f"{path} is missing", f"copy it from {checkpoint.name}", lambda: _rewrite(path, checkpoint))
+        yield Finding("curriculum", f"{path} is missing", copy, lambda: _rewrite(path, checkpoint))
     elif state["curriculum"] != kept["curriculum"] or _known(state) < _known(kept):
-        yield Finding(
-            "curriculum",
-            f"{path} is behind {checkpoint.name}",
-            f"copy it from {checkpoint.name}",
-            lambda: _rewrite(path, checkpoint),
-        )
+        yield Finding("curriculum", f"{path} is behind {checkpoint.name}", copy, lambda: _rewrite(path, checkpoint))
 
 
 def _known(state: dict[str, Any]) -> int:

@@ -39,7 +39,7 @@ def _of_the_folder(run: RecordedRun) -> Iterator[Alarm]:
         yield Alarm(
             "error",
             "The validators disagree",
-            f"VAL judged {run.disagreements} completions otherwise. The folder disagreements/ holds each with both answers.",
+            f"VAL gave {run.disagreements} completions another verdict. The folder disagreements/ holds each with both answers.",
         )
     for step in run.resumed_at:
         yield Alarm("note", f"Continued at step {step}", "The run was interrupted and went on from its checkpoint.", step)

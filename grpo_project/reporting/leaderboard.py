@@ -93,7 +93,7 @@ def leaderboard(entries: Sequence[Entry]) -> str:
     if ks:
         notes.append("pass@k: mean over the problems, from drawn answers; brackets: 95% bootstrap intervals over problems.")
     if any(entry.problems != first.problems for entry in entries):
-        notes.append(f"\\* judged on other problems than {_cell(first.name)}: not comparable one to one.")
+        notes.append(f"\\* evaluated on other problems than {_cell(first.name)}: not comparable one to one.")
     return table + "\n\n" + "\n".join(notes) + "\n"
 
 

@@ -20,7 +20,7 @@ Block = dict[str, Any]
 Cell = Any  # a text, an object as above, or None for a dash
 
 ABOUT = {
-    "learning": "Sampled completions during training, judged by the validator.",
+    "learning": "Sampled completions during training, with the verdicts of the validator.",
     "curriculum": "The weights under which each batch was drawn, and the difficulties that were really in it.",
     "batches": "Every batch owes every domain its quota of prompts: the same number, unless the run weighted its domains.",
     "verdicts": "What became of the sampled plans. A failed plan is counted once, by the first thing that went wrong.",
@@ -365,7 +365,7 @@ class _Page:
             for by in ("domain", "difficulty"):
                 there = f"{what}_by_{by}" in self.charts
                 yield from _when(
-                    self._curves(what, by) if there else [_empty("No completion has been judged yet.")], Show=what, by=by
+                    self._curves(what, by) if there else [_empty("No completion has been logged yet.")], Show=what, by=by
                 )
         cells = self.single_lines("success_by_cell") or [_empty("This run did not record domain and difficulty together.")]
         yield from _when(cells, Show="success", by="cell")

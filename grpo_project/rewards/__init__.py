@@ -1,6 +1,17 @@
 """Verdict to reward."""
 
+from grpo_project.rewards.registry import REWARDS, NamedReward, parse_rewards
 from grpo_project.rewards.score import RewardParts, progress_of, score
-from grpo_project.rewards.trl import ScoredCompletion, make_reward_function
+from grpo_project.rewards.trl import ScoredCompletion, completion_text, make_reward_function
 
-__all__ = ["RewardParts", "ScoredCompletion", "make_reward_function", "progress_of", "score"]
+__all__ = [
+    "REWARDS",
+    "NamedReward",
+    "RewardParts",
+    "ScoredCompletion",
+    "completion_text",
+    "make_reward_function",
+    "parse_rewards",
+    "progress_of",
+    "score",
+]

@@ -33,6 +33,11 @@ def progress_of(verdict: Verdict) -> float:
     return max(0, verdict.best_goals_met - verdict.initial_goals_met) / missing
 
 
+def succeeded(verdict: Verdict) -> bool:
+    """Whether a plan counts as a success. An empty one does not, also where the goal holds from the start."""
+    return verdict.success and verdict.steps_executed > 0
+
+
 def score(verdict: Verdict, config: RewardConfig) -> RewardParts:
     """The parts of one verdict's reward. An empty plan scores the lowest, also where the goal holds from the start."""
     executed = 1.0 if verdict.steps_executed > 0 else 0.0

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from operator import mul
+from typing import Any, NamedTuple, Protocol
 
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.pddl import Task, Verdict, validate_text
-from grpo_project.rewards.score import RewardParts, score
+from grpo_project.rewards.registry import NamedReward, preset_reward
+from grpo_project.rewards.score import succeeded
+from grpo_project.rewards.verifier import Verifier
 
 
 class TaskTable(Protocol):
-    """What the reward needs of a row table: the compiled task of row i."""
+    """What the reward needs of a row table: the compiled task of row i. `rows` is read only for users' functions."""
+
+    @property
+    def rows(self) -> Sequence[Any]: ...
 
     def task(self, row_index: int) -> Task: ...
 
 
-@dataclass(frozen=True)
-class ScoredCompletion:
+class ScoredCompletion(NamedTuple):
+    """A completion for row `row_index`: `rewards` has each reward's value by name, `total` is their weighted sum."""
+
     row_index: int
     text: str
     verdict: Verdict
-    parts: RewardParts
+    total: float
+    rewards: Mapping[str, float]
+
+    @property
+    def success(self) -> bool:
+        """By the verdict, whatever the rewards are."""
+        return succeeded(self.verdict)
 
 
 VERDICTS_REMEMBERED = 16_384  # a group repeats its answers more and more as a policy sharpens
 
 Observer = Callable[[list[ScoredCompletion]], None]
-Judge = Callable[[Task, str], Verdict]
 
 
 def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
@@ -40,30 +51,43 @@ def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
 
 
 def make_reward_function(
-    table: TaskTable, config: RewardConfig, observer: Observer | None = None, judge: Judge = validate_text
+    table: TaskTable,
+    rewards: Sequence[NamedReward] | RewardConfig,
+    observer: Observer | None = None,
+    verify: Verifier = validate_text,
 ) -> Callable[..., list[float]]:
-    """A function (prompts, completions, **columns) -> one reward in [-1, 1] per completion, same order.
+    """A function (prompts, completions, **columns) -> one total per completion, same order: the weighted sum of `rewards`.
 
-    The problem of each completion is found by the `row_index` column. `observer` sees every scored batch, for logging.
-    `judge` gives the verdict on a raw answer; its answers are remembered.
-    Raises KeyError without that column and ValueError where its length differs.
+    One preset of weight 1 gives totals in [-1, 1]. The problem of each completion is found by the `row_index` column. `observer`
+    sees every scored batch, for logging. `verify` gives the verdict on a raw answer; its answers are remembered.
+    Raises KeyError without that column, ValueError where its length differs, and RewardError for a user's function that fails.
     """
+    named = (preset_reward(rewards),) if isinstance(rewards, RewardConfig) else tuple(rewards)
+    if not named or len({reward.name for reward in named}) < len(named):
+        raise ValueError(f"one reward or more, each of its own name; got {[reward.name for reward in named]}")
+    names, weights = [reward.name for reward in named], [reward.weight for reward in named]
+    only_presets = all(reward.is_preset for reward in named)
 
     @lru_cache(VERDICTS_REMEMBERED)
     def verdict_of(row_index: int, text: str) -> Verdict:
-        return judge(table.task(row_index), text)
+        return verify(table.task(row_index), text)
 
     def planning_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
-        indices = columns["row_index"]
+        indices = [int(row_index) for row_index in columns["row_index"]]
         if len(indices) != len(completions):
             raise ValueError(f"{len(completions)} completions came with {len(indices)} row indices")
-        scored = []
-        for row_index, completion in zip(indices, completions, strict=True):
-            text = completion_text(completion)
-            verdict = verdict_of(int(row_index), text)
-            scored.append(ScoredCompletion(int(row_index), text, verdict, score(verdict, config)))
+        texts = [completion_text(completion) for completion in completions]
+        verdicts = [verdict_of(row_index, text) for row_index, text in zip(indices, texts, strict=True)]
+        columns |= {"row_index": indices, "verdict": verdicts}
+        if not only_presets:
+            rows = [table.rows[row_index] for row_index in indices]
+            columns |= {"scenario": [row.scenario for row in rows], "problem_file": [row.problem_file for row in rows]}
+        # One tuple for each completion: its value under every reward.
+        values = list(zip(*(reward.values(prompts, completions, **columns) for reward in named), strict=True))
+        totals = [sum(map(mul, weights, own)) for own in values]
         if observer is not None:
-            observer(scored)
-        return [item.parts.total for item in scored]
+            by_name = [dict(zip(names, own, strict=True)) for own in values]
+            observer(list(map(ScoredCompletion, indices, texts, verdicts, totals, by_name)))
+        return totals
 
     return planning_reward

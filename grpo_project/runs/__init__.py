@@ -1,1 +1,1 @@
-"""What a run keeps on disk: its folder, its checkpoints, the state in them, and the fingerprints that make two runs one."""
+"""What a run keeps on disk (folder, checkpoints, states, fingerprints) and how it is followed (observer.py)."""

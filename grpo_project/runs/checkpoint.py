@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import sync_folder, write_json_atomically
+from grpo_project.common.files import read_json_object, sync_folder, write_json_atomically
 from grpo_project.errors import ConfigError
 
 MANIFEST = "manifest.json"
@@ -180,11 +180,8 @@ def newest_good(run: Path) -> Path | None:
 
 def read_run_state(folder: Path) -> dict[str, Any]:
     """What a checkpoint says about its run: settings, fingerprints, W&B. Raises ConfigError when it cannot be read."""
-    try:
-        state = json.loads((folder / RUN_STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / RUN_STATE} cannot be read: {error}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("settings"), dict):
+    state = read_json_object(folder / RUN_STATE)
+    if not isinstance(state.get("settings"), dict):
         raise ConfigError(f"{folder / RUN_STATE} holds no settings of a run")
     return state
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from grpo_project.errors import ConfigError
+from grpo_project.runs.checkpoint import read_run_state
+
+logger = logging.getLogger(__name__)
 
 LARGE_BYTES = 64 * 2**20  # of a larger file only the size and both ends are read
 END_BYTES = 2**20
@@ -23,11 +29,13 @@ FATAL = {
     "reward": "the reward",
     "model": "the base model",
     "tokenizer": "the tokenizer",
+    "steering": "the problems that steer the run (--test_data, --eval_samples, --max_eval_samples)",
     "world_size": "the number of processes (world size)",
 }
 # the numbers may then differ in their last bits, or nothing may
 TOLERATED = {
     "schedule_source": "the source of the curriculum schedule",
+    "held_out": "the held-out problems, so before and after are measured on others",
     "versions": "the versions of the libraries",
     "threads": "the number of threads",
 }
@@ -47,13 +55,40 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def describe(model: str, schedule_source: str, reward: Mapping[str, Any], world_size: int) -> dict[str, Any]:
-    """The fingerprints beside data and schedule. `model`: a folder, hashed, or a hub name, taken as it is."""
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run is: its settings, the fingerprints of all that they name, and the text of its curriculum's schedule.
+
+    Every checkpoint keeps it as run_state.json, and a run that goes on is held against it before anything heavy is loaded.
+    """
+
+    settings: Mapping[str, Any]
+    fingerprints: Mapping[str, Any]
+    schedule_source: str
+
+    def refuse_changes(self, checkpoint: Path) -> None:
+        """Raises ConfigError where what a continued run must share is not as it was; warns where only last digits may differ."""
+        for difference in differences(read_run_state(checkpoint).get("fingerprints", {}), self.fingerprints):
+            if difference.fatal:
+                raise ConfigError(f"{difference.text} since {checkpoint} was written: restore it, or start a new run")
+            logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "settings": dict(self.settings),
+            "fingerprints": dict(self.fingerprints),
+            "schedule_source": self.schedule_source,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing: `refuse_changes` has looked at it long before."""
+
+
+def of_the_machine(model: str, world_size: int) -> dict[str, Any]:
+    """Fingerprints of model, tokenizer and machine. `model`: a folder, hashed, or a hub name, taken as it is."""
     return {
         "model": _model_fingerprint(Path(model)) if os.path.isdir(model) else model,
         "tokenizer": hash_of(_hashes(Path(model), TOKENIZER_FILES)) if os.path.isdir(model) else model,
-        "reward": hash_of(dict(reward)),
-        "schedule_source": hash_of(schedule_source),
         "world_size": world_size,
         "versions": _versions(),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,18 @@ from grpo_project.common.files import append_json_line
 from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains
 from grpo_project.rewards.trl import ScoredCompletion
+from grpo_project.runs.observer import Observer, Record
 
 COMPLETIONS = "completions.jsonl"
-# The file stays small whatever the run: this many logging steps, spread evenly, and so much of each text.
+# The file stays small whatever the run: this many logging steps, evenly spaced, and so much of each text.
 RECORDED_STEPS = 200
 LONGEST_COMPLETION = 8_000  # characters
 
 
-class CompletionFile:
-    """A sink beside metrics.jsonl. `buckets` names the difficulty of each row.
+class CompletionFile(Observer):
+    """Beside metrics.jsonl. `buckets` names the difficulty of each row.
 
-    Of each domain the first completion after the last log line is kept: chosen before it is judged, so that the samples show
+    Of each domain the first completion after the last log line is kept: chosen before it is verified, so that the samples show
     neither the best nor the worst.
     """
 
@@ -32,21 +33,11 @@ class CompletionFile:
         self._written_at: int | None = None
         self._kept: dict[str, ScoredCompletion] = {}
 
-    def observe(self, scored: Sequence[ScoredCompletion]) -> None:
-        """One batch of completions as the reward function scored them."""
+    def completions_scored(self, step: int, scored: Sequence[ScoredCompletion]) -> None:
         for item in scored:
             self._kept.setdefault(self._rows[item.row_index].scenario, item)
 
-    def beside(self, observer: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
-        """An observer for the reward function that shows each batch to both."""
-
-        def both(scored: list[Any]) -> None:
-            observer(scored)
-            self.observe(scored)
-
-        return both
-
-    def record(self, record: Mapping[str, Any]) -> None:
+    def record_made(self, record: Record) -> None:
         """A log line is due: the samples since the last one go to the file, if it is their turn."""
         step = int(record["step"])
         if self._kept and (self._written_at is None or step - self._written_at >= self._gap):
@@ -54,9 +45,6 @@ class CompletionFile:
             for domain, item in sorted(self._kept.items()):
                 append_json_line(self.path, self._line(step, domain, item))
         self._kept = {}
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _line(self, step: int, domain: str, item: ScoredCompletion) -> dict[str, Any]:
         row = self._rows[item.row_index]
@@ -66,11 +54,13 @@ class CompletionFile:
             "problem_file": row.problem_file,
             "bucket": self._buckets[item.row_index],
             "verdict_class": item.verdict.verdict_class,
-            "reward": item.parts.total,
+            "reward": item.total,
             "completion": _encodable(item.text[:LONGEST_COMPLETION]),
             "cut": len(item.text) > LONGEST_COMPLETION,
             "problem_pddl": row.problem_text,
         }
+        if len(item.rewards) > 1:
+            line["rewards"] = dict(item.rewards)
         known = all_domains().get(domain)
         if known is None or known.domain_pddl != row.domain_text:
             line["domain_pddl"] = row.domain_text

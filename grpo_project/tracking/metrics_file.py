@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import append_json_line
+from grpo_project.runs.observer import Observer, Record
 
 logger = logging.getLogger(__name__)
 
 
-class MetricsFile:
+class MetricsFile(Observer):
     """Appends records to `path`. NaN and infinity become null: JSON has neither.
 
     What a full disk does not take waits for the next record; training goes on.
@@ -22,7 +22,7 @@ class MetricsFile:
         self.path = path
         self._waiting: list[Any] = []
 
-    def record(self, record: Mapping[str, Any]) -> None:
+    def record_made(self, record: Record) -> None:
         """Writes one line, after those that still wait."""
         self._waiting.append(dict(record))
         try:
@@ -31,6 +31,3 @@ class MetricsFile:
                 del self._waiting[0]
         except OSError as error:
             logger.warning("%s took no line (%s); %d wait", self.path, error, len(self._waiting))
-
-    def close(self) -> None:
-        """Nothing is held open."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from grpo_project.configs.training import TrainingConfig
+from grpo_project.configs.settings import Settings
 from grpo_project.runs.checkpoint import step_of
+from grpo_project.runs.observer import Observer, Record
 from grpo_project.tracking.wandb import WandbTracker
 from grpo_project.tracking.wandb_sync import flatten
 
@@ -84,8 +85,8 @@ class TrackioTracker:
         self._run.finish()
 
 
-class Trackers:
-    """All that were asked for, as one sink of RunMonitor. `states`: {name: what became of it}."""
+class Trackers(Observer):
+    """All that were asked for, as one observer; rank 0's alone."""
 
     def __init__(self, trackers: Mapping[str, Tracker], missing: Mapping[str, str] | None = None) -> None:
         self._trackers = dict(trackers)
@@ -94,13 +95,13 @@ class Trackers:
     @classmethod
     def of(
         cls,
-        config: TrainingConfig | None,
+        config: Settings | None,
         folder: Path,
         wandb_mode: str,
         described: Mapping[str, Any],
         checkpoint: Path | None,
     ) -> Trackers:
-        """The trackers of --report_to; none at all for the processes beside the first, which pass no config."""
+        """The trackers of --report_to; none for ranks above 0, which pass no config."""
         if config is None:
             return cls({})
         step = step_of(checkpoint) if checkpoint is not None else 0
@@ -125,8 +126,8 @@ class Trackers:
         states = {name: tracker.state for name, tracker in self._trackers.items()} | self._missing
         return "; ".join(f"{'W&B' if name == 'wandb' else name}: {state}" for name, state in states.items()) or "no trackers"
 
-    def record(self, record: Mapping[str, Any]) -> None:
-        """One metrics record to each."""
+    def record_made(self, record: Record) -> None:
+        """To each."""
         self._each(lambda tracker: tracker.record(record))
 
     def summary(self, values: Mapping[str, Any]) -> None:
@@ -138,10 +139,13 @@ class Trackers:
         self._each(lambda tracker: tracker.close())
         self._trackers = {}
 
-    def position(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the W&B run; {} without one."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: `wandb`, which run it is and how far; {} without one."""
         tracker = self._trackers.get("wandb")
-        return tracker.position() if isinstance(tracker, WandbTracker) else {}
+        return {"wandb": tracker.position() if isinstance(tracker, WandbTracker) else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing: a tracker reads its checkpoint when it starts."""
 
     def _each(self, action: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):

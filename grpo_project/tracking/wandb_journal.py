@@ -1,4 +1,4 @@
-"""Every point meant for W&B, in order, on our own disk before W&B hears of it; and how many of them W&B holds.
+"""Every point meant for W&B, in order, on our own disk before it is sent; and how many of them W&B holds.
 
 Point number n of a run is line n of its history there: W&B takes points in order and counts them. So the count that the server
 gives is all that is needed to go on without losing, doubling or dropping one.

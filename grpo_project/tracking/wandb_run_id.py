@@ -1,4 +1,4 @@
-"""Which W&B run a continued training belongs to, and how W&B is told so."""
+"""Which W&B run a continued training belongs to, and the variables that make W&B continue it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.runs.checkpoint import RUN_STATE
+from grpo_project.common.guide_lines import with_english
+from grpo_project.runs.states import TRACKING_STATE
 
 CONTINUITY = ("continue", "fork", "new", "offline")
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([\w-]+)")
@@ -55,15 +56,15 @@ def find_run(checkpoint: Path, environ: Mapping[str, str] | None = None, tell: C
     own = _own_record(checkpoint)
     if own is not None:
         return own
-    tell("🔍 尝试从WandB目录提取run ID...")
+    tell(with_english("🔍 尝试从WandB目录提取run ID...", "looking for the run id in the wandb folder"))
     run_id = _from_folder(checkpoint / "wandb")
     if run_id:
         return FoundRun(run_id, "checkpoint/wandb")
-    tell("🔍 尝试从trainer_state.json提取run ID...")
+    tell(with_english("🔍 尝试从trainer_state.json提取run ID...", "looking for it in trainer_state.json"))
     run_id = _from_trainer_state(checkpoint / "trainer_state.json")
     if run_id:
         return FoundRun(run_id, "trainer_state.json")
-    tell("🔍 尝试使用环境变量WANDB_RUN_ID...")
+    tell(with_english("🔍 尝试使用环境变量WANDB_RUN_ID...", "taking the variable WANDB_RUN_ID"))
     run_id = environ.get("WANDB_RUN_ID", "").strip()
     return FoundRun(run_id, "WANDB_RUN_ID") if _ID.fullmatch(run_id) else None
 
@@ -82,29 +83,29 @@ def configure_wandb_resume(
     choice = _choose(checkpoint, continuity, environ, tell)
     if choice.found is not None:
         environ["WANDB_RUN_ID"] = choice.run_id
-        tell(f"🔧 设置环境变量: WANDB_RUN_ID={choice.run_id}")
+        tell(with_english(f"🔧 设置环境变量: WANDB_RUN_ID={choice.run_id}", "environment variable set"))
     elif checkpoint is not None:
         environ.pop("WANDB_RUN_ID", None)
     environ["WANDB_RESUME"] = choice.resume
-    tell(f"🔧 设置环境变量: WANDB_RESUME={choice.resume}")
-    tell("✅ WandB恢复配置完成!")
+    tell(with_english(f"🔧 设置环境变量: WANDB_RESUME={choice.resume}", "environment variable set"))
+    tell(with_english("✅ WandB恢复配置完成!", "W&B resume is configured"))
     return choice
 
 
 def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str], tell: Callable[[str], None]) -> RunChoice:
     if checkpoint is not None and not checkpoint.is_dir():
-        tell(f"⚠️ checkpoint不存在: {checkpoint}")
+        tell(with_english(f"⚠️ checkpoint不存在: {checkpoint}", "no such checkpoint"))
         checkpoint = None
     if checkpoint is None:
-        tell("🆕 开始新的训练会话")
+        tell(with_english("🆕 开始新的训练会话", "a new training begins"))
         given = environ.get("WANDB_RUN_ID", "").strip()
         return RunChoice(given if _ID.fullmatch(given) else new_run_id(), "allow")
-    tell(f"🔄 检测到checkpoint恢复: {checkpoint}")
+    tell(with_english(f"🔄 检测到checkpoint恢复: {checkpoint}", "resuming from this checkpoint"))
     found = find_run(checkpoint, environ, tell)
     if found is None:
-        tell("❌ 未能找到WandB run ID")
+        tell(with_english("❌ 未能找到WandB run ID", "no run id was found"))
         return RunChoice(new_run_id(), "allow")
-    tell(f"✅ 找到WandB run ID: {found.run_id}")
+    tell(with_english(f"✅ 找到WandB run ID: {found.run_id}", "W&B run id found"))
     if continuity == "new":
         return RunChoice(new_run_id(), "allow", parent=found)
     if continuity == "fork":
@@ -113,7 +114,7 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
 
 
 def _own_record(checkpoint: Path) -> FoundRun | None:
-    state = _read(checkpoint / RUN_STATE)
+    state = _read(checkpoint / f"{TRACKING_STATE}.json")
     about = state.get("wandb") if isinstance(state, dict) else None
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None

@@ -1,4 +1,4 @@
-"""W&B beside a training that must not notice it: every point is kept first, and sent by a thread of its own.
+"""W&B without any effect on training: every point is kept on disk first, and sent by a thread of its own.
 
     wandb_journal/<run id>.jsonl    all points, in order (wandb_journal.py)
     wandb_backup/step_XXXXXX.json   points that W&B missed, when the run ended
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import write_json_atomically
+from grpo_project.common.guide_lines import with_english
 from grpo_project.errors import ConfigError
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
 from grpo_project.tracking.wandb_run_id import RunChoice, configure_wandb_resume
@@ -115,12 +116,13 @@ class WandbSyncManager:
             self._queue.put({"summary": dict(flatten(values))})
 
     def update_step_offset(self, step: int) -> int:
-        """W&B's own counter less the trainer's step; remembered, and said when it changes. Our axis makes it harmless."""
+        """W&B's own counter less the trainer's step; remembered, and logged when it changes. Our step axis makes it harmless."""
         self._trainer_step = int(step)
         wandb_step = self.journal.base + len(self.journal) if self.mode != "disabled" else self._trainer_step
         offset = wandb_step - self._trainer_step
         if offset != self.step_offset:
-            logger.info("⚠️ 检测到步数偏移: WandB=%d, Trainer=%d, 偏移=%d", wandb_step, self._trainer_step, offset)
+            found = f"⚠️ 检测到步数偏移: WandB={wandb_step}, Trainer={self._trainer_step}, 偏移={offset}"
+            logger.info(with_english(found, "W&B counts other steps than the trainer; its points carry the trainer's"))
         self.step_offset = offset
         if self.mode != "disabled":
             self._save_state()
@@ -253,7 +255,7 @@ class WandbSyncManager:
         held = ask_server(self.project, self.entity, self.run_id)
         if held == 0 and self.choice.resume == "must":
             # It was never sent there, or somebody deleted it: the same run, from its first point.
-            logger.warning("WandB恢复: the server knows no run %s; it is made anew from the journal", self.run_id)
+            logger.warning("WandB恢复 (W&B resume): the server knows no run %s; it is made again from the journal", self.run_id)
             return "allow"
         return self.choice.resume
 

@@ -1,17 +1,21 @@
-"""What a run says on the console while all goes well: one line at a time, from one process. `endings.py` has the rest."""
+"""What a run says on the console while all goes well: one line at a time, from rank 0. `endings.py` has the rest."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from grpo_project.common import ranks
-from grpo_project.training.preparation import Preparation
+from grpo_project.configs.batches import BatchShape
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.models.loading import Policy
+from grpo_project.rewards.registry import NamedReward, PresetReward
 
 
 def say(text: str) -> None:
-    """One line on the console, at once; of several processes the first one speaks."""
+    """One line on the console, at once, from rank 0."""
     if ranks.is_main():
         print(text, flush=True)
 
@@ -30,17 +34,6 @@ def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:
     return ", ".join(f"{batches * quota} of {domain}" for domain, quota in quotas.items())
 
 
-def describe_data(prepared: Preparation) -> str:
-    """`2000 training problems (blocksworld 500: easy 205, ...); 800 held-out ones from data/test`."""
-    parts = []
-    for domain, statistics in prepared.buckets.statistics.items():
-        sizes = ", ".join(f"{name} {count}" for name, count in statistics.counts.items())
-        parts.append(f"{domain} {statistics.count}: {sizes}")
-    skipped = f", {len(prepared.rows.bad_rows)} bad rows skipped" if prepared.rows.bad_rows else ""
-    held_out = f"; {len(prepared.held_out_rows)} held-out ones from {prepared.held_out_name}" if prepared.held_out else ""
-    return f"{len(prepared.rows)} training problems ({'; '.join(parts)}{skipped}){held_out}"
-
-
 def silence_libraries() -> None:
     """Only warnings that say something about the run reach the console."""
     import warnings
@@ -53,3 +46,40 @@ def silence_libraries() -> None:
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
     logging.getLogger("trl").setLevel(logging.ERROR)
+
+
+def quiet_hugging_face(model: str) -> None:
+    """Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.path.isdir(model):  # bars are for downloads
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[NamedReward]) -> None:
+    """What was loaded and for which lengths, and what is doubtful about the settings."""
+    from grpo_project.models.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
+
+    for reward in rewards:
+        for weakness in reward.function.config.weaknesses() if isinstance(reward.function, PresetReward) else ():
+            say(f"warning: with these --reward_bands {weakness}")
+    off_policy = off_policy_warning(config)
+    if off_policy is not None:
+        say(f"warning: {off_policy}")
+    say(f"Backend: {policy.name}, because {policy.reason}")
+    weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
+    say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
+    lengths = config.script_config()
+    prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
+    say(f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}")
+    if lengths.warning():
+        say(f"{lengths.warning()}: what is longer does not fit; lower one of the two, or use --length_allocation_strategy")
+
+
+def describe_step(shape: BatchShape, quotas: Mapping[str, int]) -> str:
+    """`Each step: 8 prompts x 8 completions, 2 prompts of each domain, in 2 micro-batches`."""
+    return (
+        f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "
+        f"{describe_quotas(quotas, shape.batches)}, in {shape.micro_batches} micro-batches"
+        + (f" on each of {shape.world_size} processes" if shape.world_size > 1 else "")
+    )

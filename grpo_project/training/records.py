@@ -1,4 +1,4 @@
-"""What a run writes about itself: the settings that repeat it, the state its checkpoints carry, its model and its results."""
+"""What a run writes about itself beside its checkpoints: the settings that repeat it, its model and its results."""
 
 from __future__ import annotations
 
@@ -8,55 +8,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common import ranks
 from grpo_project.common.files import write_text_atomically
+from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table
 from grpo_project.runs import run_folder
-from grpo_project.runs.checkpoint import newest_good, replace_folder, step_of
+from grpo_project.runs.checkpoint import newest_good, replace_folder
+from grpo_project.runs.identity import RunIdentity
 from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.endings import command_to_go_on
-from grpo_project.training.preparation import Preparation
-from grpo_project.training.saving import attempt
+from grpo_project.training.launch import Start
+from grpo_project.training.trainer import attempt
 
 
-def write_resolved_config(folder: RunFolder, prepared: Preparation, environment: Mapping[str, Any]) -> None:
-    """Everything needed to repeat the run. On resume the first file stays, and each segment adds its own."""
-    described = {
-        "settings": prepared.config.as_dict(),
-        "sources": dict(prepared.config.sources),
+def write_resolved_config(
+    folder: RunFolder, start: Start, config: TrainingConfig, identity: RunIdentity, described: Mapping[str, Any]
+) -> None:
+    """Everything needed to repeat the run; `described`: what else there is to say. On resume the first file stays, and each
+    segment adds its own."""
+    if not ranks.is_main():
+        return
+    content = {
+        **identity.state_dict(),
+        "sources": dict(config.sources),
         "command_line": sys.argv,
-        "model": prepared.model,
-        "environment": environment,
-        "fingerprints": prepared.fingerprints,
-        "schedule_source": prepared.schedule_source,
-        "reward": prepared.config.reward_config().as_dict(),
-        "held_out": prepared.held_out_name,
-        "feedback": prepared.feedback_name,
-        "buckets": {domain: vars(found) for domain, found in prepared.buckets.statistics.items()},
+        "model": start.model,
+        **described,
     }
-    if prepared.checkpoint is None:
-        folder.write_json(run_folder.RESOLVED_CONFIG, described)
-    else:
-        folder.write_json(f"resumed_at_{step_of(prepared.checkpoint)}.json", described)
-
-
-def run_state(prepared: Preparation, wandb_position: Any) -> dict[str, Any]:
-    """What every checkpoint says about its run."""
-    return {
-        "settings": prepared.config.as_dict(),
-        "fingerprints": dict(prepared.fingerprints),
-        "schedule_source": prepared.schedule_source,
-        "wandb": wandb_position,
-    }
-
-
-def model_history(prepared: Preparation, steps: int) -> dict[str, Any]:
-    """What the trained model's card says about its run."""
-    return {
-        "steps": steps,
-        "settings": prepared.config.as_dict(),
-        "fingerprints": dict(prepared.fingerprints),
-    }
+    name = run_folder.RESOLVED_CONFIG if start.checkpoint is None else f"resumed_at_{start.step}.json"
+    folder.write_json(name, content)
 
 
 def save_model(folder: RunFolder, write: Callable[[Path], None]) -> None:
@@ -75,12 +56,12 @@ def save_model(folder: RunFolder, write: Callable[[Path], None]) -> None:
 
 
 def write_results(
-    folder: RunFolder, prepared: Preparation, before: EvaluationResult, after: EvaluationResult, seconds: float
+    folder: RunFolder, name: str, max_steps: int, before: EvaluationResult, after: EvaluationResult, seconds: float
 ) -> str:
-    """The table of results.md, with its head line; the same text for the console."""
+    """The table of results.md, with its head line; the same text for the console. `name`: where the problems come from."""
     text = (
-        f"Greedy success on {len(prepared.held_out_rows)} held-out problems ({prepared.held_out_name}), "
-        f"{prepared.config.max_steps} steps, {seconds / 60:.1f} minutes in all:\n\n{comparison_table(before, after)}\n"
+        f"Greedy success on {len(after.problems)} held-out problems ({name}), "
+        f"{max_steps} steps, {seconds / 60:.1f} minutes in all:\n\n{comparison_table(before, after)}\n"
     )
     write_text_atomically(folder.path / "results.md", text)
     return text

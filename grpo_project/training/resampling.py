@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from grpo_project.common import ranks
+from grpo_project.configs.settings import Settings
 from grpo_project.curriculum.batch_plan import BatchPlanner
+from grpo_project.errors import ConfigError
 
 EQUAL = 1e-6  # advantages of equal rewards differ by no more: their mean is rounded
 
@@ -42,22 +45,23 @@ class Resampler:
         used = set(rows)
         replaced = 0
         for attempt in range(self.attempts):
-            idle = [place for place, reward_std in enumerate(_reward_stds(outputs, size)) if reward_std <= EQUAL]
+            idle = [place for place, difference in enumerate(_ranges(outputs, size)) if difference <= EQUAL]
             others = self._planner.replacements(generation, attempt, [rows[place] for place in idle], used)
             pairs = [(place, index) for place, index in zip(idle, others, strict=True) if index is not None]
             if not pairs:
                 break
             used.update(index for _, index in pairs)
             fresh = generate([row(index) for _, index in pairs for _ in range(size)])
-            for number, reward_std in enumerate(_reward_stds(fresh, size)):
-                if reward_std > EQUAL:
+            for number, difference in enumerate(_ranges(fresh, size)):
+                if difference > EQUAL:
                     place, rows[pairs[number][0]] = pairs[number]
                     outputs = splice(outputs, fresh, place * size, number * size, size, pad_token)
                     replaced += 1
         return outputs, replaced / max(len(rows), 1)
 
 
-def _reward_stds(outputs: Mapping[str, Any], size: int) -> list[float]:
+def _ranges(outputs: Mapping[str, Any], size: int) -> list[float]:
+    """Largest less smallest advantage of each group; 0, up to rounding, where its rewards were all equal."""
     groups = outputs["advantages"].view(-1, size)
     return [float(value) for value in groups.max(1).values - groups.min(1).values]
 
@@ -91,3 +95,11 @@ def _padded(tensor: Any, width: int, filler: int, left: bool) -> Any:
 
     missing = width - tensor.shape[1]
     return torch.nn.functional.pad(tensor, (missing, 0) if left else (0, missing), value=filler)
+
+
+def resampler(config: Settings, planner: BatchPlanner) -> Resampler | None:
+    """What --resample_zero_variance asks for; None without it. Raises ConfigError with several processes."""
+    attempts = config.resample_zero_variance
+    if attempts and ranks.world_size() > 1:
+        raise ConfigError("--resample_zero_variance works with one process; --skip_zero_variance works with several")
+    return Resampler(attempts, planner, config.num_generations) if attempts else None

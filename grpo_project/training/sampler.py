@@ -11,20 +11,23 @@ from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 
+from grpo_project.callbacks.timing import StepTimer
+from grpo_project.configs.batches import BatchShape
+from grpo_project.configs.settings import Settings
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.errors import ConfigError
 
 
 class CurriculumSampler(Sampler[int]):
-    """Row indices, generation batch after generation batch; a generation batch holds the prompts of one generation batch.
+    """Row indices, generation batch after generation batch.
 
     Generation batch c holds the batches A*c .. A*c+A-1, one after another, where A is `batches_per_generation` (the batches of a
     step under gradient accumulation). Each of its prompts stands `num_generations` times in a row, and the whole generation
     batch comes `repeat_count` times (TRL: num_iterations x steps_per_generation) before generation batch c+1 begins.
 
     `len` counts indices: num_generation_batches x prompts_per_generation x num_generations x repeat_count. Iterating starts at
-    batch 0 every time, which is what a resumed Trainer relies on: it skips what it has seen. Raises ConfigError for a count
-    below 1.
+    batch 0 every time, which is what a resumed Trainer relies on: it skips what it has seen. `timer` counts what planning takes.
+    Raises ConfigError for a count below 1.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class CurriculumSampler(Sampler[int]):
         num_generations: int,
         repeat_count: int = 1,
         batches_per_generation: int = 1,
+        timer: StepTimer | None = None,
     ) -> None:
         counts = {
             "num_generation_batches": num_generation_batches,
@@ -50,6 +54,7 @@ class CurriculumSampler(Sampler[int]):
         self.num_generations = num_generations
         self.repeat_count = repeat_count
         self.batches_per_generation = batches_per_generation
+        self._timer = timer or StepTimer()
 
     @classmethod
     def for_training(
@@ -62,6 +67,7 @@ class CurriculumSampler(Sampler[int]):
         steps_per_generation: int = 1,
         num_iterations: int = 1,
         batches_per_generation: int = 1,
+        timer: StepTimer | None = None,
     ) -> CurriculumSampler:
         """The sampler that lasts for `max_steps` optimizer steps; the names are GRPOConfig's, and each must be 1 or more.
 
@@ -75,6 +81,7 @@ class CurriculumSampler(Sampler[int]):
             num_generations=num_generations,
             repeat_count=repeat_count,
             batches_per_generation=batches_per_generation,
+            timer=timer,
         )
 
     @property
@@ -85,7 +92,8 @@ class CurriculumSampler(Sampler[int]):
         """The prompts of generation batch `number` (from 0) as row indices, in order; `prompts_per_generation` long."""
         first = number * self.batches_per_generation
         batches = range(first, first + self.batches_per_generation)
-        return [index for batch in batches for index in self.planner.plan(batch).row_indices]
+        with self._timer.section("sampling"):
+            return [index for batch in batches for index in self.planner.plan(batch).row_indices]
 
     def __iter__(self) -> Iterator[int]:
         for number in range(self.num_generation_batches):
@@ -97,3 +105,17 @@ class CurriculumSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_generation_batches * self.prompts_per_generation * self.num_generations * self.repeat_count
+
+
+def row_sampler(config: Settings, shape: BatchShape, planner: BatchPlanner, timer: StepTimer) -> CurriculumSampler:
+    """What the trainer of a run draws its rows from."""
+    return CurriculumSampler.for_training(
+        planner,
+        num_generations=config.num_generations,
+        max_steps=config.max_steps,
+        gradient_accumulation_steps=shape.micro_batches,
+        steps_per_generation=shape.micro_batches,
+        num_iterations=config.num_iterations,
+        batches_per_generation=shape.batches,
+        timer=timer,
+    )

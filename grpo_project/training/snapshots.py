@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,25 @@ from typing import Any
 import torch
 
 from grpo_project.common import ranks
-from grpo_project.curriculum.manager import STATE_FILE
-from grpo_project.errors import DataError
+from grpo_project.errors import ConfigError, DataError
+from grpo_project.runs.observer import Control, Observer
+from grpo_project.runs.states import COLLAPSE_STATE, read_state
 
 
-class Snapshots:
+class Snapshots(Observer):
     """`folder`/snapshots/step-<n>.pt: the trainable weights and the optimizer's state after step n.
 
-    Kept are the newest one and those that a checkpoint's curriculum state names, so that a run that goes on from a checkpoint
-    finds the one it knew. `trainer` is set once there is one.
+    Kept are the newest one and those that a checkpoint names, so that a run that goes on from a checkpoint finds the one it knew.
     """
 
     def __init__(self, folder: Path) -> None:
         self._run = folder
         self._folder = folder / "snapshots"
-        self.trainer: Any = None
+        self._model: Any = None
+        self._optimizer: Any = None
+
+    def training_begins(self, step: int, control: Control, model: Any, optimizer: Any) -> None:
+        self._model, self._optimizer = model, optimizer
 
     def path(self, step: int) -> Path:
         return self._folder / f"step-{step}.pt"
@@ -34,7 +37,7 @@ class Snapshots:
         if ranks.is_main() and not self.path(step).exists():
             self._folder.mkdir(exist_ok=True)
             aside = self.path(step).with_suffix(".tmp")
-            torch.save({"weights": dict(self._weights()), "optimizer": self.trainer.optimizer.state_dict()}, aside)
+            torch.save({"weights": dict(self._weights()), "optimizer": self._optimizer.state_dict()}, aside)
             os.replace(aside, self.path(step))
             self._remove_all_but(self._named_by_checkpoints() | {step})
         ranks.wait_for_all()
@@ -48,22 +51,21 @@ class Snapshots:
         with torch.no_grad():
             for name, parameter in self._weights():
                 parameter.copy_(found["weights"][name])
-        optimizer = self.trainer.optimizer
+        optimizer = self._optimizer
         rates = [group["lr"] for group in optimizer.param_groups]
         optimizer.load_state_dict(found["optimizer"])
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
 
     def _weights(self) -> list[tuple[str, Any]]:
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        return [(name, parameter) for name, parameter in self._model.named_parameters() if parameter.requires_grad]
 
     def _named_by_checkpoints(self) -> set[int]:
         named = set()
-        for state in self._run.glob(f"checkpoint-*/{STATE_FILE}"):
+        for checkpoint in self._run.glob("checkpoint-*"):
             try:
-                step = json.loads(state.read_text(encoding="utf-8")).get("kept_step")
-            except (OSError, ValueError):
+                step = read_state(checkpoint, COLLAPSE_STATE).get("kept_step")
+            except ConfigError:
                 continue  # a torn checkpoint is nothing to go on from
             if step is not None:
                 named.add(int(step))

@@ -1,227 +1,328 @@
-"""The GRPO run from settings to trained model: `train(config, get_curriculum_weights) -> exit status`.
+"""All that we override in TRL's and transformers' trainers, with a check at start-up that what it relies on is there.
 
-What can go wrong cheaply goes wrong first (preparation.py): nothing heavy is imported before settings, data, batch quotas,
-output folder and model path are known to be good. Then: load, evaluate, train, evaluate again, write the table and the model.
+`planning_trainer` is a function because the base class must be fetched after the backend is loaded: Unsloth rewrites it.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
-from typing import IO, TYPE_CHECKING
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from grpo_project.callbacks.timing import StepTimer
 from grpo_project.common import ranks
-from grpo_project.common.paths import REPOSITORY
+from grpo_project.configs.batches import BatchShape
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.errors import ModelError
-from grpo_project.models.forecast import Forecast, forecast, out_of_memory
-from grpo_project.models.loading import LoadPlan, Policy, load_policy, plan_load, save_policy
-from grpo_project.models.vllm import check_vllm
-from grpo_project.runs import run_folder
-from grpo_project.runs.checkpoint import step_of
+from grpo_project.data.training_data import TrainingData
+from grpo_project.errors import BackendMissing
+from grpo_project.models.loading import Policy
+from grpo_project.prompting import to_messages
+from grpo_project.runs import checkpoint
+from grpo_project.runs.observer import Observer
 from grpo_project.runs.run_folder import RunFolder
-from grpo_project.training.console import describe_data, say, silence_libraries
-from grpo_project.training.endings import UNWRITABLE, disk_refused, memory_ran_out, say_how_to_go_on, say_what_stopped
-from grpo_project.training.evaluations import Evaluator
-from grpo_project.training.preparation import Preparation, Weights, prepare
-from grpo_project.training.prompts import fit_prompts
-from grpo_project.training.records import model_history, save_model, write_resolved_config, write_results
-from grpo_project.training.saving import whole_weights
+from grpo_project.runs.states import RunStates
+from grpo_project.training.algorithms import Algorithm, trainer_arguments
+from grpo_project.training.algorithms.base import refuse_changes
+from grpo_project.training.resampling import Resampler
 
-if TYPE_CHECKING:  # it imports transformers
-    from grpo_project.training.assembly import Assembly
+if TYPE_CHECKING:  # it loads torch, and Unsloth must be the first to
+    from grpo_project.models.cpu_planner import Regrouping
 
-INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
-COLLAPSED = 3  # stopped by --on_collapse stop
-ANOMALY = 4  # stopped by --on_anomaly stop
-SUCCESS = 0
+logger = logging.getLogger(__name__)
+
+# What we override or call of transformers.Trainer, and of TRL's online trainers. A release that renames one of these must not
+# pass in silence: what hung on it would simply stop happening.
+OF_TRANSFORMERS = ("_get_output_dir", "_load_optimizer_and_scheduler", "_save_checkpoint")
+OF_TRL = (
+    "_get_train_sampler create_model_card _generate_and_score_completions _generate_single_turn _prepare_inputs "
+    "_get_per_token_logps_and_entropies _calculate_rewards _get_grad_norm _compute_loss"
+).split()
+# Method -> the section of a step's time that it is counted to.
+TIMED = {
+    "_generate_single_turn": "generation",
+    "_calculate_rewards": "reward",
+    "_get_per_token_logps_and_entropies": "log_probs",
+    "_save_checkpoint": "checkpoint",
+}
 
 
-def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
-    """One whole run. Returns 0, 3 where --on_collapse stop ended it, 4 where --on_anomaly stop did, 130 after Ctrl-C or 143 after
-    SIGTERM.
+def require_methods(base: type, names: Sequence[str]) -> None:
+    """Raises BackendMissing, naming them, for methods that `base` does not have."""
+    missing = [name for name in names if not callable(getattr(base, name, None))]
+    if missing:
+        raise BackendMissing(
+            f"{base.__module__}.{base.__name__} has no {', '.join(missing)}, which this suite relies on: "
+            "install the versions that requirements.txt pins"
+        )
 
-    Raises a GrpoProjectError for what the user can put right.
+
+class TransactionalSaving:
+    """Mixed in before a Hugging Face Trainer: everything it writes goes aside, and becomes a checkpoint when it is whole.
+
+    `states` go into every checkpoint; `checkpoint_limit`: good checkpoints kept. A save that fails (a full disk) leaves no
+    checkpoint and a warning, and training goes on: what it has in memory is worth more than stopping.
     """
-    prepared = prepare(config, get_curriculum_weights)
-    say(f"Data: {describe_data(prepared)}")
-    run = Run(prepared)
+
+    states = RunStates({})
+    checkpoint_limit = 3
+    _saving_aside: Path | None = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        if self._saving_aside is not None:
+            return str(self._saving_aside.parent)
+        return str(super()._get_output_dir(trial))  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        _load_to_numbered_cpus()
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        trainer: Any = self
+        run, step, main = Path(trainer.args.output_dir), trainer.state.global_step, trainer.accelerator.is_main_process
+        failure = attempt(lambda: checkpoint.begin(run, step) if main else None)
+        if not ranks.any_rank(failure is not None):
+            self._saving_aside = checkpoint.aside_folder(run, step)
+            failure = attempt(lambda: super(TransactionalSaving, self)._save_checkpoint(model, trial))  # type: ignore[misc]
+            aside, self._saving_aside = self._saving_aside, None
+            if not ranks.any_rank(failure is not None) and main:
+                failure = attempt(lambda: self._finish(aside, run, step))
+        if ranks.any_rank(failure is not None) and main:
+            checkpoint.abandon(run, step)
+            last = checkpoint.newest_good(run)
+            logger.warning(
+                "the checkpoint of step %d could not be written (%s); training goes on, and %s",
+                step,
+                failure or "another process failed",
+                f"{last.name} stays the one to go on from" if last else "there is none to go on from yet",
+            )
+
+    def _finish(self, aside: Path, run: Path, step: int) -> None:
+        self.states.save(aside)
+        checkpoint.commit(run, step)
+        checkpoint.rotate(run, self.checkpoint_limit)
+
+
+def planning_trainer(base: type) -> type:
+    """A subclass of `base`, TRL's trainer as it stands after the backend was loaded.
+
+    Takes more keyword arguments: `row_sampler` yields row indices in training order; `observers` hear of completions, entropies
+    and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
+    --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
+    own ways on a CPU may be taken (models/cpu_planner.py), `regrouping`: what they may do to this loss, None for nothing.
+
+    Raises BackendMissing where `base` lacks a method that is overridden here.
+    """
+    require_methods(base, (*OF_TRANSFORMERS, *OF_TRL))
+
+    class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
+        _buffered_inputs: Any
+
+        def __init__(
+            self,
+            *args: Any,
+            row_sampler: Any,
+            observers: Observer,
+            timer: StepTimer,
+            states: RunStates,
+            checkpoint_limit: int = 3,
+            resampler: Resampler | None = None,
+            penalties: Callable[[], Any] | None = None,
+            shortcuts: bool = False,
+            regrouping: Regrouping | None = None,
+            **kwargs: Any,
+        ) -> None:
+            self._row_sampler = row_sampler
+            self._observers = observers
+            self._timer = timer
+            self.states = states
+            self.checkpoint_limit = checkpoint_limit
+            self._resampler = resampler
+            self._penalties = penalties
+            self._shortcuts = shortcuts
+            self._regrouping = regrouping
+            super().__init__(*args, **kwargs)
+            self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
+
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            return self._row_sampler
+
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """Our own results.md and planner.json stand in for TRL's card, which would be rewritten at every checkpoint."""
+
+        @property
+        def _alone_on_a_cpu(self) -> bool:
+            return self._shortcuts and self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
+
+        # -- generation ---------------------------------------------------------------------------------------------
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            outputs: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            if not self.model.training:
+                return outputs
+            if self._resampler is not None:
+                outputs = self._resampled(inputs, outputs)
+            with self._timer.section("logging"):
+                self._observers.completions_generated([int(item["row_index"]) for item in inputs], outputs)
+            return outputs
+
+        def _resampled(self, inputs: list[dict[str, Any]], outputs: dict[str, Any]) -> dict[str, Any]:
+            assert self._resampler is not None  # asked by the caller
+            outputs, share = self._resampler.resample(
+                self.state.global_step // self.num_iterations,
+                inputs,
+                outputs,
+                super()._generate_and_score_completions,
+                lambda index: self.train_dataset[index],
+                self._tokenizer.pad_token_id,
+            )
+            self._metrics["train"]["resampled_groups"].append(share)
+            return outputs
+
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+            neutral = self._penalties is None and not self.args.generation_kwargs  # our loop knows the temperature only
+            if neutral and self._alone_on_a_cpu and not self.use_vllm and len(self.eos_token_ids) == 1:
+                from grpo_project.models.cpu_planner import sample_groups
+
+                sampled = sample_groups(
+                    self.model,
+                    prompt_ids,
+                    self.num_generations,
+                    self._tokenizer.pad_token_id,
+                    self.eos_token_ids[0],
+                    self.max_completion_length,
+                    self.temperature,
+                )
+                if sampled is not None:
+                    return sampled, None
+            if self._penalties is not None:
+                from grpo_project.models.penalties import penalised
+
+                with penalised(self.accelerator.unwrap_model(self.model_wrapped), self._penalties):
+                    return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+
+        # -- gradients ----------------------------------------------------------------------------------------------
+
+        def _prepare_inputs(self, generation_batch: Any) -> Any:
+            before = self._buffered_inputs
+            inputs = super()._prepare_inputs(generation_batch)
+            if self._regrouping is None or not self._alone_on_a_cpu or not self.model.training or self._buffered_inputs is before:
+                return inputs
+            from grpo_project.models.cpu_planner import regroup
+
+            self._buffered_inputs = regroup(self._buffered_inputs, self._regrouping)
+            return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            """TRL's (model, input_ids, attention_mask, logits_to_keep, ...); with entropies only on the way to the loss."""
+            found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            if kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training and found[1] is not None:
+                _, ids, mask, kept = args[:4]
+                self._observers.entropies_computed(ids, mask, kept, found[1].detach())
+            return found
+
+        def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+            norm = super()._get_grad_norm(*args, **kwargs)
+            self._observers.gradient_computed(norm)
+            return norm
+
+        def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+            if "loss_scale" not in inputs:
+                return super()._compute_loss(model, inputs)
+            from grpo_project.models.cpu_planner import trim_padding
+
+            inputs = dict(inputs)
+            scale = inputs.pop("loss_scale")
+            return super()._compute_loss(model, trim_padding(inputs)) * scale
+
+    for name, section in TIMED.items():
+        setattr(PlanningTrainer, name, _timed(getattr(PlanningTrainer, name), section))
+    return PlanningTrainer
+
+
+def _timed(method: Any, section: str) -> Any:
+    @functools.wraps(method)
+    def timed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._timer.section(section):
+            return method(self, *args, **kwargs)
+
+    return timed
+
+
+def make_trainer(
+    algorithm: Algorithm,
+    config: TrainingConfig,
+    policy: Policy,
+    data: TrainingData,
+    shape: BatchShape,
+    folder: RunFolder,
+    **parts: Any,
+) -> Any:
+    """TRL's trainer with ours on top. `parts`: further arguments of its constructor.
+
+    Raises ConfigError for settings that a library would change in silence.
+    """
+    from datasets import Dataset
+    from transformers import PrinterCallback, ProgressCallback
+
+    from grpo_project.models.penalties import penalties_of
+
+    config_class, trainer_class = algorithm.classes()  # at the last moment: with Unsloth loaded these are its rewritten ones
+    arguments = trainer_arguments(
+        algorithm, config_class, config, shape, policy.device, policy.name, str(folder.path), policy.autocast
+    )
+    plain = policy.name == "transformers"
+    trainer = planning_trainer(trainer_class)(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        args=config_class(**arguments),
+        train_dataset=Dataset.from_dict(
+            {"prompt": [to_messages(prompt) for prompt in data.prompts], "row_index": list(range(len(data.prompts)))}
+        ),
+        checkpoint_limit=config.save_total_limit,
+        penalties=penalties_of(config),
+        shortcuts=plain,
+        regrouping=algorithm.regrouping(config) if plain else None,
+        **parts,
+    )
+    refuse_changes(arguments, trainer.args, policy.name)
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
+
+
+def whole_weights(trainer: Any) -> dict[str, Any] | None:
+    """The whole model as a state dict where processes hold shards of it (FSDP, ZeRO-3); None where each holds all of it.
+
+    Every process must ask; only rank 0's answer is sure to be complete.
+    """
+    if not ranks.shards_parameters():
+        return None
+    sharded = trainer.deepspeed if trainer.is_deepspeed_enabled else trainer.model
+    found: dict[str, Any] = trainer.accelerator.get_state_dict(sharded)
+    return found
+
+
+@functools.cache
+def _load_to_numbered_cpus() -> None:
+    """accelerate names the device of several CPU processes cpu:0, cpu:1; torch.load knows no such place without this."""
+    from torch.serialization import register_package
+
+    def restore(storage: Any, location: str) -> Any:
+        return storage if location.startswith("cpu:") else None
+
+    register_package(15, lambda storage: None, restore)
+
+
+def attempt(action: Callable[[], Any]) -> Exception | None:
+    """What a full disk and the like made of an action, None where it went well. A mistake of ours is raised."""
+    from safetensors import SafetensorError
+
     try:
-        return run.go()
-    except KeyboardInterrupt:
-        if ranks.is_main():
-            say_how_to_go_on(run.folder)
-        return INTERRUPTED + (run.signal_number or signal.SIGINT)
-    except (RuntimeError, ModelError) as error:
-        if not out_of_memory(error):
-            raise
-        raise memory_ran_out(error, run.forecast, run.folder, config.use_gradient_checkpointing) from error
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        raise disk_refused(error, run.folder, prepared.output_dir) from None
-    finally:
-        run.release()
-
-
-class Run:
-    """One run, from loading the model to saving it. `folder` is None until everything that can be wrong has been checked."""
-
-    def __init__(self, prepared: Preparation) -> None:
-        self.prepared = prepared
-        self.config = prepared.config
-        self.folder: RunFolder | None = None
-        self.forecast: Forecast | None = None
-        self.signal_number = 0
-        self._lock: IO[str] | None = None
-
-    def go(self) -> int:
-        """Everything after preparation, in order. Returns the exit status."""
-        began = time.monotonic()
-        environment = run_folder.describe_environment(REPOSITORY)
-        policy = self._load()
-        prompts, self.prepared = fit_prompts(self.prepared, policy)
-        self.folder = folder = self._open_folder()
-        if ranks.is_main():
-            write_resolved_config(folder, self.prepared, environment)
-        evaluator = Evaluator(self.prepared, policy, folder, self.forecast)
-        before = evaluator.evaluate_held_out("before")
-
-        from grpo_project.training.assembly import assemble  # not before the backend, which imports Unsloth first
-
-        parts = assemble(self.prepared, policy, folder, prompts, evaluator, environment)
-        say(f"Run folder: {folder.path}   {parts.tracker.state}")
-        self._train(parts)
-        step = parts.trainer.state.global_step
-        if parts.diagnosis.stopped_by:
-            if ranks.is_main():
-                say_what_stopped(folder, step, parts.diagnosis.stopped_by)
-            return ANOMALY
-        weights = whole_weights(parts.trainer)
-        if ranks.is_main():
-            save_model(folder, lambda aside: save_policy(policy, aside, model_history(self.prepared, step), weights))
-        after = evaluator.evaluate_held_out("after")
-        if before is not None and after is not None:
-            say(write_results(folder, self.prepared, before, after, time.monotonic() - began))
-            rates = {result.name: {domain: result.rate(domain) for domain in result.domains} for result in (before, after)}
-            parts.tracker.summary({"evaluation": rates})
-        parts.tracker.close()
-        say(f"Trained model: {folder.model}")
-        if parts.feedback.stopped_by is not None:
-            say(f"Stopped at step {step}: {parts.feedback.stopped_by}")
-            return COLLAPSED
-        return SUCCESS
-
-    # -- loading ------------------------------------------------------------------------------------------------------
-
-    def _load(self) -> Policy:
-        """The model, with what there is to say about it and the settings before and after."""
-        config, model = self.config, self.prepared.model
-        # Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log.
-        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        if os.path.isdir(model):  # bars are for downloads
-            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        plan = plan_load(
-            model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
-        )
-        limit = check_vllm(config, plan)
-        if limit is not None:
-            say(f"warning: {limit}")
-        self._forecast_memory(plan)
-        policy = load_policy(
-            model,
-            training=True,
-            max_sequence_length=config.script_config().sequence_length,
-            load_in_4bit=config.load_in_4bit,
-            lora_rank=config.lora_rank,
-            lora_alpha=config.lora_alpha,
-            use_gradient_checkpointing=config.use_gradient_checkpointing,
-            trust_remote_code=config.trust_remote_code,
-            seed=config.seed,
-            backend=config.backend,
-            fast_inference=config.fast_inference,
-            vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
-        )
-        self._describe(policy)
-        silence_libraries()  # not before: Unsloth must be the first to import transformers
-        return policy
-
-    def _forecast_memory(self, plan: LoadPlan) -> None:
-        """Says what the run will need of a GPU, before anything is loaded. Warns and forbids nothing: it is an estimate."""
-        available = None
-        if plan.device == "cuda":
-            import torch
-
-            available = float(torch.cuda.get_device_properties(ranks.local_rank()).total_memory)
-        try:
-            domains = len(self.prepared.rows.domains)
-            self.forecast = forecast(self.config, self.prepared.model, plan, available, ranks.world_size(), domains)
-        except ModelError as error:
-            if plan.device == "cuda":
-                say(str(error))
-            return
-        if plan.device == "cuda":
-            say(self.forecast.report())
-
-    def _describe(self, policy: Policy) -> None:
-        """What was loaded and for which lengths, and what is doubtful about the settings."""
-        from grpo_project.models.penalties import off_policy_warning  # not before the backend, which imports Unsloth first
-
-        config = self.config
-        for weakness in config.reward_config().weaknesses():
-            say(f"warning: with these --reward_bands {weakness}")
-        off_policy = off_policy_warning(config)
-        if off_policy is not None:
-            say(f"warning: {off_policy}")
-        say(f"Backend: {policy.name}, because {policy.reason}")
-        weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
-        say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
-        lengths = config.script_config()
-        prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
-        say(f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}")
-        if lengths.warning():
-            say(f"{lengths.warning()}: what is longer does not fit; lower one of the two, or use --length_allocation_strategy")
-
-    # -- the run folder -----------------------------------------------------------------------------------------------
-
-    def _open_folder(self) -> RunFolder:
-        """The run folder, held until `release`, with its log as it was at the step from which the run goes on."""
-        prepared = self.prepared
-        if not ranks.is_main():
-            return RunFolder(prepared.output_dir)
-        if prepared.checkpoint is None and not run_folder.may_begin_again(prepared.output_dir):
-            folder = run_folder.create(prepared.output_dir)
-        else:
-            folder = run_folder.reopen(prepared.output_dir)
-        self._lock = run_folder.hold(folder)
-        step = step_of(prepared.checkpoint) if prepared.checkpoint else 0
-        # A run that begins again also begins its log again: an evaluation before training is a line of step 0.
-        moved = run_folder.drop_metrics_after(folder, step if prepared.checkpoint else -1)
-        if prepared.checkpoint is not None or moved:
-            say(f"Going on from step {step}" + (f"; {moved} later lines of metrics.jsonl set aside" if moved else ""))
-        return folder
-
-    def release(self) -> None:
-        """Lets other processes use the run folder."""
-        if self._lock is not None:
-            self._lock.close()
-
-    # -- training -----------------------------------------------------------------------------------------------------
-
-    def _train(self, parts: Assembly) -> None:
-        """Every step, to the end or to where something stops it. Raises KeyboardInterrupt after Ctrl-C and SIGTERM."""
-        checkpoint = self.prepared.checkpoint
-        give_back = parts.monitor.catch_interrupts()
-        try:
-            parts.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        finally:
-            give_back()
-            parts.monitor.close()
-            if parts.monitor.interrupted or parts.diagnosis.stopped_by or sys.exc_info()[0] is not None:
-                parts.tracker.close()
-        if parts.monitor.interrupted:
-            self.signal_number = parts.monitor.signal_number
-            raise KeyboardInterrupt
+        action()
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own words for a full disk
+        logger.debug("writing failed", exc_info=True)
+        return error
+    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo_project import __version__
 from tests.pages import bash_commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +39,9 @@ def load(script):
 def test_the_citation_names_this_version_and_license():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert f"\nversion: {project['version']}\n" in citation
+    assert f"\nversion: {__version__}\n" in citation
     assert f"\nlicense: {project['license']}\n" in citation
-    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")[:200]
 
 

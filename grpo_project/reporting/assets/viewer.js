@@ -552,7 +552,7 @@ const options = (items, text) => items.map((item, i) => h("option", {value: i}, 
 
 function viewer() {
   const about =
-    "Plans of the model, replayed step by step up to the one that fails. Training samples are the first completion of a domain after each log line, chosen before they were judged; held-out answers are the first of each verdict.";
+    "Plans of the model, replayed step by step up to the one that fails. Training samples are the first completion of a domain after each log line, chosen before they were verified; held-out answers are the first of each verdict.";
   const withTraces = RUNS.filter((run) => run.traces.length);
   const notes = RUNS.flatMap((run) => run.trace_notes.map((note) => (several ? `${run.name}: ${note}` : note)));
   const told = notes.length ? h("p", {class: "soft small"}, notes.join(" ")) : null;
@@ -649,11 +649,11 @@ function viewer() {
       h("span", {class: "code"}, trace.problem_file),
       ` \u00b7 ${trace.bucket || "no difficulty"} \u00b7 ${trace.source}, step ${trace.step}` +
         (trace.reward ? ` \u00b7 reward ${trace.reward}` : ""),
-      trace.judged && trace.judged !== verdict.class
+      trace.recorded_verdict && trace.recorded_verdict !== verdict.class
         ? h(
             "b",
             {class: "down"},
-            ` \u00b7 was judged ${word(trace.judged)} when it was made, is ${word(verdict.class)} now`
+            ` \u00b7 was ${word(trace.recorded_verdict)} when it was made, is ${word(verdict.class)} now`
           )
         : ""
     );

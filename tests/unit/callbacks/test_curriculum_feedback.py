@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from grpo_project.callbacks.collector import CompletionCollector
-from grpo_project.callbacks.curriculum import CurriculumFeedback
+from grpo_project.callbacks.collapse import CollapseActions
+from grpo_project.callbacks.curriculum_feedback import CurriculumFeedback
 from grpo_project.callbacks.enhanced_inference_callback import EnhancedInferenceCallback
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
 from grpo_project.curriculum.engine import CurriculumEngine
@@ -34,13 +36,33 @@ class _Recorder(Schedule):
         self.seen += groups
 
 
-def _feedback(on_collapse: str = "warn", **how: Any) -> tuple[CurriculumFeedback, list[str], _Recorder]:
+@dataclass
+class _Made:
+    feedback: CurriculumFeedback
+    collapse: CollapseActions
+    engine: CurriculumEngine
+    said: list[str]
+    curriculum: _Recorder
+
+
+def _feedback(on_collapse: str = "warn", **how: Any) -> _Made:
     said: list[str] = []
     curriculum = _Recorder()
     engine = CurriculumEngine(curriculum, {"ferry": 2, "spanner": 2}, 10)
-    collector = CompletionCollector({0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"})
+    collapse = CollapseActions(on_collapse, say=said.append, **how)
     domains, buckets = {0: "ferry", 1: "spanner"}, {0: "easy", 1: "hard"}
-    return CurriculumFeedback(engine, collector, domains, buckets, 2, on_collapse, said.append, **how), said, curriculum
+    feedback = CurriculumFeedback(engine, domains, buckets, 2, 0, collapse, said.append)
+    return _Made(feedback, collapse, engine, said, curriculum)
+
+
+def _control() -> Any:
+    return SimpleNamespace(should_training_stop=False, should_save=False, should_log=False)
+
+
+def _record(made: _Made) -> dict[str, Any]:
+    record: dict[str, Any] = {"step": 6}
+    made.feedback.record_due(record)
+    return record
 
 
 def _scored(row: int, *rewards: float) -> list[Any]:
@@ -48,43 +70,28 @@ def _scored(row: int, *rewards: float) -> list[Any]:
         SimpleNamespace(
             row_index=row,
             text="(wait)",
-            parts=SimpleNamespace(total=reward, success=float(reward == 1)),
+            total=reward,
+            success=reward == 1,
+            rewards={"dense": reward},
             verdict=SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1),
         )
         for reward in rewards
     ]
 
 
-def test_a_group_is_told_by_domain_bucket_spread_and_successes() -> None:
-    feedback, _, curriculum = _feedback()
-    state = SimpleNamespace(global_step=0)
+def test_a_group_is_told_by_domain_bucket_reward_std_and_successes() -> None:
+    made = _feedback()
     for step in range(1, 4):
-        if step == 1:
-            feedback.add(_scored(0, 1.0, -1.0))
-            feedback.add(_scored(1, -0.3, -0.3))
-        else:
-            feedback.add(_scored(0, 0.1, 0.1))
-        state.global_step = step
-        feedback.on_step_end(None, state, None)
-    feedback.engine.decide(2)
-    assert curriculum.seen == [GroupOutcome("ferry", "easy", 0, 1.0, 1, 2), GroupOutcome("spanner", "hard", 1, 0.0, 0, 2)]
-
-
-def test_a_further_step_on_the_same_completions_is_no_news() -> None:
-    feedback, _, curriculum = _feedback()
-    feedback.engine._steps_per_generation = feedback.engine._steps_per_generation * 2
-    for step in (1, 2, 3, 4):
-        if step % 2:
-            feedback.add(_scored(0, 1.0, -1.0))
-        feedback.on_step_end(None, SimpleNamespace(global_step=step), None)
-    feedback.engine.decide(3)
-    assert len(curriculum.seen) == 2
+        scored = [*_scored(0, 1.0, -1.0), *_scored(1, -0.3, -0.3)] if step == 1 else _scored(0, 0.1, 0.1)
+        made.feedback.completions_scored(step, scored)
+    made.engine.decide(2)
+    assert made.curriculum.seen == [GroupOutcome("ferry", "easy", 0, 1.0, 1, 2), GroupOutcome("spanner", "hard", 1, 0.0, 0, 2)]
 
 
 def test_the_figures_of_an_evaluation_stand_in_one_record_with_their_counts_and_intervals() -> None:
-    feedback, said, _ = _feedback()
-    feedback.evaluated(outcome(4, 12), None)
-    record = feedback.extra()
+    made = _feedback()
+    made.feedback.evaluation_done(outcome(4, 12), _control())
+    record = _record(made)
     assert record["eval_avg_test_pass_rate"] == pytest.approx((12 / 24 + 10 / 24) / 2)
     assert record["inference/step"] == record["_trainer_step"] == record["eval_step"] == 4
     assert record["eval_pass_rate_by_domain"] == {"ferry": 0.5, "spanner": pytest.approx(10 / 24)}
@@ -93,37 +100,36 @@ def test_the_figures_of_an_evaluation_stand_in_one_record_with_their_counts_and_
     assert record["curriculum/latest_performance"] == record["eval_avg_test_pass_rate"]
     low, high = record["eval_avg_test_pass_rate_interval"]["low"], record["eval_avg_test_pass_rate_interval"]["high"]
     assert low < record["eval_avg_test_pass_rate"] < high
-    assert said == ["Held-out success at step 4: 45.8% (33% to 60%); ferry 50%, spanner 42%"]
-    assert "eval_avg_test_pass_rate" not in feedback.extra()
+    assert made.said == ["Held-out success at step 4: 45.8% (33% to 60%); ferry 50%, spanner 42%"]
+    assert "eval_avg_test_pass_rate" not in _record(made)
 
 
-def _collapse(on_collapse: str, **how: Any) -> tuple[CurriculumFeedback, list[str], Any]:
-    feedback, said, _ = _feedback(on_collapse, **how)
-    control = SimpleNamespace(should_training_stop=False, should_save=False)
-    feedback.evaluated(outcome(0, 24), control)
-    feedback.evaluated(outcome(5, 23), control)
-    feedback.evaluated(outcome(6, 3), control)
-    return feedback, said, control
+def _collapsed(on_collapse: str, **how: Any) -> tuple[_Made, Any]:
+    made, control = _feedback(on_collapse, **how), _control()
+    for step, ferry in ((0, 24), (5, 23), (6, 3)):
+        made.feedback.evaluation_done(outcome(step, ferry), control)
+    return made, control
 
 
 def test_stop_asks_the_trainer_to_save_where_that_is_exact() -> None:
     for may_save in (True, False):
-        feedback, _, control = _collapse("stop", may_save=lambda step, may=may_save: may)
+        made, control = _collapsed("stop", may_save=lambda step, may=may_save: may)
         assert control.should_training_stop and control.should_save is may_save
-        assert feedback.stopped_by is not None and "ferry COLLAPSED" in feedback.stopped_by
-    assert not _collapse("warn")[2].should_training_stop
+        assert made.collapse.stopped_by is not None and "ferry COLLAPSED" in made.collapse.stopped_by
+    assert not _collapsed("warn")[1].should_training_stop
 
 
 def test_rollback_takes_the_last_healthy_weights_and_its_history_is_kept() -> None:
     kept: list[int] = []
     restored: list[int] = []
-    feedback, said, _ = _collapse("rollback", keep=kept.append, restore=restored.append)
-    assert kept == [0, 5] and restored == [5] and feedback.rollbacks == [(6, 5)]
-    assert said[-1] == "Step 6: back to the weights of step 5, and more and easier prompts for ferry"
-    assert feedback.extra()["curriculum/rollbacks"] == 1
-    again, _, _ = _feedback("rollback")
-    again.load_state_dict(feedback.state_dict())
-    assert again.state_dict() == feedback.state_dict()
+    weights: Any = SimpleNamespace(keep=kept.append, restore=restored.append)
+    made, _ = _collapsed("rollback", weights=weights)
+    assert kept == [0, 5] and restored == [5] and made.collapse.rollbacks == [(6, 5)]
+    assert made.said[-1] == "Step 6: back to the weights of step 5, and more and easier prompts for ferry"
+    assert _record(made)["curriculum/rollbacks"] == 1
+    again = _feedback("rollback").collapse
+    again.load_state_dict(json.loads(json.dumps(made.collapse.state_dict())))
+    assert again.state_dict() == made.collapse.state_dict() == {"kept_step": 5, "rollbacks": [[6, 5]]}
 
 
 def _result(successes: int, count: int = 4) -> EvaluationResult:

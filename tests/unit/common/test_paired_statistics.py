@@ -35,7 +35,7 @@ def test_the_bootstrap_agrees_with_wilson_on_plain_successes_and_repeats_itself(
     assert bootstrap_interval(few) != bootstrap_interval(few, "another stream")
 
 
-def test_a_small_sample_without_spread_keeps_a_width() -> None:
+def test_a_small_sample_without_variance_keeps_a_width() -> None:
     assert bootstrap_interval_of_rates([0.0] * 5) == wilson_interval(0, 5)
     assert bootstrap_interval_of_rates([1.0] * 5) == wilson_interval(5, 5)
     assert bootstrap_interval_of_rates([1.0, 0.5]) == bootstrap_interval([1.0, 0.5])

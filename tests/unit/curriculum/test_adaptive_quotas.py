@@ -90,7 +90,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_batches_hold_the_moving_quotas_and_no_row_comes_twice_before_all_came_once(batches: int) -> None:
     rows = {name: {"easy": list(range(100 * d, 100 * d + 90)), "medium": [], "hard": []} for d, name in enumerate(("a", "b"))}
     engine = CurriculumEngine(uniform(rows), {"a": 4, "b": 4}, 40, adaptive_quotas=True, batches_per_generation=batches)
-    planner = BatchPlanner(1, rows, 8, None, 40, batches_per_generation=batches, decide=engine.decide)
+    planner = BatchPlanner(1, rows, 8, engine.decide, 40, batches_per_generation=batches)
     seen: list[int] = []
     quotas = []
     for generation in range(8):

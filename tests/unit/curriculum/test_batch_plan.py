@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planners import scheduled_planner
 
 from grpo_project.curriculum.batch_plan import BatchPlanner, nearest_buckets
 from grpo_project.curriculum.quotas import domain_quotas
@@ -50,7 +51,7 @@ def planner(sizes: Mapping[str, tuple[int, int, int]] | None = None, **changes: 
         "weights": schedule,
         "max_steps": 100,
     }
-    return BatchPlanner(**given | changes)
+    return scheduled_planner(**given | changes)
 
 
 def homes(bucket_rows: Pools) -> dict[int, tuple[str, str]]:
@@ -81,7 +82,7 @@ def test_quotas_are_exact_and_rows_are_where_the_plan_says(
     names = [f"d{number}" for number in range(len(sizes))]
     bucket_rows = pools(dict(zip(names, sizes, strict=True)))
     size = quota * len(names)
-    plan = BatchPlanner(seed, bucket_rows, size, lambda step, max_steps: own, 10).plan(batch)
+    plan = scheduled_planner(seed, bucket_rows, size, lambda step, max_steps: own, 10).plan(batch)
     assert len(plan.row_indices) == len(plan.domains) == len(plan.buckets) == size
     assert list(plan.domains) == names * quota
     home = homes(bucket_rows)

@@ -170,7 +170,7 @@ def test_a_problem_without_variance_pauses_for_as_long_as_asked() -> None:
 
 def test_the_planner_draws_by_the_decision_with_exact_quotas_and_passes_over_skipped_rows() -> None:
     engine = make("step", reweight=True, skip_generations=3)
-    planner = BatchPlanner(0, ROWS, 8, None, STEPS, decide=engine.decide)
+    planner = BatchPlanner(0, ROWS, 8, engine.decide, STEPS)
     engine.observe_evaluation(outcome(0, ferry=20, spanner=20))
     drawn = []
     for generation in range(6):
@@ -187,19 +187,6 @@ def test_the_planner_draws_by_the_decision_with_exact_quotas_and_passes_over_ski
         engine.observe_evaluation(outcome(generation + 1, ferry=0, spanner=20))
     assert drawn[-1].domains.count("ferry") == 5
     assert engine.decide(5).skipped
-
-
-@pytest.mark.parametrize(("kind", "how", "per_generation_batch"), KINDS)
-def test_a_lost_state_can_be_replaced_by_a_fresh_one_from_which_a_run_goes_on(
-    kind: str, how: dict[str, Any], per_generation_batch: int
-) -> None:
-    fresh, generations = make(kind, **how), STEPS // per_generation_batch
-    fresh.begin_at(4)
-    resumed = make(kind, **how)
-    resumed.load_state_dict(json.loads(json.dumps(fresh.state_dict())))
-    decisions = play(resumed, 4 // per_generation_batch, generations, 1, per_generation_batch, loaded=True)
-    assert len(decisions) == generations - 4 // per_generation_batch
-    assert all(sum(decision.quotas.values()) == 8 for decision in decisions)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The problems a model is judged on: new, all different, the same every time."""
+"""The held-out problems: new, all different, the same every time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from grpo_project.data.rows import read_rows
 from grpo_project.data.instances import split_of
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.data.held_out import (
+    EvaluationSet,
     generate_held_out,
-    held_out_problems,
+    held_out_set,
+    steering_set,
 )
 
 
@@ -32,8 +34,26 @@ def test_a_test_folder_gives_its_first_problems_whatever_the_seed(data_root: Pat
     chosen = []
     for seed in (1, 2):
         config = TrainingConfig(test_data=str(test_data_root), eval_samples=3, seed=seed)
-        table, rows, name = held_out_problems(config, training)
-        assert table is not None and name == str(test_data_root)
-        chosen.append([table.rows[row].problem_file for row in rows])
+        found = held_out_set(config, training)
+        assert found is not None and found.name == str(test_data_root) and len(found) == 12
+        chosen.append([found.table.rows[row].problem_file for row in found.indices])
     assert chosen[0] == chosen[1] and len(chosen[0]) == 12
-    assert held_out_problems(TrainingConfig(eval_samples=0), training) == (None, [], "")
+    assert held_out_set(TrainingConfig(eval_samples=0), training) is None
+
+
+def test_what_steers_a_run_is_told_by_its_content_and_never_measures_it(data_root: Path, test_data_root: Path) -> None:
+    training = read_rows(data_root)
+
+    def steering(**settings: object) -> EvaluationSet:
+        config = TrainingConfig(**{"test_data": str(test_data_root), "max_eval_samples": 1, **settings})
+        held_out = held_out_set(config, training)
+        found = steering_set(config, training, held_out, 25)
+        assert found is not None
+        if held_out is not None and held_out.table is found.table:
+            assert not set(held_out.indices) & set(found.indices)
+        return found
+
+    first, again, other = steering(eval_samples=3), steering(eval_samples=3, seed=9), steering(eval_samples=2)
+    assert first.name == str(test_data_root) and first.fingerprint == again.fingerprint != other.fingerprint
+    assert steering(eval_samples=4).name.startswith("generated problems")  # no row of the folder is left
+    assert steering_set(TrainingConfig(), training, None, 0) is None

@@ -9,7 +9,7 @@ from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer
 from grpo_project.evaluation.comparison import compare
-from grpo_project.evaluation.evaluate import count_usage, judge
+from grpo_project.evaluation.evaluate import count_usage, verify_answers
 from grpo_project.evaluation.report import success_table
 from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
 
@@ -59,7 +59,7 @@ def answers_with_samples(rows, indices, solved):
 
 def test_samples_count_for_pass_at_k_and_the_greedy_answer_for_success(rows):
     answers = answers_with_samples(rows, [0, 1], {(0, 0), (0, 1), (1, 2), (1, 3)})
-    result = judge(rows, [0, 1], answers, 4, seconds=1.0, settings={"k": [1, 2, 4]})
+    result = verify_answers(rows, [0, 1], answers, 4, seconds=1.0, settings={"k": [1, 2, 4]})
     assert result.counts() == (1, 2)
     assert [problem.pass_at(2) for problem in result.problems] == [pytest.approx(1 / 2), pytest.approx(5 / 6)]
     summary = result.to_json()["domains"]["ferry"]

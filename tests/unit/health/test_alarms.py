@@ -41,10 +41,10 @@ def test_a_broken_boundary_is_a_fault_at_any_step_from_its_share_on(name: str) -
 def test_one_odd_answer_among_few_is_chance_and_two_are_not() -> None:
     assert found(answers=4, prompt_in_answers=1 / 4) == []
     assert found(answers=4, prompt_in_answers=2 / 4) == ["prompt_in_answers"]
-    assert faults({}, 1, LIMITS, 2) == [], "what nobody counted is not judged"
+    assert faults({}, 1, LIMITS, 2) == [], "what was not counted is not checked"
 
 
-def test_entropy_is_judged_in_the_first_steps_alone() -> None:
+def test_entropy_is_checked_in_the_first_steps_alone() -> None:
     assert found(2, zero_entropy_answers=0.51) == ["zero_entropy"] and found(2, zero_entropy_answers=0.5) == []
     assert found(3, zero_entropy_answers=1.0) == []
 
@@ -161,7 +161,7 @@ def test_the_page_lists_every_threshold_with_its_value_and_every_alarm(repositor
     assert {name: float(value) for name, value in written.items()} == {
         spec.name: float(spec.default) for spec in fields(HealthConfig) if isinstance(spec.default, (int, float))
     }
-    source = (repository / "grpo_project" / "core" / "health.py").read_text(encoding="utf-8")
+    source = (repository / "grpo_project" / "health" / "alarms.py").read_text(encoding="utf-8")
     named = set(re.findall(r'(?:name=|(?:add|_Watch)\(\s*)"(\w+)"', source))
     assert len(named) >= 13 and {name for name in named if f"`{name}`" not in page} == set()
     assert Alarm("note", "a", "b").as_dict() == {"level": "note", "title": "a", "detail": "b", "step": None, "name": ""}

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from grpo_project.configs.health import HealthConfig  # noqa: E402
-from grpo_project.health.boundary import Answer, Boundary, end_tokens  # noqa: E402
+from grpo_project.health.boundary import Answer, Boundary  # noqa: E402
 from grpo_project.health.diagnosis import Diagnosis  # noqa: E402
-from grpo_project.prompting import render_chat  # noqa: E402
+from grpo_project.prompting import render_chat, stop_tokens  # noqa: E402
 
 # Of the families that users bring: special tokens, plain text, and none at all.
 HEADERS = (
@@ -96,7 +96,7 @@ def test_a_tokenizer_that_does_not_give_back_its_text_makes_no_prompt_a_fault() 
 def test_every_token_that_ends_a_turn_is_counted_by_name(tiny_model: Any) -> None:
     tokenizer = byte_tokenizer(HEADERS)
     tiny_model.generation_config.eos_token_id = [7, 9]
-    assert end_tokens(tiny_model, tokenizer) == {7, 9, tokenizer.eos_token_id}
+    assert set(stop_tokens(tiny_model, tokenizer)) == {7, 9, tokenizer.eos_token_id}
     tokenizer.eos_token = "<|start|>"  # <|eot_id|> ends turns all the same
     boundary = Boundary(tokenizer, [tokenizer.eos_token_id])
     assert boundary.tell_ends(tokens(tokenizer, "(a)<|eot_id|><|eot_id|>")) == "2个<|eot_id|>"
@@ -112,8 +112,8 @@ def step_of(diagnosis: Diagnosis, tokenizer: Any, text: str, control: Any, step:
         "completion_mask": torch.ones(4, len(words), dtype=torch.long),
         "advantages": torch.zeros(4),
     }
-    diagnosis.generated([0] * 4, batch)
-    diagnosis.on_step_end(None, SimpleNamespace(global_step=step), control)
+    diagnosis.completions_generated([0] * 4, batch)
+    diagnosis.step_ended(step, control)
 
 
 def test_what_one_process_sees_stops_all_of_them_at_that_step() -> None:
@@ -156,8 +156,9 @@ def test_a_fault_is_told_once_while_it_stands_and_again_when_it_returns() -> Non
     for step in range(1, 13):
         step_of(whole, tokenizer, broken if step in (1, 2, 3, 9) else sound, control, step)
         if step % 2 == 0:
-            record: dict[str, Any] = {"step": step, "loss": 0.1, **whole.extra()}
-            records.append(record | whole.watch(record))
+            record: dict[str, Any] = {"step": step, "loss": 0.1}
+            whole.record_due(record)
+            records.append(record)
     assert [[alarm["step"] for alarm in record.get("alarms", ())] for record in records] == [[1], [], [], [], [9], []]
     assert [record.get("alarm") for record in records] == [
         {"prompt_in_answers": stands} if stands is not None else None for stands in (1, 1, 0, None, 1, 0)
@@ -171,6 +172,7 @@ def test_a_fault_is_told_once_while_it_stands_and_again_when_it_returns() -> Non
         for step in range(stop + 1, 13):
             step_of(again, tokenizer, broken if step in (1, 2, 3, 9) else sound, control, step)
             if step % 2 == 0:
-                record = {"step": step, "loss": 0.1, **again.extra()}
-                told.append(record | again.watch(record))
+                record = {"step": step, "loss": 0.1}
+                again.record_due(record)
+                told.append(record)
         assert told == records[stop // 2 :]

@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from grpo_project.models import generation  # noqa: E402
-from grpo_project.models.generation import complete_greedy, complete_sampled, render_user_turns  # noqa: E402
+from grpo_project.models import cpu_planner, generation  # noqa: E402
+from grpo_project.models.generation import complete_greedy, complete_sampled  # noqa: E402
+from grpo_project.prompting import render_chat  # noqa: E402
 
 
 def _prompts(count: int, seed: str = "prompts") -> list[str]:
@@ -31,9 +32,9 @@ def test_the_loop_and_generate_write_the_same_tokens(
     tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, compact_below: float
 ) -> None:
     prompts = _prompts(40)
-    monkeypatch.setattr(generation, "COMPACT_BELOW", compact_below)
+    monkeypatch.setattr(cpu_planner, "COMPACT_BELOW", compact_below)
     ours = complete_greedy(tiny_model, tiny_tokenizer, prompts, 30, batch_size=16)
-    monkeypatch.setattr(generation, "_plain_attention", lambda model: False)
+    monkeypatch.setattr(generation, "plain_attention", lambda model: False)
     theirs = complete_greedy(tiny_model, tiny_tokenizer, prompts, 30, batch_size=16)
     lengths = {len(text.split()) for text in ours}
     assert min(lengths) < 30 and max(lengths) == 30  # some ended by themselves, some were cut
@@ -49,7 +50,7 @@ def test_a_stop_token_ends_the_text_and_is_not_part_of_it(tiny_model: Any, tiny_
 def test_sampling_repeats_itself_for_a_seed_and_leaves_global_randomness_alone(
     tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
-    monkeypatch.setattr(generation, "_plain_attention", lambda model: plain)
+    monkeypatch.setattr(generation, "plain_attention", lambda model: plain)
     prompts = _prompts(6)
 
     def draw(seed: int) -> list[list[str]]:
@@ -72,7 +73,7 @@ def test_sampled_tokens_follow_the_models_own_probabilities(tiny_model: Any, tin
     texts = complete_sampled(tiny_model, tiny_tokenizer, [prompt], 1, batch_size=4000, temperature=2.0, num_samples=4000, seed=0)[
         0
     ]
-    ids = tiny_tokenizer(render_user_turns(tiny_tokenizer, [prompt]), add_special_tokens=False, return_tensors="pt")
+    ids = tiny_tokenizer([render_chat(tiny_tokenizer, prompt)], add_special_tokens=False, return_tensors="pt")
     with torch.inference_mode():
         expected = torch.softmax(tiny_model(input_ids=ids["input_ids"]).logits[0, -1] / 2.0, dim=-1)
     checked = 0
@@ -127,7 +128,7 @@ def test_batches_and_neighbours_do_not_show_in_what_is_drawn(
 
     together = draw(prompts, 64)
     assert len({text for texts in together for text in texts}) > 15
-    monkeypatch.setattr(generation, "_plain_attention", lambda model: plain)  # both ways draw the same tokens, too
+    monkeypatch.setattr(generation, "plain_attention", lambda model: plain)  # both ways draw the same tokens, too
     assert draw(prompts, 3) == together
     assert draw(prompts[::-1], 12) == together[::-1]
     assert [draw([prompt], 1)[0] for prompt in prompts[:3]] == together[:3]
@@ -137,7 +138,7 @@ def test_completions_say_how_long_they_are_and_whether_they_were_cut(tiny_model:
     prompts = _prompts(40)
     found = [completion for (completion,) in generation.complete(tiny_model, tiny_tokenizer, prompts, 30)]
     assert [completion.text for completion in found] == complete_greedy(tiny_model, tiny_tokenizer, prompts, 30)
-    turns = render_user_turns(tiny_tokenizer, prompts)
+    turns = [render_chat(tiny_tokenizer, prompt) for prompt in prompts]
     assert [c.prompt_tokens for c in found] == [len(turn.split()) for turn in turns]
     assert {c.cut_off for c in found} == {True, False}
     assert all((c.completion_tokens == 30) == c.cut_off for c in found)

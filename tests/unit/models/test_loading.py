@@ -157,7 +157,7 @@ def test_a_saved_policy_loads_again_with_its_history(tiny_planner: Path, tmp_pat
 @pytest.mark.slow
 def test_adapters_are_trained_saved_and_loaded_on_their_base(tiny_planner: Path, data_root: Path, tmp_path: Path) -> None:
     from grpo_project.configs.training import TrainingConfig
-    from grpo_project.training.trainer import train
+    from grpo_project.training.run import train
 
     config = TrainingConfig(
         base_model=str(tiny_planner),

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trainers import grpo_arguments
 
+from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.models import vllm
 from grpo_project.models.loading import plan_for
 from grpo_project.models.vllm import NOT_EXACT, check_vllm
-from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments
 
 
 def _plan(name: str, device: str = "cuda", rank: int | None = None) -> Any:
@@ -132,8 +133,8 @@ def test_a_server_is_asked_before_anything_is_loaded(installed: Any, serve: Any,
         ({"use_vllm": True, "fast_inference": True}, "two ways to vLLM"),
         ({"use_vllm": True, "presence_penalty": 0.5}, "--presence_penalty is counted over the answer alone, which --use_vllm"),
         ({"fast_inference": True, "min_new_tokens": 4}, "--min_new_tokens .* --fast_inference"),
-        ({"vllm_gpu_memory_utilization": 1.0}, "--vllm_gpu_memory_utilization must lie above 0 and below 1"),
-        ({"vllm_server_port": 0}, "--vllm_server_port must be a port"),
+        ({"vllm_gpu_memory_utilization": 1.0}, r"--vllm_gpu_memory_utilization must lie in \(0, 1\)"),
+        ({"vllm_server_port": 0}, r"--vllm_server_port must lie in \[1, 65535\]"),
         ({"vllm_server_timeout": 0.0}, "--vllm_server_timeout must be above 0"),
         ({"vllm_mode": "both"}, "--vllm_mode must be one of colocate, server"),
     ],
@@ -169,7 +170,7 @@ def test_a_run_is_refused_before_anything_is_loaded(
     data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from grpo_project.models import loading as backend
-    from grpo_project.training.trainer import train
+    from grpo_project.training.run import train
 
     def loaded(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError("a model was loaded")

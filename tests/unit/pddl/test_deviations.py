@@ -152,7 +152,7 @@ def ours(domain_text, problem_text, plan):
 
 def vals(folder, pin):
     try:
-        answer = Val(find_val(), folder).judge(pin.domain, pin.problem, pin.plan)
+        answer = Val(find_val(), folder).verify(pin.domain, pin.problem, pin.plan)
     except ValCannotRead:
         return "refuses"
     if answer.crashed:

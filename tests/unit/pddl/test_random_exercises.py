@@ -79,20 +79,20 @@ def is_quantified(exercise: Exercise) -> bool:
     return re.search(r"\((forall|exists) ", exercise.domain + exercise.problem) is not None
 
 
-def judged_by_val(val: Val, exercise: Exercise) -> Iterator[tuple[Case, ValVerdict]]:
+def verified_by_val(val: Val, exercise: Exercise) -> Iterator[tuple[Case, ValVerdict]]:
     """A step that names nothing ends VAL's process, so that such plans get one each and the others share one."""
     cases = [case for case in cases_of(exercise) if not is_known_deviation(case)]
     together = [case for case in cases if is_readable(case.world, case.text)]
     alone = [case for case in cases if not is_readable(case.world, case.text)]
     texts = [case.text for case in together]
     try:
-        yield from zip(together, val.judge_together(exercise.domain, exercise.problem, texts) if texts else [], strict=True)
+        yield from zip(together, val.verify_together(exercise.domain, exercise.problem, texts) if texts else [], strict=True)
     except ValCannotRead:
         alone = cases
     for case in alone:
-        answer = val.judge(exercise.domain, exercise.problem, case.text)
+        answer = val.verify(exercise.domain, exercise.problem, case.text)
         if answer.crashed and is_readable(case.world, case.text):
-            # Its verdict is lost: it dies while it writes advice on how to mend a condition quantified over no object at all.
+            # Its verdict is lost: it dies while it writes advice on how to repair a condition quantified over no object at all.
             assert ranges_over_nothing(case) and not case.verdict.success, case.described(answer)
         else:
             yield case, answer
@@ -114,11 +114,11 @@ def assert_same_as_val(folder: Path, case_count: int) -> None:
     seen: Counter[str] = Counter()
     compared = 0
     for exercise in exercises(seed_from_environment(), for_val=True):
-        for case, answer in judged_by_val(val, exercise):
+        for case, answer in verified_by_val(val, exercise):
             compared += 1
             expected = answer.verdict_class, case.ours[1] if answer.verdict_class == "plan_format_error" else answer.step
             assert case.ours == expected, case.described(expected)
-            naive = case.world.judge(read_plan(case.text))
+            naive = case.world.verify(read_plan(case.text))
             assert (naive.verdict_class, naive.step) == expected, case.described(f"{expected}, the simulator says {naive}")
             if answer.value is not None and case.task.problem.metric is not None:
                 assert math.isclose(case.verdict.plan_cost, answer.value, rel_tol=1e-4), case.described(answer.value)
@@ -140,7 +140,7 @@ def assert_same_as_the_simulator(case_count: int) -> None:
     for exercise in exercises(seed_from_environment(), for_val=False):
         for case in cases_of(exercise):
             compared += 1
-            expected = case.world.judge(read_plan(case.text))
+            expected = case.world.verify(read_plan(case.text))
             assert case.ours == tuple(expected), case.described(expected)
             seen.update([case.verdict.verdict_class, case.task.domain.name])
         seen.update(operator_names(exercise))

@@ -49,7 +49,7 @@ def test_same_class_and_step_as_val_but_for_surplus_arguments(cases):
             same = step_of(verdict) == row["val_step"] + (row["mutation"] == "stamped")
         if not same:
             deviations.append((row["mutation"], row["val_class"], verdict.verdict_class))
-    # The one listed deviation: in untyped domains VAL drops surplus arguments and judges the rest.
+    # The one listed deviation: in untyped domains VAL drops surplus arguments and validates the rest.
     assert {(mutation, ours) for mutation, _, ours in deviations} == {("arity_many", "plan_format_error")}
     assert len(deviations) == 18
 

@@ -109,7 +109,7 @@ def test_what_another_format_says_is_unreadable_not_a_crash(tmp_path: Path) -> N
 
 
 def test_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="run_state.json cannot be read"):
+    with pytest.raises(ConfigError, match="run_state.json is not there"):
         checkpoint.read_run_state(tmp_path)
     (tmp_path / "run_state.json").write_text('{"settings": 3}')
     with pytest.raises(ConfigError, match="holds no settings"):

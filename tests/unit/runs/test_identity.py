@@ -18,7 +18,13 @@ def model(tmp_path: Path) -> Path:
 
 
 def _describe(model: Path, source: str = "def f(): ...", mode: str = "dense", world_size: int = 1) -> dict[str, object]:
-    return {"data": "d", "schedule": "s", **identity.describe(str(model), source, {"mode": mode}, world_size)}
+    return {
+        "data": "d",
+        "schedule": "s",
+        "reward": identity.hash_of(mode),
+        "schedule_source": identity.hash_of(source),
+        **identity.of_the_machine(str(model), world_size),
+    }
 
 
 def test_nothing_changed_is_no_difference(model: Path) -> None:

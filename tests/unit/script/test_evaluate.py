@@ -120,7 +120,7 @@ def reply(number: int, body: dict[str, Any], headers: Any) -> Any:
     return 200, {}, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
 
 
-def test_an_endpoint_is_judged_and_its_costs_are_counted(
+def test_an_endpoint_is_evaluated_and_its_costs_are_counted(
     main: Any,
     stand_in: Any,
     data_root: Path,

@@ -86,46 +86,54 @@ def test_the_schedule_is_the_guides(script: ModuleType) -> None:
 
 
 def test_the_schedule_in_the_script_is_the_one_that_is_used(
-    script: ModuleType, data_root: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from grpo_project.training import trainer
-    from grpo_project.training.preparation import prepare
+    from grpo_project.training import run
+    from grpo_project.training.inputs import gather_inputs
+    from grpo_project.training.launch import starting_point
 
     seen: list[Any] = []
-    monkeypatch.setattr(trainer, "train", lambda config, weights: seen.append(prepare(config, weights)) or 0)
+
+    def train(config: Any, weights: Any) -> int:
+        seen.append(gather_inputs(config, weights, starting_point(config)))
+        return 0
+
+    monkeypatch.setattr(run, "train", train)
     monkeypatch.setattr(script, "get_curriculum_weights", lambda step, max_steps: {"easy": 0.0, "medium": 0.0, "hard": 1.0})
-    flags = ["--base_model", str(model_folder), "--data_root", str(data_root), "--output_dir", str(tmp_path / "out")]
+    flags = ["--base_model", str(tiny_planner), "--data_root", str(data_root), "--output_dir", str(tmp_path / "out")]
     assert script.main([*flags, "--max_steps", "3", "--batch_size", "4", "--eval_samples", "0"]) == 0
-    (prepared,) = seen
-    assert prepared.weights == [{"easy": 0.0, "medium": 0.0, "hard": 1.0}] * 3
-    drawn = {bucket for plan in prepared.planner.plans(3) for bucket in plan.buckets}
+    (inputs,) = seen
+    curriculum = inputs.curriculum
+    assert [curriculum.engine.weights_at(step) for step in range(3)] == [{"easy": 0.0, "medium": 0.0, "hard": 1.0}] * 3
+    drawn = {bucket for plan in curriculum.planner.plans(3) for bucket in plan.buckets}
     assert "easy" not in drawn and "hard" in drawn
-    assert "lambda step, max_steps" in prepared.schedule_source
+    assert "lambda step, max_steps" in curriculum.source
     assert not (tmp_path / "out").exists()
 
 
-def test_the_control_draws_every_problem_equally_often(data_root: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_the_control_draws_every_problem_equally_often(data_root: Path, tiny_planner: Path, tmp_path: Path) -> None:
     from grpo_project.configs.training import TrainingConfig
-    from grpo_project.training.preparation import prepare
+    from grpo_project.training.inputs import gather_inputs
+    from grpo_project.training.launch import starting_point
 
     config = TrainingConfig(
-        base_model=str(model_folder),
+        base_model=str(tiny_planner),
         data_root=str(data_root),
         curriculum="uniform",
         max_steps=2,
         eval_samples=0,
         output_dir=str(tmp_path / "out"),
     )
-    prepared = prepare(config, lambda step, max_steps: {"easy": 1.0, "medium": 0.0, "hard": 0.0})
-    plan = prepared.planner.plan(0)
-    for domain, statistics in prepared.buckets.statistics.items():
+    inputs = gather_inputs(config, lambda step, max_steps: {"easy": 1.0, "medium": 0.0, "hard": 0.0}, starting_point(config))
+    plan = inputs.curriculum.planner.plan(0)
+    for domain, statistics in inputs.data.buckets.statistics.items():
         assert plan.domain_weights[domain] == pytest.approx({name: statistics.share(name) for name in statistics.counts})
 
 
 def test_command_line_beats_environment_beats_the_models_card_beats_the_default(
     script: ModuleType, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     monkeypatch.setenv("GRPO_BETA", "0.25")
     monkeypatch.setenv("GRPO_MAX_STEPS", "11")
@@ -178,8 +186,8 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--output_dir", "USED"], "already holds a run with a checkpoint at step 5. Go on with it by"),
         (_break_nothing, ["--max_steps", "0"], "--max_steps must be at least 1, got 0"),
         (_break_nothing, ["--max_steps", "many"], "--max_steps must be a whole number, got 'many'"),
-        (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie above 0"),
-        (_break_nothing, ["--temperature", "nan"], "--temperature must lie above 0"),
+        (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie in (0, 1)"),
+        (_break_nothing, ["--temperature", "nan"], "--temperature must lie in (0, 10]"),
         (_break_nothing, ["--batch_size", "10"], "sizes that work: 4, 8, 12, 16"),
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--domain_weights", "ferry=2"], "ferry=2, grippers=1, spanner=1, 5 parts in all; sizes that work: 5"),
@@ -248,7 +256,7 @@ def stopped_run(tmp_path: Path, data_root: Path, model_folder: Path) -> Path:
 
 
 def test_a_continued_run_takes_its_settings_from_the_run(stopped_run: Path) -> None:
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     for flags in (
         {"resume_from_checkpoint": "auto", "output_dir": str(stopped_run)},
@@ -263,7 +271,7 @@ def test_a_continued_run_takes_its_settings_from_the_run(stopped_run: Path) -> N
 
 
 def test_what_would_make_it_another_run_is_refused_by_name(stopped_run: Path, tmp_path: Path) -> None:
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     again = {"resume_from_checkpoint": str(stopped_run / "checkpoint-4")}
     with pytest.raises(ConfigError, match=r"--beta is 0.5 \(command line\), but the run being continued has 0.125"):
@@ -275,7 +283,7 @@ def test_what_would_make_it_another_run_is_refused_by_name(stopped_run: Path, tm
 
 
 def test_a_model_that_is_not_there_is_told_while_settings_are_resolved(tmp_path: Path) -> None:
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     with pytest.raises(ModelError, match="no such folder"):
         resolve_settings({"base_model": str(tmp_path / "none")})
@@ -293,7 +301,7 @@ def _shown(text: str) -> dict[str, tuple[str, str]]:
 def test_print_config_shows_every_value_with_its_origin(
     script: ModuleType, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grpo_project.configs.training import settings
+    from grpo_project.configs.settings import settings
 
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"max_steps": 11, "temperature": 0.5, "learning_rate": 1e-3}))
@@ -321,7 +329,7 @@ def test_a_config_file_that_is_wrong_is_named(
     assert str(file) in error and error.count("\n") == 1
 
 
-def test_both_doors_know_the_flags_of_the_improved_script(
+def test_both_entry_points_know_the_flags_of_the_improved_script(
     script: ModuleType, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(script.__file__ or "").parent))
@@ -335,8 +343,8 @@ def test_both_doors_know_the_flags_of_the_improved_script(
         "--per_device_train_batch_size 1 --print_config"
     ).split()
     answers = []
-    for door in (script, improved):
-        assert door.main([*guide, "--curriculum", "stage"]) == 0
+    for entry in (script, improved):
+        assert entry.main([*guide, "--curriculum", "stage"]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
     shown = _shown(answers[0])
@@ -358,7 +366,7 @@ def test_both_doors_know_the_flags_of_the_improved_script(
 
 
 def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(stopped_run: Path, tmp_path: Path) -> None:
-    from grpo_project.training.preparation import resolve_settings
+    from grpo_project.training.launch import resolve_settings
 
     fresh = resolve_settings({"resume_from_checkpoint": "auto", "output_dir": str(tmp_path / "new")})
     assert fresh.resume_from_checkpoint == "auto"
@@ -375,22 +383,24 @@ def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(s
         ("model", "other", "the base model changed"),
         ("tokenizer", "other", "the tokenizer changed"),
         ("reward", "other", "the reward changed"),
+        ("steering", "other", "the problems that steer the run .*changed"),
         ("world_size", 2, r"the number of processes .world size. changed .2 -> 1."),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_by_name(
-    data_root: Path, model_folder: Path, tmp_path: Path, name: str, value: object, words: str
+    data_root: Path, tiny_planner: Path, tmp_path: Path, name: str, value: object, words: str
 ) -> None:
     from grpo_project.configs.training import TrainingConfig
-    from grpo_project.training.preparation import prepare, resolve_settings
+    from grpo_project.training.inputs import gather_inputs
+    from grpo_project.training.launch import resolve_settings, starting_point
 
-    flags = {"base_model": str(model_folder), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 0}
+    flags = {"base_model": str(tiny_planner), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 1}
     config = TrainingConfig(**flags, output_dir=str(tmp_path / "run"))
 
     def weights(step: int, max_steps: int) -> dict[str, float]:
         return {"easy": 1.0, "medium": 0.0, "hard": 0.0}
 
-    fingerprints = prepare(config, weights).fingerprints
+    fingerprints = gather_inputs(config, weights, starting_point(config)).identity.fingerprints
     folder = write_checkpoint(tmp_path / "run", 1, config.as_dict())
     state = {"settings": config.as_dict(), "fingerprints": {**fingerprints, name: value}}
     (folder / "run_state.json").write_text(json.dumps(state))
@@ -400,6 +410,6 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(
     commit(tmp_path / "run", 1)
     again = resolve_settings({"resume_from_checkpoint": str(folder)})
     with pytest.raises(ConfigError, match=f"{words} since .*checkpoint-1 was written: restore it, or start a new run"):
-        prepare(again, weights)
+        gather_inputs(again, weights, starting_point(again))
     with pytest.raises(ConfigError, match="--batch_size is 8 .*but the run being continued has 4"):
         resolve_settings({"resume_from_checkpoint": str(folder), "batch_size": 8})

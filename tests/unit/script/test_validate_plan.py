@@ -94,7 +94,7 @@ def test_standard_input_and_explanation(main, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("validator", ["val", "both"])
-def test_val_as_judge_and_as_second_opinion(main, tmp_path, capsys, monkeypatch, validator):
+def test_val_as_verifier_and_as_second_opinion(main, tmp_path, capsys, monkeypatch, validator):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "late").write_text("(switch-on b)\n(switch-on a)\n(switch-on a)")
     assert main([DOMAIN, PROBLEM, str(LAMPS / "plan.txt"), "late", "--json", "--validator", validator]) == 1

@@ -1,4 +1,4 @@
-"""verify_gpu.py as far as a CPU goes: it refuses without CUDA, and its errands and checks work on a real small run."""
+"""verify_gpu.py as far as a CPU goes: it refuses without CUDA, and its tasks and checks work on a real small run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_run_is_measured_resumed_and_compared(script: Any, tiny_planner: Path,
     assert check.held is False and "completion_length_mean at step 5" in check.found
 
 
-def test_an_errand_that_fails_or_comes_too_late_is_named(script: Any, tmp_path: Path) -> None:
+def test_a_task_that_fails_or_comes_too_late_is_named(script: Any, tmp_path: Path) -> None:
     assert "time was up" in script.in_own_process("train", {}, tmp_path, time.monotonic())
     why = script.in_own_process("train", {"base_model": str(tmp_path / "nowhere")}, tmp_path, time.monotonic() + 100)
     assert isinstance(why, str) and "nowhere" in why

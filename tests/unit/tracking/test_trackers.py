@@ -47,7 +47,7 @@ def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on(caplog: pytest.
     good, bad = Recording(), Recording(fail=True)
     trackers = Trackers({"good": good, "bad": bad})
     for record in RECORDS:
-        trackers.record(record)
+        trackers.record_made(record)
     trackers.close()
     trackers.close()
     assert good.records == RECORDS and (good.closed, bad.closed) == (1, 0)
@@ -58,15 +58,15 @@ def test_what_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "trackio", None)  # import raises ImportError
     trackers = Trackers.of(TrainingConfig(report_to=("trackio",)), tmp_path, "offline", {}, None)
     assert trackers.state == "trackio: not installed (pip install trackio), so nothing goes there"
-    trackers.record(RECORDS[0])
+    trackers.record_made(RECORDS[0])
     trackers.close()
-    assert trackers.position() == {} and list(tmp_path.iterdir()) == []
+    assert trackers.state_dict() == {"wandb": {}} and list(tmp_path.iterdir()) == []
 
 
 def test_none_and_the_other_processes_track_nothing(tmp_path: Path) -> None:
     for config in (None, TrainingConfig(report_to=("none",)), TrainingConfig(use_wandb=False)):
         trackers = Trackers.of(config, tmp_path, "offline", {}, None)
-        trackers.record(RECORDS[0])
+        trackers.record_made(RECORDS[0])
         trackers.close()
     assert list(tmp_path.iterdir()) == []
     for wrong in (("wand",), ("none", "wandb"), ()):
@@ -77,7 +77,7 @@ def test_none_and_the_other_processes_track_nothing(tmp_path: Path) -> None:
 def _numbers_of_metrics_file(folder: Path, records: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
     file = MetricsFile(folder / "metrics.jsonl")
     for record in records:
-        file.record(record)
+        file.record_made(record)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {line["step"]: dict(numbers(line)) for line in lines}
 

@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.pddl import Task, Verdict, validate_text  # noqa: E402
-from grpo_project.training.preparation import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import COLLAPSED, train  # noqa: E402
+from grpo_project.training.endings import COLLAPSED  # noqa: E402
+from grpo_project.training.launch import resolve_settings  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +123,7 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     from grpo_project.training import assembly
 
-    monkeypatch.setattr(assembly, "make_judge", lambda validator, run_folder: wrong_for_spanner)
+    monkeypatch.setattr(assembly, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),

@@ -16,10 +16,13 @@ import varied_verdicts as varied
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
+from grpo_project.curriculum import registry  # noqa: E402
 from grpo_project.curriculum.manager import FixedCurriculumManager, Stage  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
-from grpo_project.training import preparation  # noqa: E402
-from grpo_project.training.trainer import train  # noqa: E402
+from grpo_project.training import launch  # noqa: E402
+from grpo_project.training.inputs import gather_inputs  # noqa: E402
+from grpo_project.training.launch import starting_point  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +63,7 @@ def rows_seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     # Stages that a random model passes, so that there is something to resume.
     stages = [Stage(f"s{n}", {"easy": 3 - n, "medium": n, "hard": 0}, n / 1000, 1) for n in range(3)]
     stages.append(Stage("last", {"easy": 0, "medium": 1, "hard": 1}, None, 1))
-    monkeypatch.setattr(preparation, "setup_fixed_curriculum_manager", lambda: FixedCurriculumManager(stages))
+    monkeypatch.setattr(registry, "setup_fixed_curriculum_manager", lambda: FixedCurriculumManager(stages))
     return seen
 
 
@@ -114,16 +117,17 @@ def test_quotas_are_exact_and_a_continued_run_is_the_uninterrupted_one(
     assert train(TrainingConfig(**settings), varied.schedule) == 0
     whole = [list(seen) for seen in rows_seen]
     run = Path(settings["output_dir"])
-    prepared = preparation.prepare(TrainingConfig(**{**settings, "output_dir": str(tmp_path / "other")}), varied.schedule)
+    config = TrainingConfig(**{**settings, "output_dir": str(tmp_path / "other")})
+    inputs = gather_inputs(config, varied.schedule, starting_point(config))
     if "resampled" not in variant:
         assert len(whole) == settings["max_steps"] // settings.get("num_iterations", 1)
         size = settings["batch_size"] * settings["num_generations"]
-        quotas = {name: 4 * quota for name, quota in prepared.planner.quotas.items()}
+        quotas = {name: 4 * quota for name, quota in inputs.curriculum.planner.quotas.items()}
         kept = Counter()
         for seen in whole:
             assert len(seen) == size * settings.get("gradient_accumulation_steps", 1)
             for start in range(0, len(seen), size):
-                found = Counter(prepared.rows.rows[row].scenario for row in seen[start : start + size])
+                found = Counter(inputs.data.rows.rows[row].scenario for row in seen[start : start + size])
                 kept[found == quotas] += 1
                 assert all(found[name] >= quota / 2 and found[name] % 4 == 0 for name, quota in quotas.items())
         assert (kept[False] > 0) == ("moving" in variant)
@@ -135,7 +139,7 @@ def test_quotas_are_exact_and_a_continued_run_is_the_uninterrupted_one(
 
     (run / "model").rename(run / "model-before")
     rows_seen.clear()
-    again = preparation.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-4")})
+    again = launch.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-4")})
     assert train(again, varied.schedule) == 0
     assert rows_seen and rows_seen == whole[-len(rows_seen) :]
     assert _same(_weights(run / "model"), first)
@@ -189,11 +193,12 @@ def test_two_processes_share_exact_batches_and_go_on_exactly(settings: dict[str,
     }
     ranked = _torchrun(settings, tmp_path, "whole")
     run = Path(settings["output_dir"])
-    prepared = preparation.prepare(TrainingConfig(**{**settings, "output_dir": str(tmp_path / "other")}), varied.schedule)
+    config = TrainingConfig(**{**settings, "output_dir": str(tmp_path / "other")})
+    inputs = gather_inputs(config, varied.schedule, starting_point(config))
     for step in range(4):
         together = ranked[0][step] + ranked[1][step]
-        assert Counter(prepared.rows.rows[row].scenario for row in together) == dict.fromkeys(prepared.rows.domains, 8)
-    assert ranked[0][0] + ranked[1][0] == [row for row in prepared.planner.plan(0).row_indices for _ in range(4)]
+        assert Counter(inputs.data.rows.rows[row].scenario for row in together) == dict.fromkeys(inputs.data.rows.domains, 8)
+    assert ranked[0][0] + ranked[1][0] == [row for row in inputs.curriculum.planner.plan(0).row_indices for _ in range(4)]
     first, lines, state = _weights(run / "model"), _records(run), _state(run / "checkpoint-4")
     assert len(state["journal"]) > 1 and [outcome["step"] for outcome in state["evaluations"]] == [0, 2, 4]
     assert all(sum(cell[1] for cells in o["cells"].values() for cell in cells.values()) == 4 for o in state["evaluations"])
@@ -213,4 +218,4 @@ def test_a_checkpoint_without_the_curriculums_state_cannot_be_continued(
     checkpoint = Path(settings["output_dir"]) / "checkpoint-2"
     (checkpoint / "curriculum_state.json").unlink()
     with pytest.raises(ConfigError, match="curriculum_state.json is missing"):
-        preparation.resolve_settings({"resume_from_checkpoint": str(checkpoint)})
+        launch.resolve_settings({"resume_from_checkpoint": str(checkpoint)})

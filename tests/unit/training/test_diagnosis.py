@@ -20,8 +20,9 @@ from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.reporting import page_data, read_run, render_page  # noqa: E402
 from grpo_project.reporting.alarms import alarms  # noqa: E402
 from grpo_project.runs.checkpoint import survey  # noqa: E402
-from grpo_project.training.preparation import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import ANOMALY, train  # noqa: E402
+from grpo_project.training.endings import ANOMALY  # noqa: E402
+from grpo_project.training.launch import resolve_settings  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 from tests.unit.conftest import write_tiny_planner  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -195,7 +196,7 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_planner), LlamaForCausalLM.from_pretrained(tiny_planner)
     shown = capsys.readouterr().out
     samples = re.findall(
-        r"Response部分\(前120字符,含special\): (.*)\n  边界附近Token: ('.*') \| ('.*')\n  Token统计:\n"
+        r"Response部分\(前120字符,含special\): (.*)  # .*\n  边界附近Token: ('.*') \| ('.*')  # .*\n  Token统计:  # .*\n"
         r"    Prompt: (\d+)个<eos> tokens, (\d+)个padding, (\d+) tokens\n    Response: (\d+)个<eos> tokens, (\d+) tokens\n"
         r"  (\w+)样本 \d: entropy=([\d.]+)",
         shown,
@@ -226,16 +227,16 @@ def test_prompt_tokens_in_the_answers_stop_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The mistake of guide 003: answers cut out at the number of prompt tokens, where padding shifts them."""
-    from grpo_project.models import generation
+    from grpo_project.models import cpu_planner
 
-    decode = generation._decode_in_a_loop
+    decode = cpu_planner.decode_in_a_loop
 
     def mistaken(model: Any, ids: Any, mask: Any, longest: int, pad: int, stops: Any, group: int, *rest: Any) -> Any:
         rows = decode(model, ids, mask, longest, pad, stops, group, *rest)
         whole = [ids[number // group].tolist() + row for number, row in enumerate(rows)]
         return [row[int(mask[number // group].sum()) :] for number, row in enumerate(whole)]
 
-    monkeypatch.setattr(generation, "_decode_in_a_loop", mistaken)
+    monkeypatch.setattr(cpu_planner, "decode_in_a_loop", mistaken)
     assert train(TrainingConfig(**settings), schedule) == ANOMALY
     shown = assert_stopped(settings, "prompt_in_answers", 1, capsys)
     assert "⚠️ 异常: Response开头似乎包含chat header (prompt_in_answers, step 1). " in shown

@@ -10,11 +10,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from grpo_project.callbacks.timing import StepTimer  # noqa: E402
+from trainers import grpo_arguments, grpo_trainer  # noqa: E402
+
+from grpo_project.configs.batches import batch_shape  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.errors import ConfigError  # noqa: E402
-from grpo_project.training.grpo import make_trainer_class, regroup, trim_padding  # noqa: E402
-from grpo_project.training.grpo_arguments import batch_shape, grpo_arguments, refuse_changes  # noqa: E402
+from grpo_project.errors import BackendMissing, ConfigError  # noqa: E402
+from grpo_project.models.cpu_planner import Regrouping, regroup, trim_padding  # noqa: E402
+from grpo_project.training.algorithms import ALGORITHMS, trainer_arguments  # noqa: E402
+from grpo_project.training.algorithms.base import refuse_changes  # noqa: E402
+from grpo_project.training.trainer import OF_TRANSFORMERS, OF_TRL, planning_trainer, require_methods  # noqa: E402
 
 
 def test_a_batch_counts_prompts_and_a_step_is_generated_at_once() -> None:
@@ -58,7 +62,7 @@ def test_a_knob_that_a_library_changed_is_named(tmp_path: Path) -> None:
         made.per_device_train_batch_size = 3
         made.scale_rewards = "batch"
         with pytest.raises(
-            ConfigError, match=r"unsloth changed .*per_device_train_batch_size from 32 to 3, scale_rewards from"
+            ConfigError, match=r"unsloth changed .*scale_rewards from \w+ to batch, per_device_train_batch_size from 32 to 3"
         ) as told:
             refuse_changes(asked, made, "unsloth")
         assert "--backend transformers" in str(told.value)
@@ -111,22 +115,22 @@ def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Pat
     assert {name for name in ours - set(arguments) - other if not name.startswith(silent)} == set()
 
 
-def _trainer(model: Any, tokenizer: Any, folder: Path, reward: Any, lean: bool = True, **settings: Any) -> Any:
+def _trainer(model: Any, tokenizer: Any, folder: Path, reward: Any, shortcuts: bool = True, **settings: Any) -> Any:
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
 
     values: dict[str, Any] = {"batch_size": 4, "num_generations": 4, "max_steps": 2, "max_completion_length": 12}
     config = TrainingConfig(**{**values, **settings})
     shape = batch_shape(config, "cpu")
     rows = [[{"role": "user", "content": f"w{index} w{index + 1}"}] for index in range(8)]
     order = [row for _ in range(config.max_steps) for _ in range(shape.micro_batches) for row in range(4) for _ in range(4)]
-    return make_trainer_class(GRPOTrainer)(
-        sampler=order,
-        timer=StepTimer(),
-        lean=lean,
+    return grpo_trainer(
+        config,
+        shape,
+        str(folder),
+        shortcuts,
+        row_sampler=order,
         model=model,
         reward_funcs=reward,
-        args=GRPOConfig(**grpo_arguments(config, shape, "cpu", "transformers", str(folder))),
         train_dataset=Dataset.from_dict({"prompt": rows, "row_index": list(range(8))}),
         processing_class=tokenizer,
     )
@@ -180,7 +184,9 @@ def test_regrouping_leaves_the_gradient_as_it_was(
     tiny_model.double()  # a real difference would stay, rounding goes
     batches = _micro_batches(16, 4, beta)
     plain = _gradient(trainer, batches)
-    regrouped = regroup(batches, beta, loss_type)
+    how = ALGORITHMS["grpo"].regrouping(TrainingConfig(loss_type=loss_type, beta=beta))
+    assert (how is None) == (loss_type == "bnpo")  # which averages over a micro-batch's own tokens
+    regrouped = batches if how is None else regroup(batches, how)
     assert plain.abs().max() > 1e-4
     assert _difference(_gradient(trainer, regrouped), plain) < 1e-5
     rows = sum(len(batch["completion_ids"]) for batch in regrouped)
@@ -215,7 +221,7 @@ def test_a_step_that_teaches_nothing_still_runs(tiny_model: Any, tiny_tokenizer:
             if number < advantages:
                 batch["advantages"][0] = 1.0
         plain = _gradient(trainer, batches)
-        regrouped = regroup(batches, 0.0, "dr_grpo")
+        regrouped = regroup(batches, Regrouping(drop_idle=True, per_completion=True))
         assert [len(batch["completion_ids"]) for batch in regrouped] == [1] * 4
         assert _difference(_gradient(trainer, regrouped), plain) < 1e-5
         assert bool(plain.abs().max() > 0) == bool(advantages)
@@ -231,9 +237,9 @@ def test_trimming_takes_only_columns_that_are_padding_in_every_row() -> None:
     assert trimmed["completion_mask"].sum() == batch["completion_mask"].sum()
 
 
-@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("shortcuts", [True, False])
 def test_two_real_steps_reach_the_reward_in_the_samplers_order(
-    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, lean: bool
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, shortcuts: bool
 ) -> None:
     seen: list[list[int]] = []
 
@@ -241,7 +247,7 @@ def test_two_real_steps_reach_the_reward_in_the_samplers_order(
         seen.append(list(row_index))
         return [float(len(completion[0]["content"].split()) % 3) for completion in completions]
 
-    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, reward, lean=lean, beta=0.0, micro_batch_size=2, learning_rate=1e-3)
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, reward, shortcuts, beta=0.0, micro_batch_size=2, learning_rate=1e-3)
     before = [parameter.detach().clone() for parameter in tiny_model.parameters()]
     trainer.train()
     assert seen == [[0] * 4 + [1] * 4 + [2] * 4 + [3] * 4] * 2
@@ -256,8 +262,42 @@ def test_our_loop_samples_as_trl_does(tiny_model: Any, tiny_tokenizer: Any, tmp_
     prompts = [[{"role": "user", "content": f"w{index} w{2 * index}"}] for index in range(12) for _ in range(4)]
     ids, images, fields = trainer._tokenize_prompts(prompts)
     ours, _ = trainer._generate_single_turn(ids, images, fields, 4)
-    trainer._lean = False
+    trainer._shortcuts = False
     theirs, _ = trainer._generate_single_turn(ids, images, fields, 4)
     assert ours == theirs
     assert tiny_model.training
     assert {row[-1] == trainer.eos_token_ids[0] for row in ours} == {True, False}
+
+
+def test_a_method_that_a_library_renamed_is_named_at_start_up() -> None:
+    from trl import GRPOTrainer, RLOOTrainer
+
+    for base in (GRPOTrainer, RLOOTrainer):
+        require_methods(base, (*OF_TRANSFORMERS, *OF_TRL))
+
+    class Renamed(GRPOTrainer):
+        _calculate_rewards = None
+
+    with pytest.raises(BackendMissing, match=r"Renamed has no _calculate_rewards, .*requirements.txt pins"):
+        planning_trainer(Renamed)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_setting_of_the_same_name_reaches_trls_config(name: str, tmp_path: Path) -> None:
+    config = TrainingConfig(temperature=0.7, max_grad_norm=0.3, learning_rate=3e-4, beta=0.5, num_iterations=2, save_steps=4)
+    algorithm = ALGORITHMS[name]
+    config_class, _ = algorithm.classes()
+    made = config_class(
+        **trainer_arguments(algorithm, config_class, config, batch_shape(config, "cpu"), "cpu", "transformers", str(tmp_path))
+    )
+    for setting in ("temperature", "max_grad_norm", "learning_rate", "beta", "num_iterations", "save_steps", "seed"):
+        assert getattr(made, setting) == getattr(config, setting)
+
+
+def test_a_setting_that_an_algorithm_does_not_have_is_refused_where_somebody_gave_it() -> None:
+    given = TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": "command line"})
+    with pytest.raises(ConfigError, match="--algorithm rloo has no --loss_type: leave it out"):
+        ALGORITHMS["rloo"].refuse_settings(given)
+    by_the_card = TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": "some/model/planner.json"})
+    ALGORITHMS["rloo"].refuse_settings(by_the_card)
+    ALGORITHMS["grpo"].refuse_settings(given)

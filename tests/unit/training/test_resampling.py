@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from planners import scheduled_planner  # noqa: E402
+
 from grpo_project.curriculum.batch_plan import BatchPlanner  # noqa: E402
 from grpo_project.training.resampling import Resampler, splice  # noqa: E402
 
@@ -16,7 +18,7 @@ PAD = 9
 
 
 def planner() -> BatchPlanner:
-    return BatchPlanner(0, ROWS, 4, lambda step, max_steps: {"easy": 1, "medium": 0, "hard": 1}, 10)
+    return scheduled_planner(0, ROWS, 4, lambda step, max_steps: {"easy": 1, "medium": 0, "hard": 1}, 10)
 
 
 def outputs(rows: list[int], teaching: set[int], width: int = 2) -> dict[str, Any]:

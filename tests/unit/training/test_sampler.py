@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planners import scheduled_planner
 from torch.utils.data import DataLoader
 from trl.trainer.utils import RepeatSampler
 
@@ -32,7 +33,7 @@ def planner(domains: int = 4, quota: int = 2, seed: int = 0, max_steps: int = 50
     def weights(step: int, max_steps: int) -> dict[str, float]:
         return {"easy": 1 - step / max_steps, "medium": 0.5, "hard": step / max_steps}
 
-    return BatchPlanner(seed, bucket_rows, domains * quota, weights, max_steps)
+    return scheduled_planner(seed, bucket_rows, domains * quota, weights, max_steps)
 
 
 @settings(max_examples=40, deadline=None)

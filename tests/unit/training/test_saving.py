@@ -19,13 +19,14 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ModelError  # noqa: E402
-from grpo_project.runs import checkpoint  # noqa: E402
+from grpo_project.runs import checkpoint, states  # noqa: E402
 from grpo_project.runs.checkpoint import newest_good, survey  # noqa: E402
 from grpo_project.runs.run_folder import RunFolder  # noqa: E402
-from grpo_project.training import preparation, saving  # noqa: E402
+from grpo_project.runs.states import RunStates  # noqa: E402
+from grpo_project.training import launch  # noqa: E402
 from grpo_project.training.records import save_model  # noqa: E402
-from grpo_project.training.saving import TransactionalSaving  # noqa: E402
-from grpo_project.training.trainer import train  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
+from grpo_project.training.trainer import TransactionalSaving  # noqa: E402
 
 
 class HuggingFaceTrainer:
@@ -65,7 +66,7 @@ def names(run: Path) -> list[str]:
 def test_a_checkpoint_holds_the_states_and_old_ones_go(tmp_path: Path) -> None:
     trainer = Trainer(tmp_path)
     trainer.checkpoint_limit = 2
-    trainer.checkpoint_states = {"run_state": lambda: {"at": trainer.state.global_step}}
+    trainer.states = RunStates({"run_state": SimpleNamespace(state_dict=lambda: {"at": trainer.state.global_step})})
     for step in (2, 4, 6):
         save(trainer, step)
     assert names(tmp_path) == ["checkpoint-4", "checkpoint-6"]
@@ -85,7 +86,7 @@ DISASTERS: dict[str, Callable[[Trainer, pytest.MonkeyPatch], Any]] = {
     "full inside torch": lambda trainer, patch: setattr(trainer, "fail", RuntimeError("PytorchStreamWriter failed writing")),
     "full at the manifest": _full_hash_disk,
     "state fails": lambda trainer, patch: patch.setattr(
-        saving, "write_json_atomically", lambda *_: (_ for _ in ()).throw(OSError("No space left"))
+        states, "write_json_atomically", lambda *_: (_ for _ in ()).throw(OSError("No space left"))
     ),
 }
 
@@ -96,7 +97,7 @@ def test_a_full_disk_costs_that_checkpoint_only(
 ) -> None:
     trainer = Trainer(tmp_path)
     trainer.checkpoint_limit = 1
-    trainer.checkpoint_states = {"run_state": dict}
+    trainer.states = RunStates({"run_state": SimpleNamespace(state_dict=dict)})
     save(trainer, 2)
     with monkeypatch.context() as patch:
         DISASTERS[disaster](trainer, patch)
@@ -199,11 +200,11 @@ def test_wandb_goes_on_with_the_run_and_changes_nothing_else(
     assert train(TrainingConfig(**without), schedule) == 0
     assert train(TrainingConfig(**{**settings, "use_wandb": True}), schedule) == 0
     run = Path(settings["output_dir"])
-    again = preparation.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-4")})
+    again = launch.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-4")})
     assert train(again, schedule) == 0
     wandb.teardown()
 
-    run_id = json.loads((run / "checkpoint-6" / "run_state.json").read_text())["wandb"]["run_id"]
+    run_id = json.loads((run / "checkpoint-6" / "tracking_state.json").read_text())["wandb"]["run_id"]
     files = sorted((run / "wandb").glob(f"offline-run-*/run-{run_id}.wandb"))
     points = [point for file in files for point in read_points(file)]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -13,8 +13,10 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
-from grpo_project.training import preparation  # noqa: E402
-from grpo_project.training.trainer import train  # noqa: E402
+from grpo_project.training import launch  # noqa: E402
+from grpo_project.training.inputs import gather_inputs  # noqa: E402
+from grpo_project.training.launch import starting_point  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -80,19 +82,19 @@ def test_the_rows_that_reach_the_reward_are_the_plans(
     settings: dict[str, Any], reward_calls: list[list[int]], micro: int | None
 ) -> None:
     config = TrainingConfig(**settings, gradient_accumulation_steps=2, micro_batch_size=micro)
-    prepared = preparation.prepare(config, schedule)
+    inputs = gather_inputs(config, schedule, starting_point(config))
     assert train(config, schedule) == 0
     assert len(reward_calls) == config.max_steps
     for step, seen in enumerate(reward_calls):
-        first, second = prepared.planner.plan(2 * step), prepared.planner.plan(2 * step + 1)
+        first, second = inputs.curriculum.planner.plan(2 * step), inputs.curriculum.planner.plan(2 * step + 1)
         planned = [*first.row_indices, *second.row_indices]
         assert seen == [row for row in planned for _ in range(config.num_generations)]
         for batch in (seen[: len(seen) // 2], seen[len(seen) // 2 :]):
-            quota = Counter(prepared.rows.rows[row].scenario for row in batch)
-            assert quota == dict.fromkeys(prepared.rows.domains, 4)
+            quota = Counter(inputs.data.rows.rows[row].scenario for row in batch)
+            assert quota == dict.fromkeys(inputs.data.rows.domains, 4)
         assert first.step == second.step == step
-    early = {prepared.buckets.of_row[row] for seen in reward_calls[:2] for row in seen}
-    late = {prepared.buckets.of_row[row] for seen in reward_calls[2:] for row in seen}
+    early = {inputs.data.buckets.of_row[row] for seen in reward_calls[:2] for row in seen}
+    late = {inputs.data.buckets.of_row[row] for seen in reward_calls[2:] for row in seen}
     assert early == {"easy"} and late - early
 
 
@@ -100,12 +102,12 @@ def test_completions_are_used_twice_and_batches_follow_where_asked(
     settings: dict[str, Any], reward_calls: list[list[int]]
 ) -> None:
     config = TrainingConfig(**settings, num_iterations=2)
-    prepared = preparation.prepare(config, schedule)
+    inputs = gather_inputs(config, schedule, starting_point(config))
     assert train(config, schedule) == 0
     assert [seen[:: config.num_generations] for seen in reward_calls] == [
-        list(prepared.planner.plan(batch).row_indices) for batch in range(2)
+        list(inputs.curriculum.planner.plan(batch).row_indices) for batch in range(2)
     ]
-    assert [prepared.planner.plan(batch).step for batch in range(2)] == [0, 2]
+    assert [inputs.curriculum.planner.plan(batch).step for batch in range(2)] == [0, 2]
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
@@ -135,7 +137,7 @@ def test_a_continued_run_ends_where_the_uninterrupted_one_does(
     lines = _records(run)
     (run / "model").rename(run / "model-of-the-first-attempt")
     reward_calls.clear()
-    again = preparation.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-2")})
+    again = launch.resolve_settings({"resume_from_checkpoint": str(run / "checkpoint-2")})
     assert train(again, schedule) == 0
     assert reward_calls == whole[2:]
     ours, theirs = _weights(run / "model"), _weights(tmp_path / "straight" / "model")

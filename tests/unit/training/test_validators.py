@@ -13,8 +13,8 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.rewards import make_reward_function
-from grpo_project.rewards.verifier import make_judge
-from grpo_project.training.preparation import prepare
+from grpo_project.rewards.verifier import make_verifier
+from grpo_project.training.launch import starting_point
 
 # A strict comparison of equal numbers: it holds for VAL and not here (pddl/deviations.py).
 DOMAIN = """(define (domain lift) (:requirements :fluents) (:predicates (up)) (:functions (load))
@@ -29,9 +29,9 @@ def task() -> Task:
     return compile_task(domain, parse_problem(PROBLEM, domain))
 
 
-def reward_of(task: Task, judge: Any, completions: list[str]) -> list[float]:
+def reward_of(task: Task, verify: Any, completions: list[str]) -> list[float]:
     table = SimpleNamespace(task=lambda row_index: task)
-    reward = make_reward_function(table, RewardConfig(), None, judge)
+    reward = make_reward_function(table, RewardConfig(), None, verify)
     return reward(prompts=None, completions=completions, row_index=[0] * len(completions))
 
 
@@ -39,8 +39,8 @@ def test_both_reports_each_disagreement_once_with_all_it_takes_to_repeat_it(
     task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     completions = ["(push)", "(raise)", "(raise)", "Hello.", "(push) (raise)"]
-    judge = make_judge("both", tmp_path)
-    rewards = reward_of(task, judge, completions)
+    verify = make_verifier("both", tmp_path, print)
+    rewards = reward_of(task, verify, completions)
     assert rewards == reward_of(task, validate_text, completions)  # the builtin verdict decides
     assert rewards[0] == 1.0 and max(rewards[1:]) < 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
@@ -58,14 +58,14 @@ def test_both_reports_each_disagreement_once_with_all_it_takes_to_repeat_it(
 
 
 def test_both_says_nothing_where_both_agree(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reward_of(task, make_judge("both", tmp_path), ["(push)", "", "(fly)", "Hello."])
+    reward_of(task, make_verifier("both", tmp_path, print), ["(push)", "", "(fly)", "Hello."])
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "disagreements").exists()
 
 
 def test_val_decides_where_it_is_the_validator(task: Task, tmp_path: Path) -> None:
-    assert reward_of(task, make_judge("val", tmp_path), ["(raise)", "(push)"]) == [1.0, 1.0]
-    assert make_judge("builtin", tmp_path) is validate_text
+    assert reward_of(task, make_verifier("val", tmp_path, print), ["(raise)", "(push)"]) == [1.0, 1.0]
+    assert make_verifier("builtin", tmp_path, print) is validate_text
 
 
 @pytest.mark.parametrize("validator", ["val", "both"])
@@ -74,8 +74,7 @@ def test_a_missing_val_is_found_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setenv("VAL_BINARY", str(tmp_path / "none"))
     data = repository / "data"
-    places = {"base_model": str(data / "models" / "tiny-planner"), "data_root": str(data / "four_domain")}
+    paths = {"base_model": str(data / "models" / "tiny-planner"), "data_root": str(data / "four_domain")}
+    config = TrainingConfig(**paths, output_dir=str(tmp_path / "run"), validator=validator)
     with pytest.raises(BackendMissing, match="VAL_BINARY names"):
-        prepare(
-            TrainingConfig(**places, output_dir=str(tmp_path / "run"), validator=validator), lambda step, max_steps: {"easy": 1.0}
-        )
+        starting_point(config)

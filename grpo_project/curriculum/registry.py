@@ -1,0 +1,118 @@
+"""Curricula by name: the built-in ones, and a function or a class in a user's file.
+
+    --curriculum path/to/file.py:name
+
+`name` is a weights function (step, max_steps) -> weights, or a class or function that is called with the CurriculumInputs, or
+with nothing, and gives an object with the methods of base.Curriculum; schedules.BaseCurriculum has all of them but `weights`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from grpo_project.common.user_code import is_user_code, load_function
+from grpo_project.curriculum.adaptive import AdaptiveCurriculum
+from grpo_project.curriculum.base import Curriculum
+from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
+from grpo_project.curriculum.schedules import Schedule, WeightsFunction, uniform
+from grpo_project.errors import ConfigError, first_line
+
+FLAG = "--curriculum"
+
+
+@dataclass(frozen=True)
+class CurriculumInputs:
+    """What a curriculum may be made from. `bucket_rows`: {domain: {bucket: row indices}}. `weights_function`: that of `step`."""
+
+    bucket_rows: Mapping[str, Mapping[str, Sequence[int]]]
+    weights_function: WeightsFunction
+
+
+CurriculumFactory = Callable[[CurriculumInputs], Curriculum]
+
+CURRICULA: Mapping[str, CurriculumFactory] = MappingProxyType(
+    {
+        "step": lambda inputs: Schedule("step", inputs.weights_function),
+        "uniform": lambda inputs: uniform(inputs.bucket_rows),
+        "stage": lambda inputs: setup_fixed_curriculum_manager(),
+        "adaptive": lambda inputs: AdaptiveCurriculum(inputs.bucket_rows),
+    }
+)
+# What the protocol asks for, read off it.
+PROTOCOL = (*Curriculum.__annotations__, *(name for name in vars(Curriculum) if not name.startswith("_")))
+
+
+def make_curriculum(spec: str, inputs: CurriculumInputs) -> Curriculum:
+    """The curriculum that `spec` names, at its start. One from a user's file has `spec` as its name.
+
+    Raises ConfigError, in one line, for an unknown name and for a file, class or function that cannot be used.
+    """
+    if not is_user_code(spec):
+        return _built_in(spec)(inputs)
+    found = load_function(spec, FLAG)
+    if _is_weights_function(found):
+        return Schedule(spec, found)
+    return _made_by_user(spec, found, inputs)
+
+
+def weights_function_of(spec: str, get_curriculum_weights: WeightsFunction) -> WeightsFunction | None:
+    """The function (step, max_steps) -> weights that is all there is to the curriculum: `get_curriculum_weights` for step, the
+    user's own for a weights function in a file; None for every other. Raises ConfigError as `make_curriculum` does."""
+    if not is_user_code(spec):
+        _built_in(spec)
+        return get_curriculum_weights if spec == "step" else None
+    found = load_function(spec, FLAG)
+    return found if _is_weights_function(found) else None
+
+
+def _built_in(name: str) -> CurriculumFactory:
+    if name not in CURRICULA:
+        raise ConfigError(f"{FLAG} must be one of {', '.join(CURRICULA)}, or path/to/file.py:name; got {name!r}")
+    return CURRICULA[name]
+
+
+def _takes(found: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether `found` can be called with so many arguments; also where it does not tell."""
+    try:
+        inspect.signature(found).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _is_weights_function(found: Callable[..., Any]) -> bool:
+    return not isinstance(found, type) and _takes(found, 0, 1)
+
+
+def _made_by_user(spec: str, make: Callable[..., Any], inputs: CurriculumInputs) -> Curriculum:
+    arguments = next((given for given in ((inputs,), ()) if _takes(make, *given)), None)
+    if arguments is None:
+        raise ConfigError(
+            f"{FLAG} {spec} takes neither (step, max_steps), as a weights function does, nor (inputs) or nothing, as a "
+            "class or function that makes a curriculum does"
+        )
+    try:
+        made = make(*arguments)
+        missing = [name for name in PROTOCOL if name != "name" and not hasattr(made, name)]
+        if not missing:
+            made.name = spec
+            state = made.state_dict()
+            exact = json.loads(json.dumps(state)) == state  # asked now, and not at the first checkpoint
+    except Exception as error:  # a fault of the user's file, told in one line
+        raise ConfigError(f"{FLAG} {spec} fails at its start: {type(error).__name__}: {first_line(error)}") from error
+    if missing:
+        raise ConfigError(
+            f"{FLAG} {spec} gives {type(made).__name__} without {', '.join(missing)}: derive it from "
+            "grpo_project.curriculum.schedules.BaseCurriculum, or let it take (step, max_steps) and return weights"
+        )
+    if not exact:
+        raise ConfigError(f"{FLAG} {spec}: state_dict gives {reprlib.repr(state)}, which JSON changes: use lists and text keys")
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,194 @@
+"""What an algorithm is, and the arguments that all of them share: settings of a run --> every field of TRL's config by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grpo_project.configs.batches import BatchShape
+from grpo_project.configs.setting import BUILT_IN
+from grpo_project.configs.settings import Settings, default_of, flag_of, settings
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import ConfigError
+
+if TYPE_CHECKING:  # it loads torch, and Unsloth must be the first to
+    from grpo_project.models.cpu_planner import Regrouping
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One of TRL's online trainers. `name`: of --algorithm; `config_class` and `trainer_class`: in `trl`, fetched when the
+    backend is loaded, since Unsloth rewrites them.
+
+    `arguments(config)`: the fields that are this algorithm's own, beyond the settings of the same name. `without`: settings that
+    mean nothing to it. `regrouping(config)`: what the small planner's shortcuts may do to its loss; None for nothing.
+    """
+
+    name: str
+    config_class: str
+    trainer_class: str
+    arguments: Callable[[Settings], Mapping[str, Any]]
+    regrouping: Callable[[Settings], Regrouping | None]
+    without: tuple[str, ...] = ()
+
+    def classes(self) -> tuple[Any, Any]:
+        """(config class, trainer class) as they are now."""
+        import trl
+
+        return getattr(trl, self.config_class), getattr(trl, self.trainer_class)
+
+    def refuse_settings(self, config: TrainingConfig) -> None:
+        """Raises ConfigError for a setting that somebody gave and that this algorithm does not have."""
+        for name in self.without:
+            source = config.sources.get(name, BUILT_IN)
+            if source != BUILT_IN and not source.endswith("planner.json") and getattr(config, name) != default_of(name):
+                raise ConfigError(f"--algorithm {self.name} has no {flag_of(name)}: leave it out")
+
+
+def trainer_arguments(
+    algorithm: Algorithm,
+    config_class: Any,
+    config: Settings,
+    shape: BatchShape,
+    device: str,
+    backend: str,
+    output_dir: str,
+    autocast: str = "",
+) -> dict[str, Any]:
+    """Keyword arguments of TRL's config. Nothing is left to a default: TRL's and Unsloth's differ, and both move.
+
+    A setting with the name of a field is that field, unless something else is said below or by the algorithm. `backend`: unsloth
+    or transformers. `autocast`: bf16, fp16 or nothing, as models/loading.py decided for the model.
+    """
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    same_name = {spec.name: getattr(config, spec.name) for spec in settings() if spec.name in fields}
+    unsloth = device != "cpu" and backend == "unsloth"
+    ours = _what_is_learned(config, shape) | _how_it_runs(config, device == "cpu", unsloth, output_dir, autocast)
+    return same_name | {name: value for name, value in ours.items() if name in fields} | dict(algorithm.arguments(config))
+
+
+def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
+    """Fields that decide batches, completions, loss and optimizer: a library that changed one would train something else."""
+    return {
+        # which prompts, how many completions
+        "per_device_train_batch_size": shape.completions_per_micro_batch,
+        "per_device_eval_batch_size": shape.completions_per_micro_batch,
+        "gradient_accumulation_steps": shape.micro_batches,
+        "steps_per_generation": shape.micro_batches,
+        "num_generations_eval": None,
+        "generation_batch_size": None,
+        "num_train_epochs": 1,
+        "shuffle_dataset": False,
+        "ignore_data_skip": False,
+        "remove_unused_columns": False,
+        "data_seed": config.seed,
+        "full_determinism": False,
+        # sampling: only the temperature reaches the training log-probabilities, so all else stays neutral; penalties that were
+        # asked for are ours (models/penalties.py), since TRL's repetition_penalty counts the prompt
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": None,
+        "repetition_penalty": 1.0,
+        "generation_kwargs": {"min_new_tokens": config.min_new_tokens} if config.min_new_tokens else None,
+        **_vllm(config),
+        # the update
+        "epsilon_high": config.epsilon if config.epsilon_high is None else config.epsilon_high,
+        "reward_weights": None,
+        "sync_ref_model": False,
+        "disable_dropout": True,
+        "use_liger_kernel": False,
+        "label_smoothing_factor": 0.0,
+        "neftune_noise_alpha": None,
+        "average_tokens_across_devices": True,
+        # the optimizer
+        "lr_scheduler_type": config.lr_scheduler,
+        "lr_scheduler_kwargs": None,
+        "adam_epsilon": 1e-8,
+    }
+
+
+def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, autocast: str) -> dict[str, Any]:
+    """Fields that decide where and how fast, what is reported and what is kept."""
+    return {
+        "output_dir": output_dir,
+        "run_name": None,
+        # of the reference model, where TRL loads one: its defaults are float32, and spread over all GPUs under FSDP
+        "model_init_kwargs": None if unsloth else {"dtype": "float32", "device_map": None},
+        "optim": "adamw_8bit" if unsloth and config.load_in_4bit else "adamw_torch",
+        "cache_implementation": "static" if cpu else None,
+        "use_transformers_continuous_batching": False,
+        "dataloader_num_workers": 0,
+        "dataloader_drop_last": False,
+        "dataloader_pin_memory": not cpu,
+        "ds3_gather_for_generation": True,
+        "pad_to_multiple_of": None,
+        "use_cpu": cpu,
+        "bf16": autocast == "bf16",
+        "fp16": autocast == "fp16",
+        "tf32": None,
+        "torch_compile": False,
+        "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
+        "auto_find_batch_size": False,
+        "ddp_find_unused_parameters": False,
+        # evaluation and reporting are ours
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_completions": False,
+        "logging_strategy": "steps",
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        # checkpoints
+        "resume_from_checkpoint": None,
+        "save_strategy": "steps",
+        "save_total_limit": None,  # trainer.py removes checkpoints itself, and never the last good one
+        "save_only_model": False,
+        "load_best_model_at_end": False,
+        "restore_callback_states_from_checkpoint": False,
+        "push_to_hub": False,
+    }
+
+
+def _vllm(config: Settings) -> dict[str, Any]:
+    """Generation by vLLM. TRL weighs each token by how likely the trained model finds what vLLM drew, since the two differ."""
+    return {
+        "use_vllm": config.use_vllm or config.fast_inference,
+        "vllm_mode": "colocate" if config.fast_inference else config.vllm_mode,
+        "vllm_model_impl": "vllm",
+        "vllm_enable_sleep_mode": False,
+        "vllm_structured_outputs_regex": None,
+        "vllm_server_base_url": None,
+        "vllm_max_model_length": config.max_prompt_length + config.max_completion_length,
+        "vllm_tensor_parallel_size": 1,
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": "sequence_mask",
+        "vllm_importance_sampling_clip_max": 3.0,
+        "vllm_importance_sampling_clip_min": None,
+    }
+
+
+def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:
+    """`made`: the config as the trainer keeps it. Raises ConfigError, naming the fields, where it is not as asked for.
+
+    Compared is what decides what is learned. None asks the library to choose.
+    """
+    free = _how_it_runs(Settings(), True, False, "", "")
+
+    def plain(value: Any) -> Any:
+        value = getattr(value, "value", value)  # enumerations
+        return {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value
+
+    changed = []
+    for name, wanted in asked.items():
+        if wanted is None or isinstance(wanted, Mapping) or name in free:
+            continue
+        found = getattr(made, name, wanted)
+        if plain(found) != plain(wanted):
+            changed.append(f"{name} from {wanted} to {found}")
+    if changed:
+        raise ConfigError(
+            f"{backend} changed what was asked for: {', '.join(changed)}. Set those as it wants them, or take "
+            "--backend transformers"
+        )

@@ -1,0 +1,75 @@
+"""What a run is made of before its model is: each value made once, and checked before anything large is loaded or written.
+
+What can go wrong cheaply goes wrong first: settings, rewards, quotas, rows and schedule come before torch is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from grpo_project.common import ranks
+from grpo_project.configs.model_card import read_model_card
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check_quotas, set_up_curriculum
+from grpo_project.data.difficulty import fill_buckets
+from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
+from grpo_project.data.training_data import TrainingData, measure, read_training_rows
+from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
+from grpo_project.rewards.registry import NamedReward, parse_rewards, reward_source
+from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
+from grpo_project.training.algorithms import ALGORITHMS, Algorithm
+from grpo_project.training.console import quiet_hugging_face
+from grpo_project.training.launch import Start
+
+Weights = Callable[[int, int], Mapping[str, Any]]  # the schedule that a user edits: (step, max_steps) -> weights
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """`plan`: how the model will be loaded, with this `tokenizer`. `held_out` measures the run before and after training,
+    `steering` during it. `identity`: what a continued run must share.
+    """
+
+    algorithm: Algorithm
+    rewards: tuple[NamedReward, ...]
+    plan: LoadPlan
+    tokenizer: Any
+    data: TrainingData
+    curriculum: RunCurriculum
+    held_out: EvaluationSet | None
+    steering: EvaluationSet | None
+    identity: RunIdentity
+
+
+def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start: Start) -> RunInputs:
+    """Reads, measures and plans; writes nothing. Raises a GrpoProjectError for what the user can put right."""
+    algorithm = ALGORITHMS[config.algorithm]
+    algorithm.refuse_settings(config)
+    rewards = parse_rewards(config.reward, config.reward_bands)
+    check_quotas(config)
+    rows = read_training_rows(config)
+    held_out = held_out_set(config, rows)
+    check_curriculum(config, fill_buckets(rows.rows, rows.domains).rows, get_curriculum_weights)
+    quiet_hugging_face(start.model)
+    plan = plan_load(
+        start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
+    )
+    tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
+    data = measure(rows, tokenizer, read_model_card(start.model).get("prompt_style", "full"), config.max_prompt_length)
+    curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)
+    steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
+    fingerprints = {
+        "data": rows.fingerprint,
+        "schedule": curriculum.fingerprint,
+        "schedule_source": hash_of(curriculum.source),
+        "reward": hash_of(reward_source(rewards)),
+        "held_out": held_out.fingerprint if held_out is not None else None,
+        "steering": steering.fingerprint if steering is not None else None,
+        **of_the_machine(start.model, ranks.world_size()),
+    }
+    identity = RunIdentity(config.as_dict(), fingerprints, curriculum.source)
+    if start.checkpoint is not None:
+        identity.refuse_changes(start.checkpoint)
+    return RunInputs(algorithm, rewards, plan, tokenizer, data, curriculum, held_out, steering, identity)

@@ -1,0 +1,118 @@
+"""One start of the program: whose value of a setting counts, and where the run begins or goes on. Nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpo_project.common import ranks
+from grpo_project.common.paths import locate, locate_model
+from grpo_project.configs.environment import EnvironmentConfig, read_environment
+from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
+from grpo_project.configs.resolution import read_config_file, resolve
+from grpo_project.configs.setting import COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
+from grpo_project.configs.settings import default_of, flag_of, settings
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import ConfigError
+from grpo_project.pddl.val import find_val
+from grpo_project.runs import run_folder
+from grpo_project.runs.checkpoint import read_run_state, step_of
+
+logger = logging.getLogger(__name__)
+
+ENVIRONMENT = "environment"
+CHECKPOINT = "the run being continued"
+PATHS = ("base_model", "data_root", "test_data")  # the same folder may be written in several ways
+
+Layers = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | None = None) -> TrainingConfig:
+    """The settings of a run from the flags that were given, the environment, the run being continued and the model's card.
+
+    Raises ConfigError or ModelError for what cannot work.
+    """
+    environment = environment or read_environment()
+    for variable in environment.unknown:
+        logger.warning("environment variable %s is no setting of this script; it is ignored", variable)
+    layers: list[tuple[str, Mapping[str, Any]]] = [(COMMAND_LINE, given), (ENVIRONMENT, environment.values)]
+    config_file = _strongest(layers, "config_file")
+    if config_file is not None:
+        layers.append((config_file, read_config_file(config_file)))
+    checkpoint, output_dir = _strongest(layers, "resume_from_checkpoint"), _strongest(layers, "output_dir")
+    if checkpoint is not None:
+        checkpoint = run_folder.find_checkpoint(checkpoint, output_dir)
+    if checkpoint is None:  # a new run, or one that died before its first checkpoint
+        base_model = _strongest(layers, "base_model")
+        model = locate_model(base_model)
+        return resolve([*layers, (f"{base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model))])
+    if output_dir is not None and Path(output_dir).resolve() != checkpoint.parent:
+        raise ConfigError(
+            f"--output_dir {output_dir} is not the folder of the run being continued, {checkpoint.parent}: leave it out"
+        )
+    return _continued(layers, checkpoint)
+
+
+def _strongest(layers: Layers, name: str) -> Any:
+    """The value of a setting in the first layer that names it, else its default; not checked yet."""
+    return next((layer[name] for _, layer in layers if name in layer), default_of(name))
+
+
+def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
+    """The run of a checkpoint, with what a continued run may change. Raises ConfigError for what it may not."""
+    natures = {spec.name: nature_of(spec).on_resume for spec in settings()}
+    saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if natures.get(name) is not PER_LAUNCH}
+    for source, layer in layers:
+        for name, value in layer.items():
+            if natures.get(name) is FIXED and name in saved and _plain(name, value) != _plain(name, saved[name]):
+                raise ConfigError(
+                    f"{flag_of(name)} is {_shown(value)} ({source}), but the run being continued has {_shown(saved[name])}: "
+                    "leave it out, or start a new run"
+                )
+    where = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
+    (first, given), *others = layers
+    return resolve([(first, {**given, **where}), *others, (CHECKPOINT, saved)])
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in PATHS and value is not None:
+        return str((locate(str(value)) or Path(str(value))).resolve())
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True)
+class Start:
+    """`model`: absolute path or hub name. `checkpoint`: where to go on from, or None. `output_dir`: the run's folder."""
+
+    model: str
+    checkpoint: Path | None
+    output_dir: Path
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that are done."""
+        return step_of(self.checkpoint) if self.checkpoint is not None else 0
+
+
+def starting_point(config: TrainingConfig) -> Start:
+    """Where the run begins. Raises RunExists for a folder in use, ConfigError or ModelError for what cannot be there."""
+    asked = config.resume_from_checkpoint
+    checkpoint = Path(asked) if asked not in (None, "auto") else None
+    if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
+        raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
+    named = config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S")
+    output_dir = Path(config.output_dir) if config.output_dir else Path("outputs") / named
+    # Rank 0 makes the folder, so only it can tell whether the folder was used before.
+    if checkpoint is None and ranks.is_main() and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
+        run_folder.refuse_used_folder(output_dir)
+    if config.validator != "builtin":
+        find_val()
+    return Start(locate_model(config.base_model), checkpoint, output_dir)

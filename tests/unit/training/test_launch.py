@@ -1,0 +1,99 @@
+"""What a continued run may change: every setting is walked, changed, and asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpo_project.configs.setting import FIXED, FREE, PER_LAUNCH, kind_of, nature_of
+from grpo_project.configs.settings import flag_of, settings
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import ConfigError
+from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.training.launch import resolve_settings
+
+# Where one value more or the other switch would contradict another setting.
+OTHERS: dict[str, Any] = {
+    "batch_size": 16,
+    "micro_batch_size": 2,
+    "num_iterations": 4,
+    "save_steps": 200,
+    "max_seq_length": 9999,
+    "scale_rewards": "batch",
+    "loss_type": "bnpo",
+    "reward": ("sparse",),
+    "reward_bands": "goal_not_satisfied=-0.5:-0.1",
+    "report_to": ("none",),
+    "alarm_thresholds": ("kl=0.5",),
+    "resume_from_checkpoint": None,
+    "config_file": None,
+    "output_dir": None,
+    "length_allocation_strategy": "balanced",
+}
+
+
+def another(spec: Any) -> Any:
+    """A value that differs from the run's, and that the setting allows."""
+    if spec.name in OTHERS:
+        return OTHERS[spec.name]
+    nature, kind, value = nature_of(spec), kind_of(spec), getattr(CONFIG, spec.name)
+    if nature.choices:
+        return next(choice for choice in nature.choices if choice != value)
+    if kind == "bool":
+        return not value
+    if kind == "int":
+        return (value if value is not None else max(0, int(max(nature.least, 0)))) + 1
+    if kind == "float":
+        return value / 2 if value else 0.5
+    return ("ferry",) if kind.startswith("tuple") else "another"
+
+
+CONFIG = TrainingConfig(loss_type="grpo", scale_rewards="group", max_seq_length=4096, num_iterations=2, lora_rank=4)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = begin(tmp_path / "run", 1)
+    saved = {**CONFIG.as_dict(), "output_dir": str(tmp_path / "run")}
+    (folder / "run_state.json").write_text(json.dumps({"settings": saved, "fingerprints": {}}))
+    return commit(tmp_path / "run", 1)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in settings() if nature_of(spec).on_resume is FIXED], ids=lambda spec: spec.name)
+def test_a_fixed_setting_keeps_its_value_and_another_one_is_refused_by_its_flag(spec: Any, checkpoint: Path) -> None:
+    given = {"resume_from_checkpoint": str(checkpoint), spec.name: another(spec)}
+    if spec.name == "length_allocation_strategy":
+        given["max_seq_length"] = CONFIG.max_seq_length
+    with pytest.raises(ConfigError, match=f"{flag_of(spec.name)} is .*, but the run being continued has .*: leave it out"):
+        resolve_settings(given)
+    same = getattr(CONFIG, spec.name)
+    if same is not None:
+        assert getattr(resolve_settings({"resume_from_checkpoint": str(checkpoint), spec.name: same}), spec.name) == same
+    assert getattr(resolve_settings({"resume_from_checkpoint": str(checkpoint)}), spec.name) == same
+
+
+@pytest.mark.parametrize("spec", [spec for spec in settings() if nature_of(spec).on_resume is FREE], ids=lambda spec: spec.name)
+def test_a_free_setting_is_the_checkpoints_unless_another_is_given(spec: Any, checkpoint: Path) -> None:
+    value = another(spec)
+    assert value != getattr(CONFIG, spec.name)
+    kept = resolve_settings({"resume_from_checkpoint": str(checkpoint)})
+    assert getattr(kept, spec.name) == getattr(CONFIG, spec.name)
+    assert getattr(resolve_settings({"resume_from_checkpoint": str(checkpoint), spec.name: value}), spec.name) == value
+
+
+def test_what_is_asked_of_one_launch_is_never_taken_from_a_checkpoint(checkpoint: Path) -> None:
+    state = json.loads((checkpoint / "run_state.json").read_text())
+    state["settings"] |= {"wandb_continuity": "fork", "force_new_wandb_run": True, "config_file": "gone.json"}
+    (checkpoint / "run_state.json").write_text(json.dumps(state))
+    (checkpoint / "manifest.json").unlink()
+    begin(checkpoint.parent, 1).rmdir()
+    checkpoint.rename(checkpoint.parent / ".checkpoint-1.partial" / "checkpoint-1")
+    commit(checkpoint.parent, 1)
+    config = resolve_settings({"resume_from_checkpoint": str(checkpoint)})
+    names = [spec.name for spec in settings() if nature_of(spec).on_resume is PER_LAUNCH]
+    assert set(names) == {"output_dir", "resume_from_checkpoint", "config_file", "wandb_continuity", "force_new_wandb_run"}
+    assert config.wandb_continuity == "continue" and not config.force_new_wandb_run and config.config_file is None
+    assert config.output_dir == str(checkpoint.parent) and config.resume_from_checkpoint == str(checkpoint)
