@@ -121,9 +121,9 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 
 @pytest.fixture
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    from grpo_project.training import assembly
+    from grpo_project.training import run as page
 
-    monkeypatch.setattr(assembly, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
+    monkeypatch.setattr(page, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),
