@@ -49,8 +49,8 @@ def check_quotas(config: Settings) -> None:
 
 
 def check_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> None:
-    """Raises ConfigError for one that there is not, or that fails at any step. A rehearsal before anything is loaded: some of these
-    rows may turn out too long for the model.
+    """Raises ConfigError for one that there is not, or that fails at any step. A rehearsal before anything is loaded: some of
+    these rows may turn out too long for the model.
     """
     set_up_curriculum(config, bucket_rows, get_curriculum_weights)
 

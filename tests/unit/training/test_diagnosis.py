@@ -177,10 +177,10 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
 ) -> None:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
-    from grpo_project.training import grpo
+    from grpo_project.models import cpu_planner
 
     learned: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
-    trim = grpo.trim_padding
+    trim = cpu_planner.trim_padding
 
     def watched(inputs: Mapping[str, Any]) -> dict[str, Any]:
         sides = [
@@ -190,7 +190,7 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
         learned.update(zip(*sides, strict=True))
         return trim(inputs)
 
-    monkeypatch.setattr(grpo, "trim_padding", watched)
+    monkeypatch.setattr(cpu_planner, "trim_padding", watched)
     reward_by(lambda call, text: len(text) % 5)
     assert train(TrainingConfig(**settings, diagnose_steps=1), schedule) == 0
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_planner), LlamaForCausalLM.from_pretrained(tiny_planner)
