@@ -10,8 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.models import cpu_planner, generation  # noqa: E402
-from grpo_project.models.generation import complete_greedy, complete_sampled  # noqa: E402
+from grpo_project.models.generation import complete, complete_greedy  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
+
+
+def complete_sampled(model: Any, tokenizer: Any, prompts: Any, longest: int, *, num_samples: int, **how: Any) -> list[list[str]]:
+    drawn = complete(model, tokenizer, prompts, longest, samples=range(1, num_samples + 1), **how)
+    return [[completion.text for completion in completions] for completions in drawn]
 
 
 def _prompts(count: int, seed: str = "prompts") -> list[str]:
