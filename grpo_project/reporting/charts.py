@@ -157,7 +157,7 @@ class _Runs:
         domains = [d for d in self.domains if any(row["domain"] == d for _, one in self.evaluated for row in one["rows"])]
         series = []
         for number, (place, one) in enumerate(self.evaluated):
-            offset = 0.5 + min(0.16, 0.8 / len(self.evaluated)) * (number - (len(self.evaluated) - 1) / 2)
+            offset = 0.5 + min(0.3, 0.8 / len(self.evaluated)) * (number - (len(self.evaluated) - 1) / 2)
             rows = [(domains.index(row["domain"]) + offset, row["successes"], row["count"]) for row in one["rows"]]
             series.append(self._evaluation(place, one, _rates(rows)))
         axis = Axis("", 0, len(domains), tuple((i + 0.5, name) for i, name in enumerate(domains)), categories=True)

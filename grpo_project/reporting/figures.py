@@ -22,6 +22,7 @@ PALETTE = {
 DASHES = ("-", "--", ":", "-.")
 DOTS_PER_INCH = 200
 PANEL = (2.6, 2.0)  # inches
+LIST_STRETCH = 1.5  # of the height, for a list of domains with several marks each
 INCHES_PER_LETTER = 0.07
 WIDEST, NARROWEST = 3, 5.0  # panels in a row; inches of a figure, so that its legend has room
 
@@ -45,7 +46,8 @@ def write_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
         columns = min(len(chart.panels), WIDEST)
         rows = math.ceil(len(chart.panels) / columns)
         with matplotlib.style.context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-            size = (max(NARROWEST, PANEL[0] * columns), PANEL[1] * rows + 0.35)
+            height = PANEL[1] * (LIST_STRETCH if chart.panels[0].x.categories else 1.0)
+            size = (max(NARROWEST, PANEL[0] * columns), height * rows + 0.35)
             figure = Figure(figsize=size, layout="constrained")
             axes = figure.subplots(rows, columns, squeeze=False).ravel()
             for axis, panel in zip(axes, chart.panels, strict=False):
