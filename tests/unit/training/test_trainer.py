@@ -156,7 +156,7 @@ def test_a_continued_run_ends_where_the_uninterrupted_one_does(
         train(again, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
 
 
-def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
+def test_a_run_leaves_what_is_needed_to_read_and_to_repeat_it(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str], test_data_root: Path
 ) -> None:
     from grpo_project.models.generation import complete_greedy
