@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import write_json_atomically
+from grpo_project.common.guide_lines import with_english
 from grpo_project.curriculum.manager import FixedCurriculumManager, setup_fixed_curriculum_manager
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
@@ -63,7 +64,8 @@ def _modules() -> Iterator[Finding]:
         try:
             getattr(importlib.import_module(name), attribute)
         except (ImportError, AttributeError) as error:
-            yield Finding("curriculum", f"❌ 课程管理器导入失败: {name}: {error}", "restore the file from version control")
+            text = with_english(f"❌ 课程管理器导入失败: {name}: {error}", "the module cannot be imported")
+            yield Finding("curriculum", text, "restore the file from version control")
     for name in CALLBACKS:  # not imported: that would load torch
         spec = find_spec(name)
         try:
@@ -99,7 +101,7 @@ def _state_file(run: Path) -> Iterator[Finding]:
     try:
         state = read_curriculum_state(run) if path.exists() else None
     except ConfigError as error:
-        text = f"❌ 课程状态文件损坏 (the state file is broken): {error}"
+        text = with_english(f"❌ 课程状态文件损坏: {error}", "the state file is broken")
         yield Finding("curriculum", text, "write it anew from the newest checkpoint", lambda: _rewrite(path, checkpoint))
         return
     try:
