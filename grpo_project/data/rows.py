@@ -168,7 +168,7 @@ def read_rows(
     bad_rows: list[BadRow] = []
     files = _domain_files(root, domains)
     for domain, path in files.items():
-        kept, bad = _read_file(root, path, domain, on_bad_row, validate_pddl)
+        kept, bad = _keep_usable(_read_file(root, path, domain, validate_pddl), path, on_bad_row)
         if not kept:
             first = f"; the first: {bad[0]}" if bad else ""
             why = f"all {len(bad)} rows are bad{first}" if bad else "the file is empty"
@@ -212,9 +212,39 @@ def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
     return {name: root / f"{name}.jsonl" for name in names}
 
 
-def _read_file(root: Path, path: Path, domain: str, on_bad_row: str, validate_pddl: bool) -> tuple[list[Row], list[BadRow]]:
+def stream_rows(data_root: str | Path) -> Iterator[Row]:
+    """All rows of a data root one by one, so that a million need no memory; their PDDL is not opened unless a prompt is missing.
+
+    Raises DataError as `read_rows` does, and for the first row that cannot be used.
+    """
+    for domain, path in _domain_files(Path(data_root), None).items():
+        for found in _read_file(Path(data_root), path, domain, validate_pddl=False):
+            if isinstance(found, BadRow):
+                raise DataError(f"{found}. Repair the row, or take it out")
+            yield found
+
+
+def _keep_usable(found: Iterator[Row | BadRow], path: Path, on_bad_row: str) -> tuple[list[Row], list[BadRow]]:
     kept: list[Row] = []
     bad: list[BadRow] = []
+    for row in found:
+        if isinstance(row, Row):
+            kept.append(row)
+            continue
+        bad.append(row)
+        if on_bad_row == "error":
+            raise DataError(f"{row}. Repair the row, or skip such rows with --on_bad_row skip")
+        if len(bad) <= NAMED_PER_FILE:
+            logger.warning("bad row skipped: %s", row)
+    if bad:
+        total = len(bad) + len(kept)
+        unnamed = f" (the first {NAMED_PER_FILE} are named above)" if len(bad) > NAMED_PER_FILE else ""
+        logger.warning("%s: %d of %d rows are bad and were skipped%s", path, len(bad), total, unnamed)
+    return kept, bad
+
+
+def _read_file(root: Path, path: Path, domain: str, validate_pddl: bool) -> Iterator[Row | BadRow]:
+    """What each line of a file holds. Raises DataError where the file cannot be read."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder, not a file of rows")
@@ -222,20 +252,11 @@ def _read_file(root: Path, path: Path, domain: str, on_bad_row: str, validate_pd
             for number, line in _lines(handle):
                 source = f"{path}:{number}"
                 try:
-                    kept.append(_read_row(line, source, domain, root, validate_pddl))
+                    yield _read_row(line, source, domain, root, validate_pddl)
                 except _Fault as fault:
-                    bad.append(BadRow(source, str(fault)))
-                    if on_bad_row == "error":
-                        raise DataError(f"{bad[-1]}. Repair the row, or skip such rows with --on_bad_row skip") from fault
-                    if len(bad) <= NAMED_PER_FILE:
-                        logger.warning("bad row skipped: %s", bad[-1])
+                    yield BadRow(source, str(fault))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_cause(error)}") from error
-    if bad:
-        total = len(bad) + len(kept)
-        unnamed = f" (the first {NAMED_PER_FILE} are named above)" if len(bad) > NAMED_PER_FILE else ""
-        logger.warning("%s: %d of %d rows are bad and were skipped%s", path, len(bad), total, unnamed)
-    return kept, bad
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
@@ -296,7 +317,10 @@ def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate
         except RecursionError as error:
             raise _Fault("the PDDL is nested too deeply") from error
     if not row.prompt:
-        row = replace(row, prompt=render_prompt(row.scenario, row.domain_text, row.problem, "full"))
+        own = (
+            {**meta, "prompt_style": "full"} if "prompt_style" in meta else meta
+        )  # what it says is of a prompt that is not there
+        row = replace(row, prompt=render_prompt(row.scenario, row.domain_text, row.problem, "full"), meta=own)
     return row
 
 
