@@ -2,8 +2,6 @@
 
 python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
 python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
-
-A warm start that was stopped goes on by --output_dir outputs/sft --resume_from_checkpoint auto.
 """
 
 from __future__ import annotations

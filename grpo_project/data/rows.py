@@ -218,10 +218,14 @@ def stream_rows(data_root: str | Path) -> Iterator[Row]:
     Raises DataError as `read_rows` does, and for the first row that cannot be used.
     """
     for domain, path in _domain_files(Path(data_root), None).items():
+        empty = True
         for found in _read_file(Path(data_root), path, domain, validate_pddl=False):
             if isinstance(found, BadRow):
                 raise DataError(f"{found}. Repair the row, or take it out")
+            empty = False
             yield found
+        if empty:
+            raise DataError(f"{path}: the file is empty. Fill it, or take it out")
 
 
 def _keep_usable(found: Iterator[Row | BadRow], path: Path, on_bad_row: str) -> tuple[list[Row], list[BadRow]]:

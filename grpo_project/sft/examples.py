@@ -62,8 +62,7 @@ class LengthGroupedOrder(torch.utils.data.Sampler[int]):
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch = 0
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -90,10 +89,7 @@ def read_examples(roots: Sequence[str], tokenizer: Any, prompt_style: str, longe
     A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
     DataError as `stream_rows` does, and, with file and line, for a row without a response or with more than `longest` tokens.
     """
-    dataset = PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest) for root in roots))
-    if not len(dataset):
-        raise DataError(f"no row in {', '.join(roots)}: make some with script/generate_data.py --prompt_style {prompt_style}")
-    return dataset
+    return PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest) for root in roots))
 
 
 def _tokenized(root: str, tokenizer: Any, prompt_style: str, longest: int | None) -> Iterator[tuple[list[int], int]]:

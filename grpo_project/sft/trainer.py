@@ -7,7 +7,6 @@ compiled code rounds in its own way from run to run.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -26,7 +25,7 @@ from grpo_project.callbacks.progress import ProgressLine
 from grpo_project.callbacks.timing import StepTimer
 from grpo_project.callbacks.trainer_events import TrainerEvents
 from grpo_project.common import ranks
-from grpo_project.common.files import write_json_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.paths import REPOSITORY, locate_model
 from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
@@ -116,8 +115,9 @@ def _run(config: SftConfig, ending: Ending) -> int:
     )
     began = time.perf_counter()
     with interrupts.caught(), closing(progress):
-        if start.checkpoint is not None and start.step >= steps:
-            trainer.take_up(start.checkpoint)
+        if start.checkpoint is not None and start.step >= steps:  # `train` would take one step more in the middle of an epoch
+            trainer._load_from_checkpoint(str(start.checkpoint))
+            trainer.state = TrainerState.load_from_json(str(start.checkpoint / "trainer_state.json"))
         else:
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint is not None else None)
     seconds = time.perf_counter() - began
@@ -129,11 +129,12 @@ def _run(config: SftConfig, ending: Ending) -> int:
     # -- the model folder
     losses = [{"step": row["step"], "loss": float(row["loss"])} for row in trainer.state.log_history if "loss" in row]
     checkpoint, roots = start.checkpoint and start.checkpoint.name, [Path(root) for root in config.data_roots]
+    manifests = [root / "manifest.json" for root in roots]  # how script/generate_data.py made them
     settings = asdict(config) | {"data_roots": [root.name for root in roots], "resume_from_checkpoint": checkpoint}
     del settings["output_dir"]  # says nothing about the model
     record = {
         "config": settings,
-        "data": [_manifest(root) for root in roots],
+        "data": [read_json_object(path) if path.is_file() else None for path in manifests],
         "rows": len(dataset),
         "tokens": tokens,
         "parameters": parameters,
@@ -194,11 +195,6 @@ class PlanTrainer(TransactionalSaving, Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         return self.order
 
-    def take_up(self, checkpoint: Path) -> None:
-        """The end of a warm start whose model folder is missing: `train` would take one step more in the middle of an epoch."""
-        self._load_from_checkpoint(str(checkpoint))
-        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-
 
 class HeldOutSuccess(Observer):
     """Greedy success every --eval_every steps (0: never) and after the last of `steps`, one line each; `seconds` spent on it.
@@ -252,12 +248,6 @@ def _arguments(config: SftConfig, steps: int) -> TrainingArguments:
         seed=config.seed,
         remove_unused_columns=False,
     )
-
-
-def _manifest(root: Path) -> Any:
-    """How the data of a root were made, where script/generate_data.py left its note; else None."""
-    path = root / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _save_planner(policy: Policy, folder: Path, record: dict[str, Any]) -> None:
