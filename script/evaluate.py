@@ -121,7 +121,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
     from grpo_project.evaluation.evaluate import verify_answers
-    from grpo_project.evaluation.report import answer_table, group_table, make_console, success_table, usage_line
+    from grpo_project.evaluation.report import answer_table, group_table, success_table, usage_line
     from grpo_project.runs.run_folder import describe_environment
 
     table = read_rows(Path(arguments.data_root), arguments.domains)
@@ -172,14 +172,13 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
             environment = describe_environment(Path(__file__).resolve().parent.parent)
             write_json_atomically(output, {**result.to_json(), "environment": environment})
             journal.remove()
-    console = make_console()
     went_on = f", {known} answers of them from before" if known else ""
-    console.print(f"{name} on {arguments.data_root}: {len(indices)} problems in {result.seconds:.0f} s{went_on}")
+    print(f"{name} on {arguments.data_root}: {len(indices)} problems in {result.seconds:.0f} s{went_on}")
     for shown in (success_table, answer_table, group_table):
-        console.print(shown(result))
-    console.print(usage_line(result))
+        print(shown(result))
+    print(usage_line(result))
     if output:
-        console.print(f"Result: {output}")
+        print(f"Result: {output}")
     return 0
 
 
@@ -274,7 +273,7 @@ def describe_settings(arguments: argparse.Namespace, data_fingerprint: str, styl
 def compare_results(first_file: str, second_file: str) -> int:
     """Prints the paired comparison of two results. Returns the exit status."""
     from grpo_project.evaluation.comparison import compare
-    from grpo_project.evaluation.report import comparison_table, make_console
+    from grpo_project.evaluation.report import paired_table
     from grpo_project.evaluation.results import read_result
 
     first, second = read_result(first_file), read_result(second_file)
@@ -283,9 +282,8 @@ def compare_results(first_file: str, second_file: str) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     if comparison.unpaired:
         print(f"warning: {comparison.unpaired} problems are in one result only and are left out", file=sys.stderr)
-    console = make_console()
-    console.print(comparison_table(comparison, f"{first.name} ({first_file})", f"{second.name} ({second_file})"))
-    console.print("p: how often two equally good models would differ by as much; not corrected for looking at several domains")
+    print(paired_table(comparison, f"{first.name} ({first_file})", f"{second.name} ({second_file})"))
+    print("p: how often two equally good models would differ by as much; not corrected for looking at several domains")
     return 0
 
 

@@ -208,9 +208,10 @@ def verify(base_model: Path, folder: Path, deadline: float) -> list[Check]:
 
 def table(checks: Sequence[Check]) -> str:
     """Markdown, one line per check."""
+    from grpo_project.common.text import text_table
+
     words = {True: "yes", False: "NO", None: ""}
-    lines = [f"| {check.name} | {words[check.held]} | {check.found} |" for check in checks]
-    return "\n".join(["| check | held | found |", "|---|---|---|", *lines])
+    return text_table(["check", "held", "found"], [[check.name, words[check.held], check.found] for check in checks], ["found"])
 
 
 def _headline() -> str:

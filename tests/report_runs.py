@@ -66,18 +66,22 @@ def write_run(
     from grpo_project.callbacks.collector import CompletionCollector
     from grpo_project.configs.reward import RewardConfig
     from grpo_project.rewards import make_reward_function
+    from grpo_project.runs.observer import Observers
 
     table = read_rows(data)
     buckets = fill_buckets(table.rows, table.domains)
     plans = {index: search(table, index) for domain in table.domains for index in table.indices_of(domain)[:3]}
-    collector = CompletionCollector(
-        {index: row.scenario for index, row in enumerate(table.rows)}, dict(enumerate(buckets.of_row))
-    )
+    domains = {index: row.scenario for index, row in enumerate(table.rows)}
     folder.mkdir(parents=True)
-    completions = CompletionFile(folder / COMPLETIONS, table.rows, buckets.of_row, max_steps)
-    reward = make_reward_function(table, RewardConfig(), completions.beside(lambda scored: collector.observe(scored, GROUP)))
+    observers = Observers(
+        [
+            CompletionCollector(domains, dict(enumerate(buckets.of_row)), GROUP),
+            CompletionFile(folder / COMPLETIONS, table.rows, buckets.of_row, max_steps),
+            MetricsFile(folder / "metrics.jsonl"),
+        ]
+    )
+    reward = make_reward_function(table, RewardConfig(), lambda scored: observers.completions_scored(step, scored))
     rng = stream("report", prefer)
-    metrics = MetricsFile(folder / "metrics.jsonl")
     for step in range(1, steps + 1):
         rows = [table.indices_of(domain)[step % 3] for domain in table.domains]
         kinds = [0 if rng.random() < step / (steps + 4) else rng.randrange(4) for _ in range(GROUP * len(rows))]
@@ -85,7 +89,6 @@ def write_run(
         reward(indices, [spoiled(plans[row], kind) for row, kind in zip(indices, kinds, strict=True)], row_index=indices)
         record: dict[str, Any] = {
             "step": step,
-            **collector.flush(),
             "curriculum_weights": {"easy": 0.5, "medium": 0.4, "hard": 0.1},
             "loss": 0.1 / step,
             "grad_norm": 0.5,
@@ -98,8 +101,8 @@ def write_run(
         }
         if feedback_every and step % feedback_every == 0:
             record |= _feedback(table, buckets.of_row, step, max_steps, prefer)
-        metrics.record(record)
-        completions.record(record)
+        observers.record_due(record)
+        observers.record_made(record)
     asked = [index for domain in table.domains for index in table.indices_of(domain)[:3]]
     before = evaluate(table, asked, lambda rows: [spoiled(plans[i], k) for k, i in enumerate(asked)], "before training")
     (folder / "evaluation_before.json").write_text(json.dumps(before.to_json()), encoding="utf-8")

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grpo_project.curriculum.base import without_variance
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.rewards.trl import ScoredCompletion
 from grpo_project.runs.observer import Observer, Record
@@ -55,7 +56,7 @@ class CompletionCollector(Observer):
             rewards = [item.total for item in scored[start : start + num_generations]]
             self._identical += num_generations - len({item.text for item in scored[start : start + num_generations]})
             self._prompts[self._row_domain[row], self._row_bucket[row]] += 1
-            self._idle[self._row_domain[row], self._row_bucket[row]] += max(rewards) == min(rewards)
+            self._idle[self._row_domain[row], self._row_bucket[row]] += without_variance(rewards)
 
     def record_due(self, record: Record) -> None:
         """`figures()` go into the record, and counts start anew."""

@@ -33,10 +33,10 @@ class Interrupts(Observer):
     def caught(self) -> Iterator[None]:
         """Takes over SIGINT and SIGTERM inside, and gives them back. Does nothing outside the main thread."""
 
-        def first_asks_second_stops(number: int, frame: Any) -> None:
+        def first_asks_second_stops(raised: int, frame: Any) -> None:
             if self.interrupted:
                 raise KeyboardInterrupt
-            self.interrupted, self.signal_number = True, number
+            self.interrupted, self.signal_number = True, raised
             print("\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr, flush=True)
 
         before: dict[int, Any] = {}
@@ -48,5 +48,5 @@ class Interrupts(Observer):
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for taken, handler in before.items():
+                signal.signal(taken, handler)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from grpo_project.common.metrics import TIMINGS
 from grpo_project.runs.observer import Control, Observer, Record
 
-SECTIONS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation")
+SECTIONS = tuple(name for name in TIMINGS if name != "other")
 
 
 class StepTimer(Observer):

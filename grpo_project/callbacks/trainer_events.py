@@ -9,26 +9,12 @@ from transformers import TrainerCallback
 
 from grpo_project.callbacks.timing import StepTimer
 from grpo_project.common import ranks
+from grpo_project.common.metrics import trainer_names
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.rewards import ScoredCompletion
 from grpo_project.runs.observer import Observer
 
-# TRL's name -> ours. What is not listed is either ours already or says nothing here.
-TRAINER_METRICS = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "reward_std": "reward_std",
-    "kl": "kl",
-    "entropy": "entropy",
-    "clip_ratio/region_mean": "clip_ratio",
-    "completions/mean_length": "completion_length_mean",
-    "completions/min_length": "completion_length_min",
-    "completions/max_length": "completion_length_max",
-    "completions/clipped_ratio": "completions_cut_off",
-    "num_tokens": "tokens_seen",
-    "resampled_groups": "resampled_groups",
-}
+TRAINER_METRICS = trainer_names()  # TRL's name -> ours
 CLOSING_SUMMARY = "train_runtime"  # the last log of a Trainer is no step
 
 

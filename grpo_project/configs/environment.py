@@ -8,15 +8,14 @@ settings of the same meaning.
 
 from __future__ import annotations
 
-import netrc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from grpo_project.common.netrc_file import netrc_password
 from grpo_project.configs.resolution import convert
 from grpo_project.configs.settings import settings
 from grpo_project.errors import ConfigError
@@ -87,13 +86,4 @@ def _somebody_is_logged_in(environ: Mapping[str, str]) -> bool:
     """An API key in the environment, or an entry for the W&B host in the user's netrc file."""
     if environ.get("WANDB_API_KEY", "").strip() or environ.get("WANDB_IDENTITY_TOKEN_FILE", "").strip():
         return True
-    host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-    home = Path(environ.get("HOME", "~")).expanduser()
-    for path in (Path(environ["NETRC"]).expanduser(),) if environ.get("NETRC") else (home / ".netrc", home / "_netrc"):
-        try:
-            entry = netrc.netrc(path).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if entry and entry[2]:
-            return True
-    return False
+    return bool(netrc_password(urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc, environ))

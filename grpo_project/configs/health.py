@@ -1,4 +1,4 @@
-"""From which figures on a run is called unwell: one table for the running monitor and for the report."""
+"""The thresholds of all alarms: one table for the running monitor and for the report."""
 
 from __future__ import annotations
 

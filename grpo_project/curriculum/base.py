@@ -47,6 +47,11 @@ def mean_weights(decision: Decision) -> dict[str, float]:
     }
 
 
+def without_variance(rewards: Sequence[float]) -> bool:
+    """Whether a group's rewards are all equal, so that every advantage is 0 and nothing is learned from it."""
+    return max(rewards) == min(rewards)
+
+
 @dataclass(frozen=True)
 class GroupOutcome:
     """What the completions of one prompt earned: `reward_std` is the population standard deviation of their rewards (0..1 for
@@ -62,7 +67,7 @@ class GroupOutcome:
     @classmethod
     def of(cls, domain: str, bucket: str, row_index: int, rewards: Sequence[float], successes: int) -> GroupOutcome:
         """The outcome of a group with these rewards (at least one)."""
-        if max(rewards) == min(rewards):  # a mean of equal numbers may be off by a rounding
+        if without_variance(rewards):  # a mean of equal numbers may be off by a rounding
             return cls(domain, bucket, row_index, 0.0, successes, len(rewards))
         mean = math.fsum(rewards) / len(rewards)
         reward_std = math.sqrt(math.fsum((reward - mean) ** 2 for reward in rewards) / len(rewards))

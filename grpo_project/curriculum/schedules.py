@@ -6,8 +6,6 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from grpo_project.common import paths
-from grpo_project.common.user_code import Locate, load_function
 from grpo_project.curriculum.base import EvaluationOutcome, GroupOutcome
 
 WeightsFunction = Callable[[int, int], Mapping[str, Any]]
@@ -65,8 +63,3 @@ def uniform(bucket_rows: Mapping[str, Mapping[str, Sequence[int]]]) -> Schedule:
     """The control: difficulties as they come in the data."""
     shares = natural_shares(bucket_rows)
     return Schedule("uniform", lambda step, max_steps: shares)
-
-
-def load_schedule(spec: str, locate: Locate = paths.locate) -> WeightsFunction:
-    """The function meant by `path/to/file.py:function`. `locate` finds the file. Raises ConfigError when there is none."""
-    return load_function(spec, "--curriculum", locate)

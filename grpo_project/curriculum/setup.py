@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from grpo_project.common.paths import locate
+from grpo_project.common.user_code import is_user_code, load_function, source_of
 from grpo_project.configs.settings import Settings
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.engine import CurriculumEngine
 from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
-from grpo_project.curriculum.registry import CurriculumInputs, make_curriculum, weights_function_of
-from grpo_project.curriculum.weights import domain_weights
+from grpo_project.curriculum.registry import FLAG, CurriculumInputs, make_curriculum, weights_function_of
+from grpo_project.curriculum.schedules import WeightsFunction
 from grpo_project.errors import ConfigError
 
-WeightsFunction = Callable[[int, int], Mapping[str, Any]]  # (step, max_steps) -> weights
+BucketRows = Mapping[str, Mapping[str, Sequence[int]]]  # {domain: {bucket: row indices}}
 
 EVALUATE_EVERY = 25  # steps, where nobody said how often
 
@@ -48,17 +48,14 @@ def check_quotas(config: Settings) -> None:
         domain_quotas(config.batch_size, domains, weights)
 
 
-def check_schedule(config: Settings, domains: Sequence[str], get_curriculum_weights: WeightsFunction) -> None:
-    """Raises ConfigError for a curriculum that there is not, or a schedule that fails at any step, before anything is loaded."""
-    function = weights_function_of(config.curriculum, get_curriculum_weights)
-    name = config.curriculum if ".py:" in config.curriculum else "get_curriculum_weights"
-    for step in range(config.max_steps) if function is not None else ():
-        domain_weights(function(step, config.max_steps), domains, step, name)
+def check_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> None:
+    """Raises ConfigError for one that there is not, or that fails at any step. A rehearsal before anything is loaded: some of
+    these rows may turn out too long for the model.
+    """
+    set_up_curriculum(config, bucket_rows, get_curriculum_weights)
 
 
-def set_up_curriculum(
-    config: Settings, bucket_rows: Mapping[str, Mapping[str, Sequence[int]]], get_curriculum_weights: WeightsFunction
-) -> RunCurriculum:
+def set_up_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> RunCurriculum:
     """The curriculum at its start over these rows. Raises ConfigError for one that cannot work, at any of the run's steps."""
     function = weights_function_of(config.curriculum, get_curriculum_weights)
     curriculum = make_curriculum(config.curriculum, CurriculumInputs(bucket_rows, get_curriculum_weights))
@@ -84,12 +81,13 @@ def set_up_curriculum(
         batches_per_generation=config.gradient_accumulation_steps,
         quota_weights=quota_weights,
     )
-    source = _source_of(function) if function is not None else config.curriculum
-    decided = _decided(config, engine, function)
+    user_code = function or (load_function(config.curriculum, FLAG) if is_user_code(config.curriculum) else None)
+    source = source_of(user_code) if user_code is not None else config.curriculum
+    decided = _decided(config, engine, function, source)
     return RunCurriculum(engine, planner, source, decided, _evaluate_every(config, curriculum.uses_evaluations))
 
 
-def _decided(config: Settings, engine: CurriculumEngine, function: WeightsFunction | None) -> str:
+def _decided(config: Settings, engine: CurriculumEngine, function: WeightsFunction | None, source: str) -> str:
     """Every step is asked now: a schedule that fails at step 700 fails before anything was spent."""
     shares: list[Any] = [config.curriculum, config.domain_weights, config.on_collapse]
     steps = range(config.max_steps)
@@ -97,6 +95,8 @@ def _decided(config: Settings, engine: CurriculumEngine, function: WeightsFuncti
         shares = [engine.decide(engine.generation_of(step)).weights for step in steps]
     elif function is not None:
         shares += [function(step, config.max_steps) for step in steps]
+    else:
+        shares.append(source)  # a user's class learns, so only its text can be held against it
     return hashlib.sha256(json.dumps(shares, sort_keys=True).encode()).hexdigest()
 
 
@@ -108,11 +108,3 @@ def _evaluate_every(config: Settings, uses_evaluations: bool) -> int:
         what = f"--curriculum {config.curriculum}" if uses_evaluations else f"--on_collapse {config.on_collapse}"
         raise ConfigError(f"{what} acts on held-out success, so --eval_every_n_steps may not be 0")
     return config.eval_every_n_steps
-
-
-def _source_of(function: Any) -> str:
-    """The text of a function, for the record."""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        return repr(function)

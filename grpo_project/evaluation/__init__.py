@@ -1,7 +1,8 @@
 """Verdicts on many problems, with counts and intervals."""
 
 from grpo_project.evaluation.evaluate import evaluate, planner_completions
-from grpo_project.evaluation.results import EvaluationResult, ProblemResult, comparison_table, render_table, table
+from grpo_project.evaluation.report import comparison_table
+from grpo_project.evaluation.results import EvaluationResult, ProblemResult
 
 __all__ = [
     "EvaluationResult",
@@ -9,6 +10,4 @@ __all__ = [
     "comparison_table",
     "evaluate",
     "planner_completions",
-    "render_table",
-    "table",
 ]

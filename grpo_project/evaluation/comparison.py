@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from grpo_project.common.statistics import mcnemar
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
-from grpo_project.evaluation.statistics import mcnemar
 
 ALL = "all"
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: counts per domain, difficulty and constraints, with intervals, and its tables."""
+"""What an evaluation found: counts per domain, difficulty and constraints, with intervals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.statistics import wilson_interval
+from grpo_project.common.statistics import bootstrap_interval_of_rates, pass_at_k, wilson_interval
+from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
-from grpo_project.evaluation.statistics import bootstrap_interval, pass_at_k
 from grpo_project.pddl import VERDICT_CLASSES
 
 SUCCESS = VERDICT_CLASSES[0]
@@ -146,10 +146,10 @@ class EvaluationResult:
 
     def groups(self) -> dict[tuple[str, str, str], list[ProblemResult]]:
         """The problems of each (domain, bucket, constraint kind) that has any: domains in order, easy to hard, kinds sorted."""
-        order = {"easy": 0, "medium": 1, "hard": 2}
+        order = {bucket: number for number, bucket in enumerate(BUCKETS)}
         keys = {(p.domain, p.bucket, p.constraint_kind) for p in self.problems}
         place = {domain: i for i, domain in enumerate(self.domains)}
-        ordered = sorted(keys, key=lambda key: (place[key[0]], order.get(key[1], 3), key[2]))
+        ordered = sorted(keys, key=lambda key: (place[key[0]], order.get(key[1], len(BUCKETS)), key[2]))
         return {key: self.where(domain=key[0], bucket=key[1], constraint_kind=key[2]) for key in ordered}
 
     def _summary(self, problems: Sequence[ProblemResult]) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def read_result(path: str | Path) -> EvaluationResult:
 
 def _mean_pass_at(problems: Sequence[ProblemResult], k: int) -> tuple[float, float, float]:
     values = [problem.pass_at(k) for problem in problems]
-    low, high = bootstrap_interval(values)
+    low, high = bootstrap_interval_of_rates(values)
     return sum(values) / len(values), low, high
 
 
@@ -204,52 +204,3 @@ def _mean(values: Iterable[float | None]) -> float | None:
     if not known or any(value is None for value in known):
         return None
     return sum(value for value in known if value is not None) / len(known)
-
-
-def _percent(successes: int, count: int) -> str:
-    if not count:
-        return "-"
-    low, high = wilson_interval(successes, count)
-    return f"{100 * successes / count:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with padded columns, so that it reads as plain text too. The first column is left-aligned."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") for i, w in enumerate(widths)) + "|"
-    return "\n".join([line(header), rule, *map(line, rows)])
-
-
-def table(result: EvaluationResult) -> str:
-    """Success per domain with counts, 95% Wilson intervals, difficulty and verdict classes."""
-    buckets = [b for b in ("easy", "medium", "hard") if any(p.bucket == b for p in result.problems)]
-    header = ["domain", "solved", "success [95%]", *buckets, *(name.removesuffix("_plans") for name in VERDICT_CLASSES[1:])]
-    rows = []
-    for domain in result.domains:
-        successes, count = result.counts(domain=domain)
-        cells = [domain, f"{successes}/{count}", _percent(successes, count)]
-        for bucket in buckets:
-            solved, asked = result.counts(domain=domain, bucket=bucket)
-            cells.append(f"{solved}/{asked}")
-        verdicts = result.verdicts(domain)
-        rows.append(cells + [str(verdicts[name]) for name in VERDICT_CLASSES[1:]])
-    rows.append(["average", "", f"{100 * result.average():.1f}%", *[""] * (len(header) - 3)])
-    return render_table(header, rows)
-
-
-def comparison_table(before: EvaluationResult, after: EvaluationResult) -> str:
-    """Before and after on the same problems, per domain, with counts, intervals and the change in points."""
-    rows = []
-    for domain in before.domains:
-        b, a = before.counts(domain=domain), after.counts(domain=domain)
-        change = 100 * (after.rate(domain) - before.rate(domain))
-        rows.append([domain, f"{b[0]}/{b[1]}", _percent(*b), f"{a[0]}/{a[1]}", _percent(*a), f"{change:+.1f}"])
-    change = 100 * (after.average() - before.average())
-    rows.append(["average", "", f"{100 * before.average():.1f}%", "", f"{100 * after.average():.1f}%", f"{change:+.1f}"])
-    return render_table(["domain", "before", "success [95%]", "after", "success [95%]", "change"], rows)

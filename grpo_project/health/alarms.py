@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from grpo_project.common.metrics import finite_names
 from grpo_project.configs.health import HealthConfig
 
 Record = Mapping[str, Any]
 
 NORMS_REMEMBERED = 50  # log lines
 FEWEST_NORMS = 10
-# Figures that may never be NaN or infinite.
-FINITE = ("loss", "grad_norm", "reward", "kl")
+FINITE = finite_names()
 EVENTS = ("gradient_spike", *(f"{name}_not_a_number" for name in FINITE))  # over when they are seen
 
 

@@ -59,39 +59,6 @@ def complete_greedy(
     return [completions[0].text for completions in chosen]
 
 
-def complete_sampled(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[str],
-    max_new_tokens: int,
-    batch_size: int = 64,
-    progress: Progress | None = None,
-    *,
-    temperature: float,
-    num_samples: int,
-    seed: int,
-) -> list[list[str]]:
-    """`num_samples` completions per prompt, drawn at `temperature` (> 0), in the order of `prompts`.
-
-    `batch_size` counts completions. The same call gives the same texts; a global random state is neither read nor moved.
-    Raises ValueError when a number is out of range.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}; use complete_greedy for the most likely plan")
-    chosen = complete(
-        model,
-        tokenizer,
-        prompts,
-        max_new_tokens,
-        batch_size,
-        progress,
-        temperature=temperature,
-        samples=range(1, num_samples + 1),
-        seed=seed,
-    )
-    return [[completion.text for completion in completions] for completions in chosen]
-
-
 def complete(
     model: Any,
     tokenizer: Any,
@@ -113,6 +80,8 @@ def complete(
     for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", len(samples))):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+    if temperature is not None and not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}; without one the most likely tokens are taken")
     if not prompts:
         return []
     # The template has written every special token already; a second beginning-of-sequence would be one too many.

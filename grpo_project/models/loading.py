@@ -173,7 +173,7 @@ def load_policy(
     card = read_model_card(path)
     plan = plan_load(path, training=training, load_in_4bit=load_in_4bit, lora_rank=lora_rank, backend=backend)
     name = plan.name
-    if tokenizer is None:
+    if tokenizer is None and name != "unsloth":
         tokenizer = load_tokenizer(base_model, name, trust_remote_code)
     try:
         if name == "unsloth":

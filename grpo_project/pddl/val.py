@@ -24,7 +24,6 @@ from grpo_project.pddl.task import Task
 from grpo_project.pddl.validator import Verdict, VerdictClass, validate, validate_text
 
 TIMEOUT_SECONDS = 10.0
-VALIDATORS = ("builtin", "val", "both")
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
@@ -145,8 +144,8 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
 def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> Disagreement | None:
     """What VAL sees differently in a model's answer, or None.
 
-    Not asked about are the readings of VAL that models run into and that we do not share (deviations.py): text that is no plan,
-    of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects under a quantifier.
+    Not asked about are the readings of VAL that models run into and that we do not share (docs/verifier.md): text that is no
+    plan, of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects under a quantifier.
     """
     extraction = extract_plan(text)
     if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):

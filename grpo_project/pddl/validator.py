@@ -1,7 +1,7 @@
 """Executes a plan and says what happened: the verdict every reward and every success rate rests on.
 
 Agrees with VAL (KCL-Planning/VAL). State S(k) is checked against the trajectory constraints before step k+1 runs, and the
-last state only where the goal holds; the first failure decides. Where it does not agree, deviations.py says why.
+last state only where the goal holds; the first failure decides. Where it does not agree, docs/verifier.md says why.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the two repair scripts find in a run that cannot go on, and how they mend it."""
+"""What the two repair scripts find in a run that cannot go on, and how they repair it."""

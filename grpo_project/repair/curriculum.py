@@ -78,7 +78,7 @@ def _modules() -> Iterator[Finding]:
 def _checkpoints(run: Path) -> Iterator[Finding]:
     for one in survey(run, thorough=False):
         if not one.good:
-            continue  # fix_resume_parameters.py speaks of those
+            continue  # fix_resume_parameters.py reports those
         try:
             curriculum = read_run_state(one.path)["settings"].get("curriculum")
             state = read_curriculum_state(one.path)
@@ -105,7 +105,7 @@ def _state_file(run: Path) -> Iterator[Finding]:
     try:
         kept = read_curriculum_state(checkpoint) if checkpoint is not None else None
     except ConfigError:
-        return  # `_checkpoints` speaks of it
+        return  # `_checkpoints` reports it
     if checkpoint is None or kept is None:
         return
     copy = f"copy it from {checkpoint.name}"

@@ -16,11 +16,11 @@ from grpo_project.configs.resolution import resolve
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
 from grpo_project.runs.checkpoint import MANIFEST, faults, newest_good, read_run_state, survey
+from grpo_project.runs.run_folder import RESOLVED_CONFIG
 from grpo_project.tracking.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.tracking.wandb_journal import Journal
 from grpo_project.tracking.wandb_run_id import find_run
 
-RESOLVED_CONFIG = "resolved_config.json"
 WANDB_STATE = "wandb_sync_state.json"
 
 

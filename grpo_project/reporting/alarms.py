@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from grpo_project.common.text import duration
 from grpo_project.configs.health import HealthConfig
 from grpo_project.errors import ConfigError
 from grpo_project.health.alarms import EVENTS, Alarm, replay
@@ -31,14 +32,14 @@ def _of_the_folder(run: RecordedRun) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"The run stopped at step {run.step} of {run.max_steps}",
-            f"No line was written for {_duration(seconds)}. --resume_from_checkpoint auto goes on from its last checkpoint.",
+            f"No line was written for {duration(seconds)}. --resume_from_checkpoint auto goes on from its last checkpoint.",
             run.step,
         )
     if run.disagreements:
         yield Alarm(
             "error",
             "The validators disagree",
-            f"VAL judged {run.disagreements} completions otherwise. The folder disagreements/ holds each with both answers.",
+            f"VAL gave {run.disagreements} completions another verdict. The folder disagreements/ holds each with both answers.",
         )
     for step in run.resumed_at:
         yield Alarm("note", f"Continued at step {step}", "The run was interrupted and went on from its checkpoint.", step)
@@ -161,11 +162,3 @@ def _prompts_of(record: Record) -> float:
     if isinstance(cells, Mapping):
         return float(sum(counts[0] for own in cells.values() for counts in own.values()))
     return float(record.get("completions") or 0)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from grpo_project.common.files import read_lines
-from grpo_project.common.random_streams import stream
+from grpo_project.common.statistics import bootstrap_interval
+from grpo_project.common.text import interval_text, percent, text_table
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
 
 CONTROL = "uniform"
-RESAMPLES = 10_000
 BUDGET_TOLERANCE = 0.1
 SHARES_OF_GAIN = (0.25, 0.5, 0.75)  # the fixed levels, as shares of what the control gains on average
 
@@ -121,17 +119,9 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def bootstrap_interval(values: Sequence[float], name: str) -> list[float]:
-    """[low, high]: the central 95% of the mean over resamples of `values`; the same for the same `name`."""
-    rng = np.random.default_rng(stream(0, "bootstrap", name).getrandbits(64))
-    chosen = rng.integers(0, len(values), (RESAMPLES, len(values)))
-    means = np.asarray(values, dtype=float)[chosen].mean(axis=1)
-    return [float(bound) for bound in np.percentile(means, (2.5, 97.5))]
-
-
 def summary_of(values: Sequence[float], name: str) -> dict[str, Any]:
     """{"value", "interval", "by_seed"} of the mean; no interval for fewer than two values: there is nothing to resample."""
-    interval = bootstrap_interval(values, name) if len(values) > 1 else None
+    interval = list(bootstrap_interval(values, name)) if len(values) > 1 else None
     return {"value": mean(values), "interval": interval, "by_seed": list(values)}
 
 
@@ -267,8 +257,6 @@ def _rate(counts: tuple[int, int]) -> float:
 
 def tables(evidence: Mapping[str, Any]) -> str:
     """The comparison as Markdown that also reads as plain text."""
-    from grpo_project.evaluation import render_table
-
     curricula = evidence["curricula"]
     labels = list(next(iter(curricula.values()))["completions_ratio"])
     head = (
@@ -312,18 +300,17 @@ def tables(evidence: Mapping[str, Any]) -> str:
         [
             head,
             f"Success at the end is greedy, on {evidence['problems_at_the_end']} problems that no run ever saw; differences are "
-            "in points.\n\n" + render_table(header, rows),
+            "in points.\n\n" + text_table(header, rows),
             "Completions needed, as a share of the control's (below 1: faster), until held-out success reaches:\n\n"
-            + render_table(["curriculum", *labels], speed),
-            "Success at the end by domain and by difficulty:\n\n" + render_table(["curriculum", *domains, *buckets], where),
+            + text_table(["curriculum", *labels], speed),
+            "Success at the end by domain and by difficulty:\n\n" + text_table(["curriculum", *domains, *buckets], where),
         ]
     )
 
 
 def _percent(found: Mapping[str, Any]) -> str:
     interval = found["interval"]
-    shown = f"{100 * found['value']:.1f}%"
-    return f"{shown} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else shown
+    return percent(found["value"]) + (f" {interval_text(*interval)}" if interval else "")
 
 
 def _points(found: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from grpo_project.common.statistics import wilson_interval
+from grpo_project.common.text import interval_text, percent, rate_text, text_table
 from grpo_project.errors import ConfigError
-from grpo_project.evaluation.results import EvaluationResult, read_result, render_table
+from grpo_project.evaluation.results import EvaluationResult, read_result
 from grpo_project.reporting.page_data import outcome_of
 from grpo_project.reporting.run import RecordedRun, read_run
 
@@ -82,18 +82,18 @@ def leaderboard(entries: Sequence[Entry]) -> str:
             [
                 f"{place}",
                 f"{_cell(entry.name)}{mark}",
-                f"{100 * entry.average():.1f}%",
+                percent(entry.average()),
                 f"{solved}/{asked}",
                 *(_pass_at(entry, k) for k in ks),
-                *(_rate(*entry.counts.get(domain, (0, 0))) for domain in domains),
+                *(rate_text(*entry.counts.get(domain, (0, 0)), counts=True) for domain in domains),
             ]
         )
-    table = render_table(["place", "model", "average", "solved", *(f"pass@{k}" for k in ks), *domains], rows)
+    table = text_table(["place", "model", "average", "solved", *(f"pass@{k}" for k in ks), *domains], rows)
     notes = ["Average: mean of the domains' rates. Brackets: 95% Wilson intervals, in percent."]
     if ks:
         notes.append("pass@k: mean over the problems, from drawn answers; brackets: 95% bootstrap intervals over problems.")
     if any(entry.problems != first.problems for entry in entries):
-        notes.append(f"\\* judged on other problems than {_cell(first.name)}: not comparable one to one.")
+        notes.append(f"\\* evaluated on other problems than {_cell(first.name)}: not comparable one to one.")
     return table + "\n\n" + "\n".join(notes) + "\n"
 
 
@@ -101,14 +101,7 @@ def _pass_at(entry: Entry, k: int) -> str:
     if k not in entry.pass_at:
         return "-"
     value, low, high = entry.pass_at[k]
-    return f"{100 * value:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _rate(successes: int, count: int) -> str:
-    if not count:
-        return "-"
-    low, high = wilson_interval(successes, count)
-    return f"{100 * successes / count:.1f}% {successes}/{count} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{percent(value)} {interval_text(low, high)}"
 
 
 def _cell(text: str) -> str:

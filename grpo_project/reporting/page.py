@@ -9,22 +9,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.metrics import VERDICTS, is_number
+from grpo_project.common.text import figure
+from grpo_project.reporting.charts import charts, run_colour
+from grpo_project.reporting.sections import foot, head, sections
+
 ASSETS = Path(__file__).with_name("assets")
-# One script in the page, in this order; the middle ones hold a section or a few.
-SCRIPTS = tuple(f"{name}.js" for name in "charts overview held_out learning curriculum course configuration viewer main".split())
+# One script in the page, in this order.
+SCRIPTS = tuple(f"{name}.js" for name in "elements charts layout configuration viewer main".split())
 
 
 def render_page(data: Mapping[str, Any]) -> str:
-    """The whole HTML file. ASCII only, so that no decoder can read it in another way."""
+    """The whole HTML file for what `page_data` gives. ASCII only, so that no decoder can read it in another way."""
     parts = {
         "TITLE": html.escape(str(data["title"])),
         "STYLE": _asset("page.css"),
-        "DATA": embedded_json(data),
+        "DATA": embedded_json(_content(data)),
         "SCRIPT": '"use strict";\n' + "".join(map(_asset, SCRIPTS)),
     }
     # One pass over the frame: what is put in is not searched for names again.
     page = re.sub("@@([A-Z]+)@@", lambda found: parts[found[1]], _asset("page.html"))
     return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _content(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script lays out: texts, tables and charts ready to be shown; of a run itself only plans and settings."""
+    drawn = {chart.name: chart.as_json() for chart in charts(data)}
+    runs = [
+        {
+            "name": run["name"],
+            "state": run["state"],
+            "colour": run_colour(place),
+            "traces": [{**made, "reward": _figure(made["reward"])} for made in run["traces"]],
+            "trace_notes": run["trace_notes"],
+            "configuration": run["configuration"],
+        }
+        for place, run in enumerate(data["runs"])
+    ]
+    return {
+        "title": data["title"],
+        "verdicts": VERDICTS,
+        "head": head(data),
+        "sections": sections(data, drawn),
+        "charts": drawn,
+        "foot": foot(data),
+        "runs": runs,
+    }
+
+
+def _figure(value: Any) -> str:
+    return figure(value) if is_number(value) else ""
 
 
 def _asset(name: str) -> str:

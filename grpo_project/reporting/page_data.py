@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from grpo_project.common.metrics import METRICS, TIMINGS, VERDICTS, is_number, pool
 from grpo_project.common.statistics import wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.data.difficulty import BUCKETS
@@ -13,20 +14,12 @@ from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
 from grpo_project.reporting.run import RecordedRun, StoredEvaluation
-from grpo_project.reporting.shapes import is_number
 from grpo_project.reporting.traces import run_traces
 
 Record = Mapping[str, Any]
-Pool = Callable[[Iterable[Any]], Any]
 
 CELL = ("prompts", "completions", "successes")  # what a cell of `cells` counts, in this order
 MOST_POINTS = 600  # log lines per run on the page; longer runs are pooled
-# Figures of metrics.jsonl that are means over a log line's completions or steps.
-PLAIN_COLUMNS = (
-    "loss grad_norm learning_rate reward reward_std kl entropy clip_ratio completion_length_mean completion_length_min "
-    "completion_length_max completions_cut_off mixed_groups zero_variance_groups resampled_groups tokens_seen"
-).split()
-TIMINGS = ("generation", "reward", "log_probs", "backward", "sampling", "logging", "checkpoint", "evaluation", "other")
 
 
 def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: datetime.datetime | None = None) -> dict[str, Any]:
@@ -37,8 +30,6 @@ def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: dateti
         "title": title or (runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"),
         "written": written.strftime("%Y-%m-%d %H:%M UTC"),
         "buckets": list(BUCKETS),
-        "verdict_classes": list(VERDICT_CLASSES),
-        "timings": [name for name in [*TIMINGS, *sorted(_timings(described) - set(TIMINGS))] if name != "total"],
         "domains": sorted({domain for run in described for domain in run["domains"]}),
         "runs": described,
     }
@@ -66,7 +57,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "evaluations": evaluations,
         "outcomes": _outcomes(run),
         "feedback": str(run.described.get("feedback") or ""),
-        "held_out": run.described.get("held_out") or "",
+        "held_out": str(run.described.get("held_out") or ""),
         "alarms": [vars(alarm) for alarm in alarms(run)],
         "traces": traces,
         "trace_notes": notes,
@@ -78,84 +69,78 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
 
 
 def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
-    """(log lines per point, columns). Counts of pooled lines are summed, other figures averaged, the last step names them."""
+    """(log lines per point, columns). Log lines are pooled as METRICS says, counts as sums; the last step names them."""
     size = max(1, -(-len(records) // MOST_POINTS))
     groups = [records[start : start + size] for start in range(0, len(records), size)]
+    before = [0, *(record["step"] for record in records)]
+    spans = {record["step"]: record["step"] - last for record, last in zip(records, before, strict=False)}
 
-    def column(pool: Pool, value: Callable[..., Any], *of: Any) -> list[Any]:
-        return [_pooled([value(record, *of) for record in group], pool) for group in groups]
+    def column(how: str, value: Callable[..., Any], *of: Any) -> list[Any]:
+        def weight(record: Record) -> float:
+            return spans[record["step"]] if how == "mean by step" else record.get("completions") or 1
+
+        return [_rounded(pool(how, [value(r, *of) for r in group], [weight(r) for r in group])) for group in groups]
 
     def counted(rates: str, counts: str, rewards: str, order: Sequence[str] = ()) -> dict[str, dict[str, list[Any]]]:
         return {
             key: {
-                "completions": column(sum, _get, counts, key),
-                "successes": column(sum, _product, rates, counts, key, True),
-                "reward_sum": column(sum, _product, rewards, counts, key),
+                "completions": column("sum", _get, counts, key),
+                "successes": column("sum", _product, rates, counts, key, True),
+                "reward_sum": column("sum", _product, rewards, counts, key),
             }
             for key in _keys(records, counts, order)
         }
 
-    def nested(pool: Pool, value: Callable[..., Any], name: str, order: Sequence[str] = ()) -> dict[str, list[Any]]:
-        return {key: column(pool, value, key) for key in _keys(records, name, order)}
+    def each(name: str, order: Sequence[str] = (), how: str = "", value: Any = None) -> dict[str, list[Any]]:
+        """A column for every key of a nested figure."""
+        found = value or (lambda record, key: _get(record, name, key))
+        return {key: column(how or METRICS[name].pooled, found, key) for key in _keys(records, name, order)}
 
-    cells = {
-        domain: {
-            bucket: {name: column(sum, _cell, domain, bucket, place) for place, name in enumerate(CELL)}
-            for bucket in BUCKETS
-            if any(_cell(record, domain, bucket, 0) for record in records)
-        }
-        for domain in _keys(records, "cells")
-    }
     points: dict[str, Any] = {
         "step": [group[-1]["step"] for group in groups],
-        "completions": column(sum, _plain, "completions"),
-        "successes": column(sum, _plain, "successes"),
         "by_domain": counted("success_rate_by_domain", "completions_by_domain", "reward_by_domain"),
         "by_bucket": counted("success_rate_by_difficulty", "completions_by_difficulty", "reward_by_difficulty", BUCKETS),
-        "cells": cells,
-        "weights": nested(_mean, lambda record, key: _get(record, "curriculum_weights", key), "curriculum_weights", BUCKETS),
-        "prompts_by_bucket": nested(sum, _bucket_prompts, "bucket_shares", BUCKETS),
-        "prompts_by_domain": nested(sum, _domain_prompts, "cells"),
-        "fewest_per_batch": nested(min, lambda record, key: _per_batch(record, key, 0), "prompts_per_batch"),
-        "most_per_batch": nested(max, lambda record, key: _per_batch(record, key, 1), "prompts_per_batch"),
-        "verdicts": nested(sum, _verdicts, "verdict_shares", VERDICT_CLASSES),
-        "seconds": nested(
-            _mean, lambda record, key: _get(record, "seconds_per_step", key), "seconds_per_step", (*TIMINGS, "total")
-        ),
+        "cells": {
+            domain: {
+                bucket: {name: column("sum", _cell, domain, bucket, place) for place, name in enumerate(CELL)}
+                for bucket in BUCKETS
+                if any(_cell(record, domain, bucket, 0) for record in records)
+            }
+            for domain in _keys(records, "cells")
+        },
+        "weights": each("curriculum_weights", BUCKETS),
+        "prompts_by_bucket": each("bucket_shares", BUCKETS, "sum", _bucket_prompts),
+        "prompts_by_domain": each("cells", (), "sum", _domain_prompts),
+        "fewest_per_batch": each("prompts_per_batch", (), "min", lambda record, key: _per_batch(record, key, 0)),
+        "most_per_batch": each("prompts_per_batch", (), "max", lambda record, key: _per_batch(record, key, 1)),
+        "verdicts": each("verdict_shares", tuple(VERDICTS), "sum", _verdicts),
+        "seconds": each("seconds_per_step", (*TIMINGS, "total")),
+        "zero_variance_by_domain": each("zero_variance_by_domain"),
+        "expected_reward_std": {
+            domain: {bucket: column("mean", _expected_reward_std, domain, bucket) for bucket in BUCKETS}
+            for domain in _keys(records, "curriculum/expected_reward_std")
+        },
+        "stages": _stages(records),
     }
-    points["zero_variance_by_domain"] = nested(
-        _mean, lambda record, key: _get(record, "zero_variance_by_domain", key), "zero_variance_by_domain"
-    )
-    points["expected_reward_std"] = {
-        domain: {bucket: column(_mean, _expected_reward_std, domain, bucket) for bucket in BUCKETS}
-        for domain in _keys(records, "curriculum/expected_reward_std")
-    }
-    points["stages"] = _stages(records)
-    points["curriculum"] = {
-        name.removeprefix("curriculum/"): column(_mean, _plain, name)
-        for name in sorted({key for record in records for key in record if key.startswith("curriculum/")})
-        if any(is_number(record.get(name)) for record in records)
-    }
-    for name in PLAIN_COLUMNS:
-        if any(is_number(record.get(name)) for record in records):
-            points[name] = column(max if name == "tokens_seen" else _mean, _plain, name)
+    known = {name for record in records for name, value in record.items() if is_number(value)}
+    own = {name for name in known if name.startswith("curriculum/")}
+    single = {name for name in known - own - {"step"} if name in METRICS and METRICS[name].pooled != "none"}
+    points["curriculum"] = {name.removeprefix("curriculum/"): column(_pool_of(name), _plain, name) for name in sorted(own)}
+    points |= {name: column(METRICS[name].pooled, _plain, name) for name in METRICS if name in single}
+    for name in ("completions", "successes"):
+        points.setdefault(name, [None] * len(groups))
     if not points["prompts_by_domain"]:
         # Runs from before the cells were recorded: every prompt has the same number of completions.
         points["prompts_by_domain"] = {name: own["completions"] for name, own in points["by_domain"].items()}
     return size, points
 
 
-def _pooled(values: Sequence[Any], pool: Pool) -> Any:
-    numbers = [value for value in values if is_number(value)]
-    if not numbers:
-        return None
-    value = pool(numbers)
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def _pool_of(name: str) -> str:
+    return METRICS[name].pooled if name in METRICS else "mean"
 
 
-def _mean(numbers: Iterable[float]) -> float:
-    values = list(numbers)
-    return sum(values) / len(values)
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _keys(records: Sequence[Record], name: str, order: Sequence[str] = ()) -> list[str]:
@@ -292,10 +277,6 @@ def _outcomes(run: RecordedRun) -> list[dict[str, Any]]:
 def outcome_of(record: Record) -> EvaluationOutcome:
     """What an evaluation made during training found, from the log line that tells of it."""
     return EvaluationOutcome.from_json({"step": record.get("eval_step", record["step"]), "cells": record["eval_counts"]})
-
-
-def _timings(described: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {name for run in described for name in run["points"]["seconds"]}
 
 
 # -- configuration ----------------------------------------------------------------------------------------------------

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from grpo_project.common.metrics import METRICS, is_number
+
 Check = Callable[[Any], bool]
-
-LARGEST = 2**53  # JavaScript counts no further
-
-
-def is_number(value: Any) -> bool:
-    """A finite int or float; no bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def is_count(value: Any) -> bool:
@@ -20,7 +15,7 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and is_number(value) and value >= 0
 
 
-def _rate(value: Any) -> bool:
+def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value <= 1
 
 
@@ -41,40 +36,33 @@ def _map(of: Check) -> Check:
     return lambda value: isinstance(value, Mapping) and all(map(of, value.values()))
 
 
+def _list(of: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(of, value))
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-# What is not named here is a single figure, checked where it is drawn, or nothing that the page draws.
-_SHAPES: dict[str, Check] = {
-    "step": is_count,
-    "completions": is_count,
-    "successes": is_count,
-    "success_rate_by_domain": _map(_rate),
-    "success_rate_by_difficulty": _map(_rate),
-    "completions_by_domain": _map(is_count),
-    "completions_by_difficulty": _map(is_count),
-    "reward_by_domain": _map(_number_or_none),
-    "reward_by_difficulty": _map(_number_or_none),
-    "zero_variance_by_domain": _map(_rate),
-    "curriculum_weights": _map(_number_or_none),
-    "verdict_shares": _map(_rate),
-    "bucket_shares": _map(_rate),
-    "seconds_per_step": _map(is_number),
-    "prompts_per_batch": _map(_counts(2)),
-    "cells": _map(_map(lambda value: _counts(3)(value) and value[2] <= value[1])),
-    "curriculum/stage": _text,
-    "curriculum/expected_spread": _map(_map(is_number)),
-    "eval_step": is_count,
-    "eval_counts": _map(_map(_solved)),
-    "eval_avg_test_pass_rate": _rate,
-    "eval_avg_test_pass_rate_interval": _map(_rate),
-    "eval_collapsed": lambda value: isinstance(value, list) and all(map(_text, value)),
+_CHECKS: dict[str, Check] = {
+    "number": lambda value: True,  # a single figure is checked where it is drawn: null says that it was NaN
+    "count": is_count,
+    "share": _share,
+    "text": _text,
+    "names": _list(_text),
     "alarms": lambda value: isinstance(value, list),
+    "numbers": _map(_number_or_none),
+    "shares": _map(_share),
+    "counts": _map(is_count),
+    "pairs": _map(_counts(2)),
+    "intervals": _map(_list(_share)),
+    "cells": _map(_map(lambda value: _counts(3)(value) and value[2] <= value[1])),
+    "solved_cells": _map(_map(_solved)),
+    "numbers_by_difficulty": _map(_map(is_number)),
 }
 
 
 def well_formed(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(the record without the figures that lack their form, the names of those)."""
-    kept = {name: value for name, value in record.items() if name not in _SHAPES or _SHAPES[name](value)}
+    """(the record without the figures that lack their form, the names of those). What METRICS does not know is let pass."""
+    kept = {name: value for name, value in record.items() if name not in METRICS or _CHECKS[METRICS[name].form](value)}
     return kept, [name for name in record if name not in kept]

@@ -95,11 +95,11 @@ def _constraint_text(constraint: Constraint | None) -> list[str]:
 
 
 def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
-    """(traces for the page, why some are missing): training samples spread over the run, and one held-out answer of each
+    """(traces for the page, why some are missing): training samples from all over the run, and one held-out answer of each
     verdict class per domain and evaluation."""
     notes: list[str] = []
     traces = []
-    for found in _spread(run.samples):
+    for found in _evenly_chosen(run.samples):
         made = _sample_trace(found, notes)
         if made is not None:
             traces.append(made)
@@ -109,7 +109,7 @@ def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
     return traces, list(dict.fromkeys(notes))
 
 
-def _spread(samples: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _evenly_chosen(samples: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """At most TRACES_PER_DOMAIN of each domain, evenly over the run, the first and the last among them."""
     by_domain: dict[str, list[Mapping[str, Any]]] = {}
     for sample in samples:
@@ -132,7 +132,7 @@ def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any]
         "source": "training",
         "step": sample["step"],
         "reward": sample.get("reward"),
-        "judged": sample.get("verdict_class"),
+        "recorded_verdict": sample.get("verdict_class"),
         "cut": bool(sample.get("cut")),
         **trace(task, sample["completion"]),
     }
@@ -184,7 +184,7 @@ def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, A
             "source": f"held-out, {stored.label}",
             "step": stored.step,
             "reward": None,
-            "judged": problem.verdict_class,
+            "recorded_verdict": problem.verdict_class,
             "cut": False,
             **found,
         }

@@ -11,21 +11,19 @@ model/                 the trained model
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 from grpo_project.common.files import read_lines, write_bytes_atomically, write_json_atomically
-from grpo_project.errors import ConfigError, DataError, RunExists
+from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs.checkpoint import faults, newest_good, survey
 
 RESOLVED_CONFIG = "resolved_config.json"
@@ -61,10 +59,6 @@ class RunFolder:
     @property
     def model(self) -> Path:
         return self.path / "model"
-
-    @property
-    def resolved_config(self) -> Path:
-        return self.path / RESOLVED_CONFIG
 
     def write_json(self, name: str, value: Any) -> Path:
         """`value` as `name` in the folder, whole or not at all."""
@@ -133,17 +127,6 @@ def hold(folder: RunFolder) -> IO[str]:
     handle.write(f"{os.getpid()}\n")
     handle.flush()
     return handle
-
-
-def read_resolved_config(path: Path) -> dict[str, Any]:
-    """resolved_config.json of a run folder as plain data. Raises ConfigError when it is missing or broken."""
-    try:
-        found = json.loads((path / RESOLVED_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path / RESOLVED_CONFIG} cannot be read: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
-        raise ConfigError(f"{path / RESOLVED_CONFIG} holds no settings: the run died before it began; start a new one")
-    return found
 
 
 def checkpoints(path: Path) -> list[tuple[int, Path]]:
@@ -223,18 +206,6 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
         ):  # an evaluation before the first step has none
             found.append(record)
     return found
-
-
-def hash_files(paths: Iterable[Path]) -> dict[str, str]:
-    """{file name: sha256 hex of its bytes}, sorted by name. Raises DataError for a file that cannot be read."""
-    hashes = {}
-    for path in sorted(paths, key=lambda path: path.name):
-        try:
-            with open(path, "rb") as handle:
-                hashes[path.name] = hashlib.file_digest(handle, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    return hashes
 
 
 def describe_environment(repository: Path) -> dict[str, Any]:

@@ -21,7 +21,6 @@ CURRICULUM_STATE = "curriculum_state"  # the guides' name
 COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
 TRACKING_STATE = "tracking_state"
-OF_EVERY_CHECKPOINT = (RUN_STATE, CURRICULUM_STATE, COLLAPSE_STATE, COMPLETION_COUNTS, TRACKING_STATE)
 
 
 class Stateful(Protocol):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +24,10 @@ class MetricsFile(Observer):
 
     def record_made(self, record: Record) -> None:
         """Writes one line, after those that still wait."""
-        self._waiting.append(_finite(record))
+        self._waiting.append(dict(record))
         try:
             while self._waiting:
                 append_json_line(self.path, self._waiting[0])
                 del self._waiting[0]
         except OSError as error:
             logger.warning("%s took no line (%s); %d wait", self.path, error, len(self._waiting))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

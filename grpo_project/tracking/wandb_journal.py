@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import netrc
 import os
 import struct
 import urllib.request
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from grpo_project.common.files import append_json_line, read_lines
+from grpo_project.common.netrc_file import netrc_password
 
 FOLDER = "wandb_journal"
 STEP_AXIS = "train/global_step"
@@ -124,14 +124,7 @@ def ask_server(project: str, entity: str | None, run_id: str) -> int:
 
 
 def _api_key(base_url: str) -> str:
-    key = os.environ.get("WANDB_API_KEY", "").strip()
-    if key:
-        return key
-    try:
-        entry = netrc.netrc(os.environ.get("NETRC") or None).authenticators(urlsplit(base_url).netloc)
-    except (OSError, netrc.NetrcParseError):
-        return ""
-    return (entry[2] if entry else "") or ""
+    return os.environ.get("WANDB_API_KEY", "").strip() or netrc_password(urlsplit(base_url).netloc, os.environ)
 
 
 def local_steps(folder: Path, run_id: str) -> set[int]:

@@ -14,7 +14,6 @@ from typing import Any
 from grpo_project.common.guide_lines import with_english
 from grpo_project.runs.states import TRACKING_STATE
 
-CONTINUITY = ("continue", "fork", "new", "offline")
 _FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([\w-]+)")
 _ID = re.compile(r"[\w-]{1,64}")
 _KEYS = ("wandb_run_id", "run_id", "wandb_id")

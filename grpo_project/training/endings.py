@@ -119,7 +119,7 @@ def say_what_stopped(folder: RunFolder, step: int, found: Sequence[Alarm]) -> No
         print(f"\nStopped at step {step} by {alarm.name}. {alarm.title}: {alarm.detail}", file=sys.stderr)
     good = newest_good(folder.path)
     kept = (
-        f"{good.name} was written before and is as it was; when the cause is mended: {command_to_go_on(folder)}"
+        f"{good.name} was written before and is as it was; when the cause is fixed: {command_to_go_on(folder)}"
         if good
         else "there is no earlier checkpoint: add --resume_from_checkpoint auto to the command you gave to begin again there"
     )

@@ -12,7 +12,8 @@ from typing import Any
 from grpo_project.common import ranks
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.curriculum.setup import RunCurriculum, check_quotas, check_schedule, set_up_curriculum
+from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check_quotas, set_up_curriculum
+from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
 from grpo_project.data.training_data import TrainingData, measure, read_training_rows
 from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
@@ -49,7 +50,8 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     rewards = parse_rewards(config.reward, config.reward_bands)
     check_quotas(config)
     rows = read_training_rows(config)
-    check_schedule(config, rows.domains, get_curriculum_weights)
+    held_out = held_out_set(config, rows)
+    check_curriculum(config, fill_buckets(rows.rows, rows.domains).rows, get_curriculum_weights)
     quiet_hugging_face(start.model)
     plan = plan_load(
         start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
@@ -57,7 +59,6 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
     data = measure(rows, tokenizer, read_model_card(start.model).get("prompt_style", "full"), config.max_prompt_length)
     curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)
-    held_out = held_out_set(config, rows)
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
     fingerprints = {
         "data": rows.fingerprint,

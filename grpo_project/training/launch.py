@@ -15,7 +15,7 @@ from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
 from grpo_project.configs.setting import COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
-from grpo_project.configs.settings import flag_of, settings
+from grpo_project.configs.settings import default_of, flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
@@ -40,21 +40,26 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
     for variable in environment.unknown:
         logger.warning("environment variable %s is no setting of this script; it is ignored", variable)
     layers: list[tuple[str, Mapping[str, Any]]] = [(COMMAND_LINE, given), (ENVIRONMENT, environment.values)]
-    first = resolve(layers)
-    if first.config_file is not None:
-        layers.append((first.config_file, read_config_file(first.config_file)))
-        first = resolve(layers)
-    checkpoint = None
-    if first.resume_from_checkpoint is not None:
-        checkpoint = run_folder.find_checkpoint(first.resume_from_checkpoint, first.output_dir)
+    config_file = _strongest(layers, "config_file")
+    if config_file is not None:
+        layers.append((config_file, read_config_file(config_file)))
+    checkpoint, output_dir = _strongest(layers, "resume_from_checkpoint"), _strongest(layers, "output_dir")
+    if checkpoint is not None:
+        checkpoint = run_folder.find_checkpoint(checkpoint, output_dir)
     if checkpoint is None:  # a new run, or one that died before its first checkpoint
-        model = locate_model(first.base_model)
-        return resolve([*layers, (f"{first.base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model))])
-    if first.output_dir is not None and Path(first.output_dir).resolve() != checkpoint.parent:
+        base_model = _strongest(layers, "base_model")
+        model = locate_model(base_model)
+        return resolve([*layers, (f"{base_model}/{MODEL_CARD}", model_defaults(read_model_card(model), model))])
+    if output_dir is not None and Path(output_dir).resolve() != checkpoint.parent:
         raise ConfigError(
-            f"--output_dir {first.output_dir} is not the folder of the run being continued, {checkpoint.parent}: leave it out"
+            f"--output_dir {output_dir} is not the folder of the run being continued, {checkpoint.parent}: leave it out"
         )
     return _continued(layers, checkpoint)
+
+
+def _strongest(layers: Layers, name: str) -> Any:
+    """The value of a setting in the first layer that names it, else its default; not checked yet."""
+    return next((layer[name] for _, layer in layers if name in layer), default_of(name))
 
 
 def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
@@ -63,7 +68,7 @@ def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
     saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if natures.get(name) is not PER_LAUNCH}
     for source, layer in layers:
         for name, value in layer.items():
-            if natures[name] is FIXED and name in saved and _plain(name, value) != _plain(name, saved[name]):
+            if natures.get(name) is FIXED and name in saved and _plain(name, value) != _plain(name, saved[name]):
                 raise ConfigError(
                     f"{flag_of(name)} is {_shown(value)} ({source}), but the run being continued has {_shown(saved[name])}: "
                     "leave it out, or start a new run"

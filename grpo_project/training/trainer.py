@@ -110,7 +110,7 @@ def planning_trainer(base: type) -> type:
     Takes more keyword arguments: `row_sampler` yields row indices in training order; `observers` hear of completions, entropies
     and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
     --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
-    own ways on a CPU may be taken (models/cpu_planner.py), `regrouping`: what they may do to this loss, None for nothing.
+    own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm.
 
     Raises BackendMissing where `base` lacks a method that is overridden here.
     """
@@ -131,6 +131,7 @@ def planning_trainer(base: type) -> type:
             penalties: Callable[[], Any] | None = None,
             shortcuts: bool = False,
             regrouping: Regrouping | None = None,
+            with_log_probabilities: bool = True,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = row_sampler
@@ -142,6 +143,7 @@ def planning_trainer(base: type) -> type:
             self._penalties = penalties
             self._shortcuts = shortcuts
             self._regrouping = regrouping
+            self._with_log_probabilities = with_log_probabilities
             super().__init__(*args, **kwargs)
             self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
 
@@ -195,7 +197,7 @@ def planning_trainer(base: type) -> type:
                     self.temperature,
                 )
                 if sampled is not None:
-                    return sampled, None
+                    return (sampled, None) if self._with_log_probabilities else sampled
             if self._penalties is not None:
                 from grpo_project.models.penalties import penalised
 
@@ -285,6 +287,7 @@ def make_trainer(
         penalties=penalties_of(config),
         shortcuts=plain,
         regrouping=algorithm.regrouping(config) if plain else None,
+        with_log_probabilities=algorithm.with_log_probabilities,
         **parts,
     )
     refuse_changes(arguments, trainer.args, policy.name)

@@ -6,6 +6,7 @@ CHROMIUM names another one.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ SECTIONS = {"alarms", "heldout", "learning", "curriculum", "batches", "verdicts"
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """one: a finished run; several: it and one in progress; empty: a run that has logged nothing."""
+    """one: a finished run; several: it and one in progress; empty: a run that has logged nothing; long: 65 log lines."""
     folder = tmp_path_factory.mktemp("report")
     problems = write_problems(folder / "problems")
     first = write_run(folder / "first", problems)
@@ -43,7 +44,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     empty = folder / "empty"
     empty.mkdir()
     (empty / "resolved_config.json").write_text("{}")
-    made = {"one": [one], "several": [one, two], "empty": [empty]}
+    long = folder / "long"
+    long.mkdir()
+    counted = {"completions": 8, "completions_by_domain": {"ferry": 8}, "reward_by_domain": {"ferry": 0.1}}
+    lines = [{"step": step, **counted, "success_rate_by_domain": {"ferry": step % 9 / 8}} for step in range(1, 66)]
+    (long / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    made = {"one": [one], "several": [one, two], "empty": [empty], "long": [long]}
     files = {}
     for name, runs in made.items():
         files[name] = folder / f"{name}.html"
@@ -129,7 +135,7 @@ def test_text_stands_out_from_what_is_behind_it(visit, pages, scheme):
 
 def test_drawn_answers_are_shown_as_pass_at_k_and_can_be_read_by_keyboard(visit, pages):
     page = visit(pages["several"])
-    charts = page.locator("#heldout svg[aria-label^='pass@k in']")
+    charts = page.locator("#heldout svg[aria-label^='pass@k, ']")
     assert charts.count() == len(DOMAINS)
     charts.first.scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # scrolling hides what was told before
@@ -175,6 +181,40 @@ def test_a_chart_tells_its_values_to_mouse_and_keyboard(visit, pages):
     assert tip.inner_text().startswith("step 11")
     page.keyboard.press("Escape")
     assert not tip.is_visible()
+
+
+def test_held_out_success_is_read_out_domain_by_domain(visit, pages):
+    page = visit(pages["one"])
+    chart = page.locator("#heldout svg[aria-label^='Held-out success.']")
+    chart.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    chart.focus()
+    page.keyboard.press("Home")
+    assert page.locator("#tip").inner_text().startswith(DOMAINS[0])
+    page.keyboard.press("ArrowDown")
+    told = page.locator("#tip").inner_text()
+    assert told.startswith(DOMAINS[1]) and "held-out before" in told and "held-out after" in told and "3/3" in told
+
+
+def test_a_hidden_run_leaves_charts_tables_and_its_own_blocks(visit, pages):
+    page = visit(pages["several"])
+    page.locator("#runs").get_by_role("button", name="second").focus()
+    page.keyboard.press("Enter")
+    for section in ("heldout", "learning", "verdicts", "batches"):
+        assert "second" not in page.locator(f"#{section}").inner_text(), section
+    assert page.evaluate("document.activeElement.textContent") == "second"  # the keys stay where they were
+    page.keyboard.press("Enter")
+    assert "second" in page.locator("#verdicts").inner_text()
+
+
+def test_a_long_log_can_be_shown_line_by_line(visit, pages):
+    page = visit(pages["long"])
+    learning = page.locator("#learning")
+    chart = learning.locator("svg.chart").first
+    corners = "node => node.querySelector('path[fill=none]').getAttribute('d').split('L').length"
+    pooled = chart.evaluate(corners)
+    learning.get_by_role("button", name="single").click()
+    assert pooled <= 30 < chart.evaluate(corners) == 65
 
 
 def failing_sample(page: Any, domain: str) -> str:

@@ -45,7 +45,7 @@ def answers() -> tuple[list[int], list[str]]:
 
 
 def scored(name: str) -> list[ScoredCompletion]:
-    """All answers under one reward, each judged anew."""
+    """All answers under one reward, each verified anew."""
     seen: list[ScoredCompletion] = []
     indices, texts = answers()
     totals = make_reward_function(read_rows(DATA), parse_rewards([name]), seen.extend)(None, texts, row_index=indices)

@@ -153,3 +153,11 @@ def stand_in() -> Iterator[Callable[..., StandIn]]:
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six problems of each of five domains, small enough for search."""
+    from tests.report_runs import write_problems
+
+    return write_problems(tmp_path_factory.mktemp("problems") / "data")

@@ -136,11 +136,11 @@ cases = []
 for index in chosen:
     plan = table.rows[index].response.splitlines()
     cases += [(table.task(index), "\\n".join(plan[:count])) for count in range(len(plan) + 1)]
-judged, begin = 0, time.process_time()
+verified, begin = 0, time.process_time()
 while time.process_time() - begin < 1:
     for task, text in cases:
         validate_text(task, text)
-    judged += len(cases)
+    verified += len(cases)
 print(json.dumps({
     "file": grpo_project.__file__,
     "version": grpo_project.__version__,
@@ -151,7 +151,7 @@ print(json.dumps({
         compute_score(row["data_source"], answer, row["reward_model"]["ground_truth"], row["extra_info"])["score"]
         for answer in answers
     ],
-    "plans_per_second": judged / (time.process_time() - begin),
+    "plans_per_second": verified / (time.process_time() - begin),
 }))
 """
 

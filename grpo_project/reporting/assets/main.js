@@ -1,38 +1,18 @@
-drawHead();
-overview();
-alarmSection();
-heldOut();
-learning();
-curriculum();
-batches();
-verdicts();
-course();
-timing();
+document.getElementById("head").append(h("h1", {}, DATA.title), ...blocks(DATA.head, {}));
+DATA.sections.forEach(layOut);
 viewer();
 configuration();
-document.getElementById("sections").append(...SECTIONS.map(([id, title]) => h("a", {href: "#" + id}, title)));
 const spy = new IntersectionObserver(
   (entries) =>
-    entries.forEach((entry) => {
-      if (!entry.isIntersecting) return;
-      document
-        .querySelectorAll("nav.bar a")
-        .forEach((link) =>
-          link.getAttribute("href") === "#" + entry.target.id
-            ? link.setAttribute("aria-current", "true")
-            : link.removeAttribute("aria-current")
-        );
-    }),
+    entries
+      .filter((entry) => entry.isIntersecting)
+      .forEach((entry) =>
+        document
+          .querySelectorAll("nav.bar a")
+          .forEach((link) => fill(link, {"aria-current": String(link.getAttribute("href") === "#" + entry.target.id)}, []))
+      ),
   {rootMargin: "-15% 0px -75% 0px"}
 );
 document.querySelectorAll("main section").forEach((node) => spy.observe(node));
-document.getElementById("foot").append(
-  `Written ${DATA.written} by script/report.py. ` +
-    RUNS.filter((run) => run.pooled > 1)
-      .map(
-        (run) =>
-          `${several ? run.name + ": e" : "E"}ach point stands for ${run.pooled} log lines (of ${run.log_lines}). `
-      )
-      .join("")
-);
+document.getElementById("foot").append(DATA.foot);
 document.documentElement.dataset.ready = "true";

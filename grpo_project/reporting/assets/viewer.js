@@ -1,5 +1,6 @@
 /* ---- plan viewer: a plan replayed step by step; the verdict is the validator's, the drawing is ours ---- */
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 const atomOf = (text) => text.slice(1, -1).split(" ");
 const argumentsOf = (texts) =>
   new Set(texts.flatMap((text) => text.replace(/[()]/g, " ").trim().split(/\s+/).slice(1)));
@@ -551,11 +552,12 @@ const options = (items, text) => items.map((item, i) => h("option", {value: i}, 
 
 function viewer() {
   const about =
-    "Plans of the model, replayed step by step up to the one that fails. Training samples are the first completion of a domain after each log line, chosen before they were judged; held-out answers are the first of each verdict.";
+    "Plans of the model, replayed step by step up to the one that fails. Training samples are the first completion of a domain after each log line, chosen before they were verified; held-out answers are the first of each verdict.";
   const withTraces = RUNS.filter((run) => run.traces.length);
   const notes = RUNS.flatMap((run) => run.trace_notes.map((note) => (several ? `${run.name}: ${note}` : note)));
   const told = notes.length ? h("p", {class: "soft small"}, notes.join(" ")) : null;
-  if (!withTraces.length) return section("plans", "Plans", about, empty("No plan to show yet."), told);
+  const spec = {id: "plans", title: "Plans", about};
+  if (!withTraces.length) return section(spec, empty("No plan to show yet."), told);
   const state = {run: withTraces[0], domain: null, verdict: "all", trace: null, states: null, position: 0, timer: null};
 
   const runSelect = h(
@@ -646,12 +648,12 @@ function viewer() {
     head.replaceChildren(
       h("span", {class: "code"}, trace.problem_file),
       ` \u00b7 ${trace.bucket || "no difficulty"} \u00b7 ${trace.source}, step ${trace.step}` +
-        (known(trace.reward) ? ` \u00b7 reward ${figure(trace.reward)}` : ""),
-      trace.judged && trace.judged !== verdict.class
+        (trace.reward ? ` \u00b7 reward ${trace.reward}` : ""),
+      trace.recorded_verdict && trace.recorded_verdict !== verdict.class
         ? h(
             "b",
             {class: "down"},
-            ` \u00b7 was judged ${word(trace.judged)} when it was made, is ${word(verdict.class)} now`
+            ` \u00b7 was ${word(trace.recorded_verdict)} when it was made, is ${word(verdict.class)} now`
           )
         : ""
     );
@@ -715,7 +717,7 @@ function viewer() {
     state.domain = domain;
     state.verdict = "all";
     [...domainBox.children].forEach((one) => one.setAttribute("aria-pressed", String(one.value === domain)));
-    const classes = DATA.verdict_classes.filter((name) => ofDomain().some((trace) => trace.verdict.class === name));
+    const classes = Object.keys(DATA.verdicts).filter((name) => ofDomain().some((trace) => trace.verdict.class === name));
     verdictSelect.replaceChildren(
       h("option", {value: "all"}, `all verdicts (${ofDomain().length})`),
       ...classes.map((name) =>
@@ -772,6 +774,6 @@ function viewer() {
     event.preventDefault();
     go(to);
   });
-  section("plans", "Plans", about, frame, told);
+  section(spec, frame, told);
   chooseRun(withTraces[0]);
 }

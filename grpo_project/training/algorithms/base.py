@@ -24,6 +24,7 @@ class Algorithm:
 
     `arguments(config)`: the fields that are this algorithm's own, beyond the settings of the same name. `without`: settings that
     mean nothing to it. `regrouping(config)`: what the small planner's shortcuts may do to its loss; None for nothing.
+    `with_log_probabilities`: whether the trainer's generation answers (token ids, their log-probabilities or None), or ids alone.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Algorithm:
     arguments: Callable[[Settings], Mapping[str, Any]]
     regrouping: Callable[[Settings], Regrouping | None]
     without: tuple[str, ...] = ()
+    with_log_probabilities: bool = True
 
     def classes(self) -> tuple[Any, Any]:
         """(config class, trainer class) as they are now."""

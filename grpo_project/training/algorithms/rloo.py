@@ -26,4 +26,12 @@ def _regrouping(config: Settings) -> Regrouping | None:
     return Regrouping(drop_idle=True, per_completion=True)
 
 
-RLOO = Algorithm("rloo", "RLOOConfig", "RLOOTrainer", _arguments, _regrouping, without=("loss_type", "scale_rewards"))
+RLOO = Algorithm(
+    "rloo",
+    "RLOOConfig",
+    "RLOOTrainer",
+    _arguments,
+    _regrouping,
+    without=("loss_type", "scale_rewards"),
+    with_log_probabilities=False,
+)

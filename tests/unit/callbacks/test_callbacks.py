@@ -54,16 +54,16 @@ def test_repeated_and_empty_plans_are_counted_and_outlive_a_stop() -> None:
 
 
 def test_several_rewards_are_named_with_their_means_and_outlive_a_stop() -> None:
-    first, second = (CompletionCollector({0: "ferry"}, {0: "easy"}) for _ in range(2))
+    first, second = (CompletionCollector({0: "ferry"}, {0: "easy"}, 2) for _ in range(2))
     items = [_scored(0, reward) for reward in (1.0, -0.5)]
     for item, brief in zip(items, (0.25, 0.5), strict=True):
         item.rewards["brief"] = brief
-    first.observe(items, num_generations=2)
+    first.completions_scored(1, items)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for collector in (first, second):
-        assert collector.flush()["reward_by_name"] == {"dense": 0.25, "brief": 0.375}
-        collector.observe([_scored(0, 1.0)], num_generations=1)
-        assert "reward_by_name" not in collector.flush()  # the only one is `reward`
+        assert _flush(collector)["reward_by_name"] == {"dense": 0.25, "brief": 0.375}
+        collector.completions_scored(2, [_scored(0, 1.0)] * 2)
+        assert "reward_by_name" not in _flush(collector)  # the only one is `reward`
 
 
 def test_success_is_counted_by_domain_and_by_difficulty() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
-from grpo_project.common.statistics import wilson_interval
-from grpo_project.evaluation.statistics import bootstrap_interval, mcnemar, pass_at_k
+from grpo_project.common.statistics import bootstrap_interval, bootstrap_interval_of_rates, mcnemar, pass_at_k, wilson_interval
 
 
 @pytest.mark.parametrize("samples", range(1, 8))
@@ -30,14 +30,17 @@ def test_the_bootstrap_agrees_with_wilson_on_plain_successes_and_repeats_itself(
     low, high = bootstrap_interval(values)
     expected = wilson_interval(60, 200)
     assert low == pytest.approx(expected.low, abs=0.02) and high == pytest.approx(expected.high, abs=0.02)
-    assert bootstrap_interval(values) == (low, high) != bootstrap_interval(values, seed=1)
+    assert bootstrap_interval(values) == (low, high)
+    few = [math.sqrt(prime) % 1 for prime in (2, 3, 5, 7, 11, 13, 17, 19)]
+    assert bootstrap_interval(few) != bootstrap_interval(few, "another stream")
 
 
 def test_a_small_sample_without_variance_keeps_a_width() -> None:
-    assert bootstrap_interval([0.0] * 5) == wilson_interval(0, 5)
-    assert bootstrap_interval([1.0] * 5) == wilson_interval(5, 5)
+    assert bootstrap_interval_of_rates([0.0] * 5) == wilson_interval(0, 5)
+    assert bootstrap_interval_of_rates([1.0] * 5) == wilson_interval(5, 5)
+    assert bootstrap_interval_of_rates([1.0, 0.5]) == bootstrap_interval([1.0, 0.5])
     with pytest.raises(ValueError, match="no values"):
-        bootstrap_interval([])
+        bootstrap_interval_of_rates([])
 
 
 @pytest.mark.parametrize(("first", "second", "p"), [(0, 0, 1.0), (1, 0, 1.0), (5, 5, 1.0), (0, 6, 2 / 64), (1, 7, 18 / 256)])

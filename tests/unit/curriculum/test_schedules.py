@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from grpo_project.curriculum.schedules import load_schedule, uniform
+from grpo_project.common.user_code import load_function
+from grpo_project.curriculum.schedules import uniform
 from grpo_project.errors import ConfigError
 
 
@@ -26,7 +27,7 @@ def test_a_users_function_is_found_in_a_users_file(tmp_path: Path) -> None:
         "from dataclasses import dataclass\n@dataclass\nclass Share:\n    easy: float = 1.0\n"
         "def own(step, max_steps):\n    return {'easy': Share().easy, 'medium': step, 'hard': max_steps}\n"
     )
-    assert load_schedule(f"{file}:own", located)(2, 7) == {"easy": 1.0, "medium": 2, "hard": 7}
+    assert load_function(f"{file}:own", "--curriculum", located)(2, 7) == {"easy": 1.0, "medium": 2, "hard": 7}
 
 
 @pytest.mark.parametrize(
@@ -47,5 +48,5 @@ def test_what_cannot_be_used_ends_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ConfigError, match=words) as error:
-        load_schedule(spec, located)
+        load_function(spec, "--curriculum", located)
     assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.curriculum.setup import check_quotas, check_schedule, set_up_curriculum
+from grpo_project.curriculum.setup import check_curriculum, check_quotas, set_up_curriculum
 from grpo_project.errors import ConfigError
 
 ROWS = {
@@ -43,10 +43,10 @@ def test_a_schedule_that_fails_at_its_last_step_fails_before_anything_is_loaded(
         return {"easy": 1, "medium": 1} if step == max_steps - 1 else weights(step, max_steps)
 
     with pytest.raises(ConfigError, match="get_curriculum_weights at step 699 leaves out hard"):
-        check_schedule(TrainingConfig(max_steps=700), ("ferry",), late)
-    check_schedule(TrainingConfig(max_steps=700, curriculum="uniform"), ("ferry",), late)
+        check_curriculum(TrainingConfig(max_steps=700), ROWS, late)
+    check_curriculum(TrainingConfig(max_steps=700, curriculum="uniform"), ROWS, late)
     with pytest.raises(ConfigError, match="--curriculum must be one of step, uniform, stage, adaptive"):
-        check_schedule(TrainingConfig(curriculum="stages"), ("ferry",), weights)
+        check_curriculum(TrainingConfig(curriculum="stages"), ROWS, weights)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_before_a_row_is_read(tmp_path: Path) -> None:

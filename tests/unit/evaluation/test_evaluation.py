@@ -6,10 +6,11 @@ import pytest
 
 from grpo_project.data.rows import read_rows
 from grpo_project.errors import DataError
-from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions, table
+from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer
 from grpo_project.evaluation.comparison import compare
 from grpo_project.evaluation.evaluate import count_usage, verify_answers
+from grpo_project.evaluation.report import success_table
 from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
 
 
@@ -26,7 +27,7 @@ def test_the_planner_solves_everything_and_silence_nothing(rows):
     silent = evaluate(rows, indices, lambda chosen: [""] * len(chosen))
     assert silent.counts() == (0, 12)
     assert silent.verdicts("ferry") == {"goal_not_satisfied": 6}
-    assert "100.0%" in table(best) and "6/6" in table(best)
+    assert "100.0%" in success_table(best) and "6/6" in success_table(best)
     assert "+100.0" in comparison_table(silent, best)
 
 

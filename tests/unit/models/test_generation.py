@@ -9,9 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from grpo_project.models import generation  # noqa: E402
-from grpo_project.models.generation import complete_greedy, complete_sampled  # noqa: E402
+from grpo_project.models import cpu_planner, generation  # noqa: E402
+from grpo_project.models.generation import complete, complete_greedy  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
+
+
+def complete_sampled(model: Any, tokenizer: Any, prompts: Any, longest: int, *, num_samples: int, **how: Any) -> list[list[str]]:
+    drawn = complete(model, tokenizer, prompts, longest, samples=range(1, num_samples + 1), **how)
+    return [[completion.text for completion in completions] for completions in drawn]
 
 
 def _prompts(count: int, seed: str = "prompts") -> list[str]:
@@ -32,7 +37,7 @@ def test_the_loop_and_generate_write_the_same_tokens(
     tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, compact_below: float
 ) -> None:
     prompts = _prompts(40)
-    monkeypatch.setattr(generation, "COMPACT_BELOW", compact_below)
+    monkeypatch.setattr(cpu_planner, "COMPACT_BELOW", compact_below)
     ours = complete_greedy(tiny_model, tiny_tokenizer, prompts, 30, batch_size=16)
     monkeypatch.setattr(generation, "plain_attention", lambda model: False)
     theirs = complete_greedy(tiny_model, tiny_tokenizer, prompts, 30, batch_size=16)

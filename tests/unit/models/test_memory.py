@@ -18,6 +18,7 @@ from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ModelError  # noqa: E402
 from grpo_project.models.forecast import (  # noqa: E402
     Forecast,
+    announced_forecast,
     forecast,
     forecast_for_a_gpu,
     out_of_memory,
@@ -254,20 +255,15 @@ def test_a_run_says_it_before_loading_where_there_is_a_gpu(
 ) -> None:
     from types import SimpleNamespace
 
-    from grpo_project.training.trainer import Run
-
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=24 * GIB))
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
-    rows = SimpleNamespace(domains=("blocksworld", "ferry"))
-    run = Run(SimpleNamespace(config=TrainingConfig(), model=str(tmp_path), rows=rows))  # type: ignore[arg-type]
-    run._forecast_memory(_plan())
+    announced_forecast(TrainingConfig(), str(tmp_path), _plan(), 2, print)
     shown = capsys.readouterr().out
     assert "DOES NOT FIT" in shown and "--use_gradient_checkpointing saves" in shown
     assert "--batch_size" not in shown  # it would lower what is not the peak
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    unknown = Run(SimpleNamespace(config=TrainingConfig(), model=str(tmp_path), rows=rows))  # type: ignore[arg-type]
-    unknown._forecast_memory(_plan())
-    assert unknown.forecast is None and "no memory estimate for models of type mamba" in capsys.readouterr().out
+    assert announced_forecast(TrainingConfig(), str(tmp_path), _plan(), 2, print) is None
+    assert "no memory estimate for models of type mamba" in capsys.readouterr().out
 
 
 def test_vllm_takes_its_share_and_samples_there() -> None:

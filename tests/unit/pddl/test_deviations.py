@@ -14,7 +14,6 @@ from val_process import Val, ValCannotRead
 
 from grpo_project.common.random_streams import stream
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
-from grpo_project.pddl.deviations import DEVIATIONS
 from grpo_project.pddl.val import find_val, step_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,9 +131,11 @@ PINS: dict[str, list[Pin]] = {
 }
 
 
-def test_every_deviation_has_pins():
-    assert set(PINS) == {deviation.name for deviation in DEVIATIONS}
-    assert len(PINS) == len(DEVIATIONS)
+def test_every_deviation_on_the_page_has_pins_and_every_pin_is_on_the_page():
+    text = (ROOT / "docs" / "verifier.md").read_text(encoding="utf-8")
+    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in text.splitlines() if line.startswith("| ")]
+    named = [row[0] for row in rows if len(row) == 4][1:]
+    assert len(named) >= 10 and named == sorted(PINS, key=named.index)
 
 
 @pytest.mark.parametrize(("name", "pin"), [(name, pin) for name, pins in PINS.items() for pin in pins])
@@ -159,12 +160,6 @@ def vals(folder, pin):
         return "dies"
     counts = answer.verdict_class in ("precondition_violation", "safety_constraints_violation")
     return answer.verdict_class, answer.step if counts else None
-
-
-def test_the_documented_table_is_the_list():
-    text = (ROOT / "docs" / "verifier.md").read_text(encoding="utf-8")
-    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in text.splitlines() if line.startswith("| ")]
-    assert [row for row in rows if len(row) == 4][1:] == [tuple(deviation) for deviation in DEVIATIONS]
 
 
 def as_val_reads_it(constraint_text):

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from json_problems import domain_from_json, problem_from_json
 
 from grpo_project.data.instances import generate_instance
 from grpo_project.data.prompts import row_prompt
@@ -15,7 +16,7 @@ from grpo_project.domains.base import goal_atoms
 from grpo_project.errors import ConfigError, DataError, PddlError
 from grpo_project.pddl import parse_domain, parse_problem
 from grpo_project.prompting import PROMPT_FORMATS, render_prompt
-from grpo_project.prompting.json_form import domain_from_json, domain_to_json, problem_from_json, problem_to_json, render_json
+from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 
 RICH_DOMAIN = """
 (define (domain depot) (:requirements :adl :constraints :fluents)

@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.report_runs import MadeRun, write_problems, write_run
-
-
-@pytest.fixture(scope="session")
-def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_problems(tmp_path_factory.mktemp("problems") / "data")
+from tests.report_runs import MadeRun, write_run
 
 
 @pytest.fixture(scope="session")

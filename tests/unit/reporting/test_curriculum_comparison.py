@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grpo_project.common.statistics import bootstrap_interval
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.errors import DataError
 from grpo_project.reporting.curriculum_comparison import (
     Run,
-    bootstrap_interval,
     compare,
     completions_to,
     geometric_summary_of,
@@ -24,6 +24,8 @@ from grpo_project.reporting.curriculum_comparison import (
     read_run,
     tables,
 )
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def outcome(step: int, rate: float) -> EvaluationOutcome:
@@ -59,8 +61,8 @@ def test_intervals_hold_the_value_and_are_the_same_each_time() -> None:
     values = [0.1, 0.4, 0.2, 0.3, 0.25]
     low, high = bootstrap_interval(values, "x")
     assert 0.1 < low < mean(values) < high < 0.4
-    assert bootstrap_interval(values, "x") == [low, high]
-    assert bootstrap_interval(values, "y") != [low, high]
+    assert bootstrap_interval(values, "x") == (low, high)
+    assert bootstrap_interval(values, "y") != (low, high)
     assert geometric_summary_of([0.5, 2.0], "x")["value"] == pytest.approx(1.0)
 
 
@@ -140,3 +142,19 @@ def test_a_run_is_read_from_what_training_writes(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="holds no finished run"):
             read_run(tmp_path / "run", "step", 4)
         (tmp_path / name).rename(tmp_path / "run" / name)
+
+
+def test_the_shipped_evidence_is_what_these_figures_give() -> None:
+    """docs/curriculum_evidence.json: every interval from its values by seed; the page beside it from the file."""
+    evidence = json.loads((DOCS / "curriculum_evidence.json").read_text(encoding="utf-8"))
+    for name, arm in evidence["curricula"].items():
+        for figure, stream in {
+            "final_success": "final",
+            "final_minus_control": "final difference",
+            "mean_over_run": "area",
+            "mean_over_run_minus_control": "area difference",
+            "zero_variance_groups": "zero variance",
+        }.items():
+            shipped = arm[figure]["interval"]
+            assert list(bootstrap_interval(arm[figure]["by_seed"], f"{name} {stream}")) == pytest.approx(shipped, abs=1e-12)
+    assert tables(evidence) in (DOCS / "curriculum_evidence.md").read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def test_the_best_comes_first_with_counts_and_intervals():
 def test_other_problems_are_marked():
     table = table_of(("a", result("a", 1)), ("b", result("b", 2, prefix="q")))
     assert rows(table)[1][1] == "b *"
-    assert "judged on other problems" in table
+    assert "evaluated on other problems" in table
 
 
 def test_a_domain_that_was_not_asked_is_a_dash():

@@ -11,7 +11,8 @@ from grpo_project.common.statistics import wilson_interval
 from grpo_project.pddl import validate_text
 from grpo_project.reporting import page_data, read_run
 from grpo_project.reporting.page_data import MOST_POINTS
-from tests.report_runs import write_drawn_evaluation
+from grpo_project.rewards import ScoredCompletion
+from tests.report_runs import search, spoiled, write_drawn_evaluation
 
 
 def test_counts_are_those_of_the_log(finished_run):
@@ -112,18 +113,17 @@ def test_the_collector_counts_prompts_by_batch_and_cell(finished_run):
     row = table.indices_of("ferry")[0]
     other = table.indices_of("spanner")[0]
 
-    class Item:
-        total, success, rewards = 1.0, True, {"dense": 1.0}
-        text = ""
-        verdict = validate_text(table.task(row), text)
+    def completion(index):
+        text = spoiled(search(table, index), 0)
+        return ScoredCompletion(index, text, validate_text(table.task(index), text), 1.0, {"valid": 1.0})
 
-        def __init__(self, row_index):
-            self.row_index = row_index
-
-    collector = CompletionCollector({row: "ferry", other: "spanner"}, {row: "easy", other: "hard"})
-    collector.observe([Item(row)] * 4 + [Item(other)] * 2, 2)
-    collector.observe([Item(row)] * 2, 2)
-    record = collector.flush()
+    collector = CompletionCollector({row: "ferry", other: "spanner"}, {row: "easy", other: "hard"}, 2)
+    collector.completions_scored(1, [completion(row)] * 4 + [completion(other)] * 2)
+    collector.completions_scored(2, [completion(row)] * 2)
+    record = {"step": 2}
+    collector.record_due(record)
     assert record["prompts_per_batch"] == {"ferry": [1, 2], "spanner": [0, 1]}
     assert record["cells"] == {"ferry": {"easy": [3, 6, 6]}, "spanner": {"hard": [1, 2, 2]}}
-    assert collector.flush() == {}
+    again = {"step": 3}
+    collector.record_due(again)
+    assert again == {"step": 3}

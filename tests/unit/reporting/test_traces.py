@@ -63,7 +63,7 @@ def test_text_that_is_no_plan_has_no_steps_to_show(problems):
     assert found["changes"] == []
 
 
-def test_an_endless_plan_is_cut_for_the_page_but_judged_whole(problems):
+def test_an_endless_plan_is_cut_for_the_page_but_verified_whole(problems):
     table = read_rows(problems, ["ferry"])
     task = table.task(0)
     start = next(atom[1] for atom in task.atoms_of(task.initial) if atom[0] == "at-ferry")
@@ -94,7 +94,7 @@ def test_a_run_shows_samples_of_every_domain_and_held_out_answers_of_every_verdi
     assert {made["domain"] for made in traces} == set(DOMAINS)
     assert {made["source"] for made in traces} == {"training", "held-out, before", "held-out, after"}
     for made in traces:
-        assert made["judged"] == made["verdict"]["class"]
+        assert made["recorded_verdict"] == made["verdict"]["class"]
     assert len([made for made in traces if made["domain"] == "ferry" and made["source"] == "training"]) <= TRACES_PER_DOMAIN
 
 

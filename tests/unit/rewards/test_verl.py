@@ -1,4 +1,4 @@
-"""The verl seam against verl's documented calling convention: keyword arguments by name; a dict with `score` comes back."""
+"""The verl integration by verl's documented calling convention: keyword arguments by name; a dict with `score` comes back."""
 
 import inspect
 

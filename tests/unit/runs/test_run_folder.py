@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grpo_project.common.files import append_json_line
-from grpo_project.errors import ConfigError, DataError, RunExists
+from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import begin, commit
 from grpo_project.runs.run_folder import RunFolder
@@ -28,7 +27,7 @@ def _checkpoint(run: Path, step: int, leave_out: str = "") -> Path:
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     folder = run_folder.create(tmp_path / "a" / "b")
-    assert folder.resolved_config.exists()
+    assert (folder.path / run_folder.RESOLVED_CONFIG).exists()
     with pytest.raises(RunExists, match="already holds a run. Choose another --output_dir"):
         run_folder.create(tmp_path / "a" / "b")
     _checkpoint(folder.path, 20)
@@ -115,22 +114,6 @@ def test_a_line_ends_where_its_file_says_and_not_inside_its_text(tmp_path: Path)
     assert run_folder.drop_metrics_after(folder, 2) == 2
     assert folder.metrics.read_bytes() == first + second
     assert (tmp_path / "metrics.superseded.jsonl").read_bytes() == b"[7]\n" + third
-
-
-def test_a_run_that_died_at_once_cannot_be_gone_on_with(tmp_path: Path) -> None:
-    run_folder.create(tmp_path / "run")
-    with pytest.raises(ConfigError, match="holds no settings"):
-        run_folder.read_resolved_config(tmp_path / "run")
-
-
-def test_data_is_told_apart_by_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "b.jsonl").write_bytes(b"1\n")
-    (tmp_path / "a.jsonl").write_bytes(b"2\n")
-    found = run_folder.hash_files(tmp_path.glob("*.jsonl"))
-    assert list(found) == ["a.jsonl", "b.jsonl"]
-    assert found["b.jsonl"] == hashlib.sha256(b"1\n").hexdigest()
-    with pytest.raises(DataError, match="cannot be read"):
-        run_folder.hash_files([tmp_path / "c.jsonl"])
 
 
 def test_the_environment_names_versions_and_survives_a_folder_without_history(tmp_path: Path, repository: Path) -> None:

@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
+from grpo_project.errors import ConfigError
 from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.runs.states import CURRICULUM_STATE, RunStates
 from grpo_project.tracking.wandb_journal import STEP_AXIS, Journal
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "script"
@@ -46,10 +48,11 @@ def write_checkpoint(run: Path, step: int, state: dict[str, Any] | None = None, 
     folder = begin(run, step)
     (folder / "model.safetensors").write_bytes(b"weights" * 100)
     about = {
-        "settings": TrainingConfig(curriculum="stage", **settings).as_dict(),
+        "settings": TrainingConfig(**{"curriculum": "stage", **settings}).as_dict(),
         "fingerprints": {"data": "d"},
-        "wandb": {"run_id": "own00001", "project": "p", "points": 2},
     }
+    wandb = {"run_id": "own00001", "project": "p", "points": 2}
+    (folder / "tracking_state.json").write_text(json.dumps({"wandb": wandb}))
     (folder / "run_state.json").write_text(json.dumps(about))
     if state is not None:
         (folder / "curriculum_state.json").write_text(json.dumps(state))
@@ -187,10 +190,24 @@ def test_a_state_file_that_does_not_fit_comes_from_the_checkpoint(
     assert contents(run) == after
 
 
-def test_a_checkpoint_without_its_curriculum_cannot_be_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_checkpoint(tmp_path, 2)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"curriculum": "stage"},
+        {"curriculum": "step"},
+        {"curriculum": "step", "adaptive_quotas": True},
+        {"on_collapse": "reweight"},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_without_its_curriculum_is_refused_by_the_tool_and_by_training_in_the_same_words(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = write_checkpoint(tmp_path, 2, **settings)
     status, found = ask(CURRICULUM, capsys, "--output_dir", tmp_path, "--auto-fix")
-    assert status == 1 and "has no curriculum_state.json, which --curriculum stage needs" in found["findings"][0]["text"]
+    with pytest.raises(ConfigError, match="has no curriculum_state.json: the run cannot be continued from it") as refused:
+        RunStates({CURRICULUM_STATE: SimpleNamespace(load_state_dict=None)}).load(checkpoint)  # type: ignore[dict-item]
+    assert status == 1 and found["findings"][0]["text"] == str(refused.value)
 
 
 def test_a_fresh_state_is_the_checkpoints_or_the_first_stage(

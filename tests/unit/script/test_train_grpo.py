@@ -86,7 +86,7 @@ def test_the_schedule_is_the_guides(script: ModuleType) -> None:
 
 
 def test_the_schedule_in_the_script_is_the_one_that_is_used(
-    script: ModuleType, data_root: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from grpo_project.training import run
     from grpo_project.training.inputs import gather_inputs
@@ -100,7 +100,7 @@ def test_the_schedule_in_the_script_is_the_one_that_is_used(
 
     monkeypatch.setattr(run, "train", train)
     monkeypatch.setattr(script, "get_curriculum_weights", lambda step, max_steps: {"easy": 0.0, "medium": 0.0, "hard": 1.0})
-    flags = ["--base_model", str(model_folder), "--data_root", str(data_root), "--output_dir", str(tmp_path / "out")]
+    flags = ["--base_model", str(tiny_planner), "--data_root", str(data_root), "--output_dir", str(tmp_path / "out")]
     assert script.main([*flags, "--max_steps", "3", "--batch_size", "4", "--eval_samples", "0"]) == 0
     (inputs,) = seen
     curriculum = inputs.curriculum
@@ -111,13 +111,13 @@ def test_the_schedule_in_the_script_is_the_one_that_is_used(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_control_draws_every_problem_equally_often(data_root: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_the_control_draws_every_problem_equally_often(data_root: Path, tiny_planner: Path, tmp_path: Path) -> None:
     from grpo_project.configs.training import TrainingConfig
     from grpo_project.training.inputs import gather_inputs
     from grpo_project.training.launch import starting_point
 
     config = TrainingConfig(
-        base_model=str(model_folder),
+        base_model=str(tiny_planner),
         data_root=str(data_root),
         curriculum="uniform",
         max_steps=2,
@@ -186,8 +186,8 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--output_dir", "USED"], "already holds a run with a checkpoint at step 5. Go on with it by"),
         (_break_nothing, ["--max_steps", "0"], "--max_steps must be at least 1, got 0"),
         (_break_nothing, ["--max_steps", "many"], "--max_steps must be a whole number, got 'many'"),
-        (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie above 0"),
-        (_break_nothing, ["--temperature", "nan"], "--temperature must lie above 0"),
+        (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie in (0, 1)"),
+        (_break_nothing, ["--temperature", "nan"], "--temperature must lie in (0, 10]"),
         (_break_nothing, ["--batch_size", "10"], "sizes that work: 4, 8, 12, 16"),
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--domain_weights", "ferry=2"], "ferry=2, grippers=1, spanner=1, 5 parts in all; sizes that work: 5"),
@@ -383,17 +383,18 @@ def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(s
         ("model", "other", "the base model changed"),
         ("tokenizer", "other", "the tokenizer changed"),
         ("reward", "other", "the reward changed"),
+        ("steering", "other", "the problems that steer the run .*changed"),
         ("world_size", 2, r"the number of processes .world size. changed .2 -> 1."),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_by_name(
-    data_root: Path, model_folder: Path, tmp_path: Path, name: str, value: object, words: str
+    data_root: Path, tiny_planner: Path, tmp_path: Path, name: str, value: object, words: str
 ) -> None:
     from grpo_project.configs.training import TrainingConfig
     from grpo_project.training.inputs import gather_inputs
     from grpo_project.training.launch import resolve_settings, starting_point
 
-    flags = {"base_model": str(model_folder), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 0}
+    flags = {"base_model": str(tiny_planner), "data_root": str(data_root), "batch_size": 4, "max_steps": 2, "eval_samples": 1}
     config = TrainingConfig(**flags, output_dir=str(tmp_path / "run"))
 
     def weights(step: int, max_steps: int) -> dict[str, float]:

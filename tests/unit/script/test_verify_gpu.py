@@ -59,4 +59,4 @@ def test_a_task_that_fails_or_comes_too_late_is_named(script: Any, tmp_path: Pat
     assert "time was up" in script.in_own_process("train", {}, tmp_path, time.monotonic())
     why = script.in_own_process("train", {"base_model": str(tmp_path / "nowhere")}, tmp_path, time.monotonic() + 100)
     assert isinstance(why, str) and "nowhere" in why
-    assert "| NO |" in script.table(script.checks_of_run("unsloth", why, tmp_path))
+    assert "|   NO |" in script.table(script.checks_of_run("unsloth", why, tmp_path))

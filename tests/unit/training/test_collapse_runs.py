@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.pddl import Task, Verdict, validate_text  # noqa: E402
+from grpo_project.training.endings import COLLAPSED  # noqa: E402
 from grpo_project.training.launch import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import COLLAPSED, train  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -120,9 +121,9 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 
 @pytest.fixture
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    from grpo_project.training import assembly
+    from grpo_project.training import run as page
 
-    monkeypatch.setattr(assembly, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
+    monkeypatch.setattr(page, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),
@@ -195,7 +196,7 @@ def test_rollback_brings_the_healthy_weights_back_and_goes_on_exactly(
     settings["on_collapse"] = "rollback"
     assert train(TrainingConfig(**settings), schedule) == 0
     run = Path(settings["output_dir"])
-    state = json.loads((run / "checkpoint-24" / "curriculum_state.json").read_text())
+    state = json.loads((run / "checkpoint-24" / "collapse_state.json").read_text())
     at, to = state["rollbacks"][0]
     assert f"Step {at}: back to the weights of step {to}, and more and easier prompts for spanner" in capsys.readouterr().out
     restored = _weights(run / f"checkpoint-{at}")
@@ -207,4 +208,4 @@ def test_rollback_brings_the_healthy_weights_back_and_goes_on_exactly(
     again = resolve_settings({"resume_from_checkpoint": str(run / f"checkpoint-{at}")})
     assert train(again, schedule) == 0
     assert all(torch.equal(value, last[name]) for name, value in _weights(run / "model").items())
-    assert json.loads((run / "checkpoint-24" / "curriculum_state.json").read_text()) == state
+    assert json.loads((run / "checkpoint-24" / "collapse_state.json").read_text()) == state

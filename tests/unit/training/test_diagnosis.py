@@ -1,6 +1,6 @@
 """Real trainings that are broken on purpose, one for each condition: what stops them, what only warns, and a sound, silent one.
 
-Most models here are set up to draw every token from the same odds, whatever they read (`write_planner_with_odds`).
+Most models here draw every token from the same probabilities, whatever they read (`write_planner_with_probabilities`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.reporting import page_data, read_run, render_page  # noqa: E402
 from grpo_project.reporting.alarms import alarms  # noqa: E402
 from grpo_project.runs.checkpoint import survey  # noqa: E402
+from grpo_project.training.endings import ANOMALY  # noqa: E402
 from grpo_project.training.launch import resolve_settings  # noqa: E402
-from grpo_project.training.trainer import ANOMALY, train  # noqa: E402
+from grpo_project.training.run import train  # noqa: E402
 from tests.unit.conftest import write_tiny_planner  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -50,8 +51,8 @@ def settings(data_root: Path, tiny_planner: Path, tmp_path: Path) -> Settings:
     }
 
 
-def write_planner_with_odds(folder: Path, odds: Mapping[str, float], eos: str = "<eos>") -> Path:
-    """A planner that draws each token with log-odds as given, 0 where it is not named, at every place of every text.
+def write_planner_with_probabilities(folder: Path, probabilities: Mapping[str, float], eos: str = "<eos>") -> Path:
+    """A planner that draws each token with log-probabilities as given, 0 where it is not named, at every place of every text.
 
     Its layers add nothing and its embeddings are all the same, so the last state is a vector of ones wherever it looks.
     """
@@ -65,7 +66,7 @@ def write_planner_with_odds(folder: Path, odds: Mapping[str, float], eos: str = 
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
         model.lm_head.weight.zero_()
-        for token, value in odds.items():
+        for token, value in probabilities.items():
             assert token in tokenizer.get_vocab(), token
             model.lm_head.weight[tokenizer.get_vocab()[token]] = value / model.config.hidden_size
     if eos != "<eos>":
@@ -78,7 +79,7 @@ def write_planner_with_odds(folder: Path, odds: Mapping[str, float], eos: str = 
 
 @pytest.fixture
 def planner_with(tmp_path: Path) -> Callable[..., str]:
-    return lambda odds, **how: str(write_planner_with_odds(tmp_path / "odds", odds, **how))
+    return lambda probabilities, **how: str(write_planner_with_probabilities(tmp_path / "probabilities", probabilities, **how))
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def assert_stopped(settings: Settings, name: str, step: int, capsys: pytest.Capt
 
 
 def test_a_sound_run_stays_silent(settings: Settings, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The shipped planner on the shipped problems, judged as soon as 64 of its answers are there."""
+    """The shipped planner on the shipped problems, watched as soon as 64 of its answers are there."""
     own = {"base_model": str(repository / "data/models/tiny-planner"), "data_root": str(repository / "data/four_domain")}
     own |= {"max_steps": 6, "max_completion_length": 128}
     own |= {"alarm_thresholds": ("enough_completions=64",)}
@@ -176,10 +177,10 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
 ) -> None:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
-    from grpo_project.training import grpo
+    from grpo_project.models import cpu_planner
 
     learned: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
-    trim = grpo.trim_padding
+    trim = cpu_planner.trim_padding
 
     def watched(inputs: Mapping[str, Any]) -> dict[str, Any]:
         sides = [
@@ -189,7 +190,7 @@ def test_the_boundary_lines_show_the_very_tokens_of_the_loss(
         learned.update(zip(*sides, strict=True))
         return trim(inputs)
 
-    monkeypatch.setattr(grpo, "trim_padding", watched)
+    monkeypatch.setattr(cpu_planner, "trim_padding", watched)
     reward_by(lambda call, text: len(text) % 5)
     assert train(TrainingConfig(**settings, diagnose_steps=1), schedule) == 0
     tokenizer, model = AutoTokenizer.from_pretrained(tiny_planner), LlamaForCausalLM.from_pretrained(tiny_planner)
@@ -323,7 +324,7 @@ AT_ONCE = ("window=2", "enough_completions=16")
 
 
 @pytest.mark.parametrize(
-    ("odds", "expected"),
+    ("probabilities", "expected"),
     [
         (
             {"<eos>": 12.0},
@@ -333,9 +334,9 @@ AT_ONCE = ("window=2", "enough_completions=16")
     ],
 )
 def test_answers_that_teach_nothing_are_named(
-    settings: Settings, planner_with: Callable[..., str], odds: dict[str, float], expected: set[str]
+    settings: Settings, planner_with: Callable[..., str], probabilities: dict[str, float], expected: set[str]
 ) -> None:
-    settings |= {"base_model": planner_with(odds), "alarm_thresholds": AT_ONCE}
+    settings |= {"base_model": planner_with(probabilities), "alarm_thresholds": AT_ONCE}
     assert train(TrainingConfig(**settings), schedule) == 0
     assert names(settings) == expected
     assert {(level, step) for level, _, step in raised(settings)} == {("warning", 1)}

@@ -82,11 +82,11 @@ def test_while_loading_it_ends_in_advice_too(
 
 
 def test_another_runtime_error_is_not_taken_for_it(script: ModuleType, flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from grpo_project.training import trainer
+    from grpo_project.training import run
 
     def failing(*arguments: Any) -> Any:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(trainer.Run, "go", failing)
+    monkeypatch.setattr(run, "gather_inputs", failing)
     with pytest.raises(RuntimeError, match="shapes differ"):
         script.main(flags)

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
+from grpo_project.errors import ConfigError, DataError, RewardError, RunExists  # noqa: E402
 from grpo_project.training import launch  # noqa: E402
 from grpo_project.training.inputs import gather_inputs  # noqa: E402
 from grpo_project.training.launch import starting_point  # noqa: E402
@@ -124,9 +124,11 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(
     assert any(not torch.equal(first[name], third[name]) for name in first)
 
 
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
 def test_a_continued_run_ends_where_the_uninterrupted_one_does(
-    settings: dict[str, Any], reward_calls: list[list[int]], tmp_path: Path
+    settings: dict[str, Any], reward_calls: list[list[int]], tmp_path: Path, algorithm: str
 ) -> None:
+    settings |= {"algorithm": algorithm}
     straight = TrainingConfig(**{**settings, "output_dir": str(tmp_path / "straight")})
     assert train(straight, schedule) == 0
     whole = [list(seen) for seen in reward_calls]
@@ -154,7 +156,7 @@ def test_a_continued_run_ends_where_the_uninterrupted_one_does(
         train(again, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
 
 
-def test_a_run_leaves_what_is_needed_to_judge_and_to_repeat_it(
+def test_a_run_leaves_what_is_needed_to_read_and_to_repeat_it(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str], test_data_root: Path
 ) -> None:
     from grpo_project.models.generation import complete_greedy
@@ -256,3 +258,33 @@ def test_sampling_penalties_reach_the_run_and_are_warned_of(
     lines = (Path(settings["output_dir"]) / "metrics.jsonl").read_text().splitlines()
     shortest = [json.loads(line)["completion_length_min"] for line in lines if "completion_length_min" in line]
     assert len(shortest) == 2 and min(shortest) > 6  # six and the end
+
+
+def test_rloo_learns_by_its_own_loss_on_the_same_batches(
+    settings: dict[str, Any], reward_calls: list[list[int]], tmp_path: Path
+) -> None:
+    weights = {}
+    for algorithm in ("grpo", "rloo"):
+        changed = {"output_dir": str(tmp_path / algorithm), "algorithm": algorithm, "max_steps": 2}
+        assert train(TrainingConfig(**{**settings, **changed}), schedule) == 0
+        weights[algorithm] = _weights(tmp_path / algorithm / "model")
+        assert {"loss", "entropy", "reward_std", "clip_ratio"} <= set(_records(tmp_path / algorithm)[-1])
+    assert reward_calls[0] == reward_calls[2]
+    assert any(not torch.equal(weights["grpo"][name], weights["rloo"][name]) for name in weights["grpo"])
+
+
+def test_rewards_are_added_up_by_weight_and_named_in_the_log(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def brief(prompts, completions, **columns):\n    return [0.5 for _ in completions]\n")
+    config = TrainingConfig(**{**settings, "max_steps": 2}, reward=("dense", f"{tmp_path / 'own.py'}:brief=0.2"))
+    assert train(config, schedule) == 0
+    record = _records(Path(settings["output_dir"]))[-1]
+    assert record["reward_by_name"]["brief"] == 0.5
+    assert record["reward"] == pytest.approx(record["reward_by_name"]["dense"] + 0.1)
+
+
+def test_a_reward_function_that_fails_ends_the_run_in_one_line_that_names_it(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def bad(prompts, completions, **columns):\n    return [None for _ in completions]\n")
+    config = TrainingConfig(**settings, reward=(f"{tmp_path / 'own.py'}:bad",))
+    with pytest.raises(RewardError, match=r"the reward function bad of .*own.py returned None for completion 0") as refused:
+        train(config, schedule)
+    assert "\n" not in str(refused.value)
