@@ -39,7 +39,6 @@ class TrainerEvents(TrainerCallback, Observer):
         self._observers.evaluation_done(outcome, control)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        state.save_steps, state.logging_steps = args.save_steps, args.logging_steps  # a continued Trainer has its checkpoint's
         self._observers.training_begins(state.global_step, control, kwargs.get("model"), kwargs.get("optimizer"))
         if self._evaluated:  # before the first step, where the Trainer logs nothing
             self._make_record({"step": state.global_step})

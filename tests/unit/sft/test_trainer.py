@@ -107,7 +107,7 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
         (["[1, 2]"], r"blocksworld\.jsonl:1: a JSON object was expected, found a list"),
         ([sft_row(response="")], r"blocksworld\.jsonl:1: no response"),
         ([sft_row(), {**sft_row(), "response": None}], r"blocksworld\.jsonl:2: no response"),
-        ([sft_row(scenario="ferry")], r"blocksworld\.jsonl:1: meta\.scenario is 'ferry', another domain's name"),
+        ([sft_row(scenario="chess")], r"blocksworld\.jsonl:1: meta\.scenario is 'chess', no known domain's name\. Repair"),
         (
             [sft_row(), sft_row(response=PLAN * 30)],
             r"blocksworld\.jsonl:2: \d+ tokens in all, 13 of the prompt; the model reads 128",
