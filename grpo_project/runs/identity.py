@@ -25,11 +25,11 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 # name -> what it is in a message; a difference in one of these makes the continued run another run
 FATAL = {
-    "data": "the training data",
+    "tokenizer": "the tokenizer",  # first: what it does to the training data is not theirs
+    "data": "the training data (--data_root)",
     "schedule": "the curriculum schedule",
     "reward": "the reward",
-    "model": "the base model",
-    "tokenizer": "the tokenizer",
+    "model": "the base model (--base_model)",
     "steering": "the problems that steer the run (--test_data, --eval_samples, --max_eval_samples)",
     "world_size": "the number of processes (world size)",
 }
@@ -58,14 +58,14 @@ def hash_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is: its settings, the fingerprints of all that they name, and the text of its curriculum's schedule.
+    """What a run is: its settings, the fingerprints of all that they name, and the text of its curriculum's schedule, if any.
 
     Every checkpoint keeps it as run_state.json, and a run that goes on is held against it before anything heavy is loaded.
     """
 
     settings: Mapping[str, Any]
     fingerprints: Mapping[str, Any]
-    schedule_source: str
+    schedule_source: str = ""
 
     def refuse_changes(self, checkpoint: Path) -> None:
         """Raises ConfigError where what a continued run must share is not as it was; warns where only last digits may differ."""

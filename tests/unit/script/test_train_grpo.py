@@ -378,9 +378,9 @@ def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(s
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("data", "other", "the training data changed"),
+        ("data", "other", r"the training data .--data_root. changed"),
         ("schedule", "other", "the curriculum schedule changed"),
-        ("model", "other", "the base model changed"),
+        ("model", "other", r"the base model .--base_model. changed"),
         ("tokenizer", "other", "the tokenizer changed"),
         ("reward", "other", "the reward changed"),
         ("steering", "other", "the problems that steer the run .*changed"),
