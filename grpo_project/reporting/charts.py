@@ -225,7 +225,7 @@ class _Runs:
         for place, run in self.logged:
             if name in run["points"][key]:
                 own = run["points"][key][name]
-                found = [(x, _sum(own["reward_sum"][a:b]), _sum(own["completions"][a:b])) for x, a, b in _windows(run, most)]
+                found = [(x, summed(own["reward_sum"][a:b]), summed(own["completions"][a:b])) for x, a, b in _windows(run, most)]
                 series.append(self._line("reward", place, _points([(x, total / n) for x, total, n in found if n], figure)))
         return Panel(name, self.steps, _numbers("mean reward", series), tuple(series), beside=self._latest(series))
 
@@ -239,7 +239,7 @@ class _Runs:
             self._line("success", place, _pooled_rates(run, cell["successes"], cell["completions"], most))
             for place, run, cell in own
         ]
-        beside = f"{figure(sum(_sum(cell['completions']) for _, _, cell in own))} completions"
+        beside = f"{figure(sum(summed(cell['completions']) for _, _, cell in own))} completions"
         return Panel(f"{domain}, {bucket}", self.steps, _shares("success rate"), tuple(series), beside=beside)
 
     # -- the curriculum -------------------------------------------------------------------------------------------------
@@ -291,10 +291,10 @@ class _Runs:
 
     def _pile(self, title: str, place: int, columns: Mapping[str, Columns], colour: Callable[[str], str]) -> Panel:
         windows = _windows(self.runs[place], MOST_WINDOWS)
-        whole = [sum(_sum(values[a:b]) for values in columns.values()) or 1 for _, a, b in windows]
+        whole = [sum(summed(values[a:b]) for values in columns.values()) or 1 for _, a, b in windows]
         series = []
         for name, values in columns.items():
-            counts = [_sum(values[a:b]) for _, a, b in windows]
+            counts = [summed(values[a:b]) for _, a, b in windows]
             points = [
                 Point(x, count / of, f"{percent(count / of)} {count}/{of}")
                 for (x, *_), count, of in zip(windows, counts, whole, strict=True)
@@ -366,7 +366,7 @@ def spans(run: Run) -> list[int]:
 
 def totals(columns: Mapping[str, Columns]) -> list[Any]:
     """The sums of columns, point by point."""
-    return [_sum(values) for values in zip(*columns.values(), strict=True)]
+    return [summed(values) for values in zip(*columns.values(), strict=True)]
 
 
 def _windows(run: Run, most: int) -> list[tuple[int, int, int]]:
@@ -390,14 +390,15 @@ def _pooled(run: Run, name: str, key: str = "") -> list[tuple[float, Any]]:
 
 def _pooled_rates(run: Run, successes: Columns, counts: Columns, most: int) -> list[Point]:
     """Counts are added up over a window, so that rate and interval rest on all of them."""
-    return _rates([(x, _sum(successes[a:b]), _sum(counts[a:b])) for x, a, b in _windows(run, most)])
+    return _rates([(x, summed(successes[a:b]), summed(counts[a:b])) for x, a, b in _windows(run, most)])
 
 
 def _by_step(run: Run, values: Columns) -> list[tuple[float, Any]]:
     return list(zip(run["points"]["step"], values, strict=True))
 
 
-def _sum(values: Iterable[Any]) -> Any:
+def summed(values: Iterable[Any]) -> Any:
+    """Their sum, without those that were not recorded."""
     return sum(value for value in values if value is not None)
 
 
