@@ -19,7 +19,7 @@ from grpo_project.runs.checkpoint import MANIFEST, faults, newest_good, read_run
 from grpo_project.runs.run_folder import RESOLVED_CONFIG
 from grpo_project.tracking.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.tracking.wandb_journal import Journal
-from grpo_project.tracking.wandb_run_id import find_run
+from grpo_project.tracking.wandb_run_id import FoundRun, find_run
 
 WANDB_STATE = "wandb_sync_state.json"
 
@@ -175,12 +175,12 @@ def _restore_wandb_state(run: Path, checkpoint: Path | None) -> list[Path]:
     newest = max((run / JOURNAL_FOLDER).glob("*.jsonl"), key=lambda journal: journal.stat().st_mtime)
     journal = Journal(newest)
     found = find_run(checkpoint, {}, lambda line: None) if checkpoint is not None else None
-    same = found is not None and found.run_id == newest.stem
+    known = found if found is not None and found.run_id == newest.stem else FoundRun(newest.stem, "")
     content = {
-        "run_id": newest.stem,
-        "project": found.project if found is not None and same else None,
-        "entity": found.entity if found is not None and same else None,
-        "points": journal.base + len(journal),
+        "run_id": known.run_id,
+        "project": known.project,
+        "entity": known.entity,
+        "points": journal.total,
         "confirmed": 0,
         "state": "written anew from the journal",
     }

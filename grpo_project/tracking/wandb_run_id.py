@@ -105,10 +105,8 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
         tell(with_english("❌ 未能找到WandB run ID", "no run id was found"))
         return RunChoice(new_run_id(), "allow")
     tell(with_english(f"✅ 找到WandB run ID: {found.run_id}", "W&B run id found"))
-    if continuity == "new":
-        return RunChoice(new_run_id(), "allow", parent=found)
-    if continuity == "fork":
-        return RunChoice(new_run_id(), "allow", parent=found, copy_points=found.points or 0)
+    if continuity in ("new", "fork"):
+        return RunChoice(new_run_id(), "allow", parent=found, copy_points=(found.points or 0) if continuity == "fork" else 0)
     return RunChoice(found.run_id, "must", found=found)
 
 
@@ -117,14 +115,8 @@ def _own_record(checkpoint: Path) -> FoundRun | None:
     about = state.get("wandb") if isinstance(state, dict) else None
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None
-    points = about.get("points")
-    return FoundRun(
-        about["run_id"],
-        "the checkpoint's own record",
-        about.get("project"),
-        about.get("entity"),
-        points if isinstance(points, int) else None,
-    )
+    points = about["points"] if isinstance(about.get("points"), int) else None
+    return FoundRun(about["run_id"], "the checkpoint's own record", about.get("project"), about.get("entity"), points)
 
 
 def _from_folder(folder: Path) -> str | None:
