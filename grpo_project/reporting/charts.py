@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from grpo_project.common.metrics import METRICS, TIMINGS, VERDICTS, Metric, key_label, pool
@@ -208,17 +208,22 @@ class _Runs:
 
     def _success(self, key: str, name: str, most: int) -> Panel:
         own = [(place, run, run["points"][key][name]) for place, run in self.logged if name in run["points"][key]]
-        series = [
-            self._line("success", place, _pooled_rates(run, found["successes"], found["completions"], most))
-            for place, run, found in own
-        ]
+        panel = self._success_of(name, own, most)
         marks = []
         for place, one in self.evaluated if own else ():
             rows = one["buckets"] if key == "by_bucket" else {row["domain"]: row for row in one["rows"]}
             if name in rows:
                 points = _rates([(one["step"], rows[name]["successes"], rows[name]["count"])])
                 marks.append(self._evaluation(place, one, points))
-        return Panel(name, self.steps, _shares("success rate"), (*series, *marks), beside=self._latest(series))
+        return replace(panel, series=(*panel.series, *marks), beside=self._latest(panel.series))
+
+    def _success_of(self, title: str, own: Sequence[tuple[int, Run, Mapping[str, Columns]]], most: int) -> Panel:
+        """own: (place, run, its columns of completions and successes)."""
+        series = [
+            self._line("success", place, _pooled_rates(run, found["successes"], found["completions"], most))
+            for place, run, found in own
+        ]
+        return Panel(title, self.steps, _shares("success rate"), tuple(series))
 
     def _reward(self, key: str, name: str, most: int) -> Panel:
         series = []
@@ -235,12 +240,8 @@ class _Runs:
     def _cell(self, domain: str, bucket: str, most: int) -> Panel:
         found = [(place, run, run["points"]["cells"].get(domain, {}).get(bucket)) for place, run in self.logged]
         own = [(place, run, cell) for place, run, cell in found if cell]
-        series = [
-            self._line("success", place, _pooled_rates(run, cell["successes"], cell["completions"], most))
-            for place, run, cell in own
-        ]
         beside = f"{figure(sum(summed(cell['completions']) for _, _, cell in own))} completions"
-        return Panel(f"{domain}, {bucket}", self.steps, _shares("success rate"), tuple(series), beside=beside)
+        return replace(self._success_of(f"{domain}, {bucket}", own, most), beside=beside)
 
     # -- the curriculum -------------------------------------------------------------------------------------------------
 
@@ -438,7 +439,7 @@ def _with_extremes(run: Run, points: Sequence[Point]) -> list[Point]:
 def _filled(panels: Iterable[Panel]) -> tuple[Panel, ...]:
     """The panels that have any point, without series that have none."""
     there = [(panel, tuple(one for one in panel.series if one.points)) for panel in panels]
-    return tuple(Panel(**{**vars(panel), "series": series}) for panel, series in there if series)
+    return tuple(replace(panel, series=series) for panel, series in there if series)
 
 
 def _shares(name: str) -> Axis:

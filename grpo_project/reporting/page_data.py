@@ -46,12 +46,8 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
     domains |= {domain for outcome in run.outcomes for domain in outcome["eval_counts"]}
     domains |= {row["domain"] for found in evaluations for row in found["rows"]} | {made["domain"] for made in traces}
     return {
-        "name": run.name,
+        **{name: getattr(run, name) for name in ("name", "state", "step", "max_steps", "seconds_since_last_line")},
         "path": str(run.path),
-        "state": run.state,
-        "step": run.step,
-        "max_steps": run.max_steps,
-        "seconds_since_last_line": run.seconds_since_last_line,
         "log_lines": len(run.records),
         "pooled": pooled,
         "domains": sorted(domains),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import object_in
 from grpo_project.common.guide_lines import with_english
 from grpo_project.runs.states import TRACKING_STATE
 
@@ -111,8 +111,7 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
 
 
 def _own_record(checkpoint: Path) -> FoundRun | None:
-    state = _read(checkpoint / f"{TRACKING_STATE}.json")
-    about = state.get("wandb") if isinstance(state, dict) else None
+    about = object_in(checkpoint / f"{TRACKING_STATE}.json").get("wandb")
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None
     points = about["points"] if isinstance(about.get("points"), int) else None
@@ -136,7 +135,7 @@ def _from_folder(folder: Path) -> str | None:
 
 
 def _from_trainer_state(path: Path) -> str | None:
-    for key, value in _leaves(_read(path)):
+    for key, value in _leaves(object_in(path)):
         if key in _KEYS and isinstance(value, str) and _ID.fullmatch(value):
             return value
     return None
@@ -150,10 +149,3 @@ def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
