@@ -81,6 +81,14 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def object_in(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file; {} where there is none, for whatever reason."""
+    try:
+        return read_json_object(path)
+    except ConfigError:
+        return {}
+
+
 def read_lines(path: str | Path) -> list[bytes]:
     """The lines of a file without their ends; the last one too where a crash cut it off. Raises OSError.
 

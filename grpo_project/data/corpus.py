@@ -66,12 +66,12 @@ class CorpusConfig:
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ConfigError(f"--count must be at least 1, got {self.count}")
-        if not 0.0 <= self.constraints_share <= 1.0:
-            raise ConfigError(f"--constraints_share must lie in [0, 1], got {self.constraints_share}")
-        if not 0.0 <= self.ignore_constraints_share <= 1.0:
-            raise ConfigError(f"--ignore_constraints_share must lie in [0, 1], got {self.ignore_constraints_share}")
+        for name in ("count", "node_budget"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("constraints_share", "ignore_constraints_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"--{name} must lie in [0, 1], got {getattr(self, name)}")
         if self.split not in SPLITS:
             raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got {self.split!r}")
         if not 0 <= self.shard < self.shards:
@@ -84,8 +84,6 @@ class CorpusConfig:
             raise ConfigError(f"--prompt_format must be one of {', '.join(PROMPT_FORMATS)}, got {self.prompt_format!r}")
         if self.prompt_format != "pddl" and (self.prompt_style != "full" or not self.with_prompt):
             raise ConfigError(f"--prompt_format {self.prompt_format} is for rows with a prompt of the full style")
-        if self.node_budget < 1:
-            raise ConfigError(f"--node_budget must be at least 1, got {self.node_budget}")
 
 
 def parse_ranges(text: str, domains: Sequence[PlanningDomain]) -> dict[str, Ranges]:
@@ -246,11 +244,7 @@ def _generate_domain(
         os.fsync(file.fileno())
     final = out / f"{domain.name}.jsonl"
     os.replace(partial, final)
-    return {
-        "rows": written,
-        "not_proven_optimal": not_optimal,
-        "sha256": hashlib.sha256(final.read_bytes()).hexdigest(),
-    }
+    return {"rows": written, "not_proven_optimal": not_optimal, "sha256": hashlib.sha256(final.read_bytes()).hexdigest()}
 
 
 def _whole_rows(partial: Path) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from grpo_project.data.rows import Row
 from grpo_project.domains import get_domain
 from grpo_project.errors import DataError
 
@@ -85,7 +85,7 @@ def bucket_scores(scores: Iterable[float]) -> BucketStatistics:
         raise DataError("no difficulty score to put into buckets: the domain has no rows")
     if not all(math.isfinite(value) for value in values):
         raise DataError("a difficulty score is not finite")
-    p40, p80 = (float(value) for value in np.percentile(values, [40, 80]))
+    p40, p80 = map(float, np.percentile(values, [40, 80]))
     borders = BucketStatistics(
         count=len(values),
         min=min(values),
@@ -99,17 +99,7 @@ def bucket_scores(scores: Iterable[float]) -> BucketStatistics:
     counts = dict.fromkeys(BUCKETS, 0)
     for value in values:
         counts[borders.bucket_of(value)] += 1
-    return BucketStatistics(**{**vars(borders), "counts": counts})
-
-
-class NamedRow(Protocol):
-    """What buckets need of a row."""
-
-    @property
-    def scenario(self) -> str: ...
-
-    @property
-    def problem_file(self) -> str: ...
+    return replace(borders, counts=counts)
 
 
 @dataclass(frozen=True)
@@ -123,7 +113,7 @@ class Buckets:
     statistics: Mapping[str, BucketStatistics]
 
 
-def fill_buckets(rows: Sequence[NamedRow], domains: Sequence[str] | None = None) -> Buckets:
+def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None) -> Buckets:
     """Sorts rows into the buckets of their own domain, by file name. `domains` sets the order, else that of first appearance.
 
     Raises DataError for a domain without rows and for a row of a domain that `domains` leaves out.

@@ -9,8 +9,13 @@ from pathlib import Path
 
 from grpo_project.common.paths import locate
 from grpo_project.configs.settings import Settings
+from grpo_project.data.instances import generate_instance
 from grpo_project.data.rows import Row, RowTable, read_rows
+from grpo_project.domains import get_domain
 from grpo_project.errors import DataError
+from grpo_project.pddl import render_problem
+from grpo_project.pddl.canonical import canonical_form
+from grpo_project.prompting import render_prompt
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
@@ -53,16 +58,14 @@ def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | N
     if root is None and config.test_data is not None:
         raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
     if root is None:
-        table = generate_held_out(domains, config.eval_samples, training_rows)
+        table = generate_problems(domains, config.eval_samples, GENERATED_SEED, [training_rows])
         return EvaluationSet(table, range(len(table)), f"generated problems, seed {GENERATED_SEED}")
     table = read_rows(root, domains, config.on_bad_row)
     indices = [index for domain in domains for index in table.indices_of(domain)[: config.eval_samples]]
     return EvaluationSet(table, indices, name)
 
 
-def steering_set(
-    config: Settings, training_rows: RowTable, held_out: EvaluationSet | None, every: int
-) -> EvaluationSet | None:
+def steering_set(config: Settings, training_rows: RowTable, held_out: EvaluationSet | None, every: int) -> EvaluationSet | None:
     """`max_eval_samples` problems of each domain for evaluations during training, which steer curriculum and collapse guard.
 
     Never those of `held_out_set`: what steers a run cannot measure it. They are the test folder's further rows where every
@@ -83,11 +86,6 @@ def steering_set(
     return EvaluationSet(table, range(len(table)), f"generated problems, seed {STEERING_SEED}")
 
 
-def generate_held_out(domains: Sequence[str], count: int, training_rows: RowTable) -> RowTable:
-    """`generate_problems` with GENERATED_SEED, none of them among the training rows."""
-    return generate_problems(domains, count, GENERATED_SEED, [training_rows])
-
-
 def generate_problems(
     domains: Sequence[str], count: int, seed: int = GENERATED_SEED, apart_from: Sequence[RowTable] = ()
 ) -> RowTable:
@@ -96,12 +94,6 @@ def generate_problems(
     All of the test split, no two the same up to renaming, and none of them in the tables of `apart_from`, of which the first
     says which domains have constraints. Fewer where a domain does not have as many. Raises DataError for a domain without any.
     """
-    from grpo_project.domains import get_domain
-    from grpo_project.data.instances import generate_instance
-    from grpo_project.pddl import render_problem
-    from grpo_project.pddl.canonical import canonical_form
-    from grpo_project.prompting import render_prompt
-
     with_constraints = {row.scenario for table in apart_from[:1] for row in table.rows if row.problem.constraints is not None}
     rows = []
     for name in domains:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import __version__
-from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project.common.files import object_in, write_json_atomically, write_text_atomically
 from grpo_project.common.random_streams import stream
 from grpo_project.data.rows import Row, read_rows
 from grpo_project.errors import DataError
@@ -63,7 +63,7 @@ def write_obfuscated(data_root: str | Path, out: str | Path, seed: int) -> dict[
     table = read_rows(data_root, on_bad_row="error")
     arguments = {"source": table.fingerprint, "seed": seed, "generator_version": __version__}
     manifest = out / "manifest.json"
-    if any(out.glob("*.jsonl")) and not _made_by(manifest, arguments):
+    if any(out.glob("*.jsonl")) and object_in(manifest).get("arguments") != arguments:
         raise DataError(
             f"{out} holds rows made from other data or another seed; nothing was changed. Delete it, or choose another --out"
         )
@@ -76,14 +76,6 @@ def write_obfuscated(data_root: str | Path, out: str | Path, seed: int) -> dict[
         written[domain] = {"rows": len(rows), "sha256": hashlib.sha256(text.encode()).hexdigest()}
     write_json_atomically(manifest, {"arguments": arguments, "domains": written})
     return {domain: entry["rows"] for domain, entry in written.items()}
-
-
-def _made_by(manifest: Path, arguments: dict[str, Any]) -> bool:
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("arguments") == arguments
 
 
 def _on_one_line(pddl: str) -> str:

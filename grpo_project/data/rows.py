@@ -148,10 +148,7 @@ class RowTable:
 
 
 def read_rows(
-    data_root: str | Path,
-    domains: Sequence[str] | None = None,
-    on_bad_row: str = "skip",
-    validate_pddl: bool = True,
+    data_root: str | Path, domains: Sequence[str] | None = None, on_bad_row: str = "skip", validate_pddl: bool = True
 ) -> RowTable:
     """All usable rows of `<data_root>/<domain>.jsonl`, for the domains named or for every .jsonl file there (sorted).
 
@@ -180,20 +177,17 @@ def read_rows(
 
 def _files(root: Path) -> list[Path]:
     """The .jsonl files of a data root, one or more, by name."""
+    wanted = "name a folder with one <domain>.jsonl per domain, or run make data"
     try:
         if not root.exists():
-            raise DataError(
-                f"data root {root} does not exist: name a folder with one <domain>.jsonl per domain, or run make data"
-            )
+            raise DataError(f"data root {root} does not exist: {wanted}")
         if not root.is_dir():
             raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
         found = sorted(root.glob("*.jsonl"))
     except (OSError, ValueError) as error:
         raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
     if not found:
-        raise DataError(
-            f"data root {root} holds no .jsonl file: name a folder with one <domain>.jsonl per domain, or run make data"
-        )
+        raise DataError(f"data root {root} holds no .jsonl file: {wanted}")
     return found
 
 
@@ -351,25 +345,20 @@ def _decode(line: bytes | None) -> Any:
 def _text(holder: Mapping[str, Any], name: str, where: str = "") -> str:
     if name not in holder:
         raise _Fault(f"field {where}{name} is missing")
-    value = holder[name]
-    if not isinstance(value, str):
-        raise _Fault(f"{where}{name} must be text, found {_kind(value)}")
-    if not value.strip():
+    text = _encodable(holder[name], where + name)
+    if not text.strip():
         raise _Fault(f"{where}{name} is empty")
-    return _encodable(value, f"{where}{name}")
+    return text
 
 
 def _optional_text(holder: Mapping[str, Any], name: str, where: str = "") -> str | None:
-    value = holder.get(name)
-    if value is None:
-        return None
+    return None if holder.get(name) is None else _encodable(holder[name], where + name)
+
+
+def _encodable(value: Any, name: str) -> str:
+    """The text. JSON can spell half of a surrogate pair; every tokenizer and file would fail on it much later."""
     if not isinstance(value, str):
-        raise _Fault(f"{where}{name} must be text, found {_kind(value)}")
-    return _encodable(value, f"{where}{name}")
-
-
-def _encodable(value: str, name: str) -> str:
-    """JSON can spell half of a surrogate pair; every tokenizer and file would fail on it much later."""
+        raise _Fault(f"{name} must be text, found {_kind(value)}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -4,10 +4,4 @@ from grpo_project.evaluation.evaluate import evaluate, planner_completions
 from grpo_project.evaluation.report import comparison_table
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
 
-__all__ = [
-    "EvaluationResult",
-    "ProblemResult",
-    "comparison_table",
-    "evaluate",
-    "planner_completions",
-]
+__all__ = ["EvaluationResult", "ProblemResult", "comparison_table", "evaluate", "planner_completions"]

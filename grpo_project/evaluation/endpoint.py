@@ -61,17 +61,16 @@ class EndpointConfig:
             raise ConfigError(f"--base_url must look like https://host/v1, got {_without_secrets(self.base_url)!r}")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ConfigError("--base_url must hold no user, password or query: keys come from the environment only")
-        for name, value, least in (
-            ("max_completion_length", self.max_tokens, 1),
-            ("concurrency", self.concurrency, 1),
-            ("max_retries", self.max_retries, 0),
+        timeout, rate = self.timeout_seconds, self.requests_per_minute
+        for holds, said in (
+            (self.max_tokens >= 1, f"--max_completion_length must be at least 1, got {self.max_tokens}"),
+            (self.concurrency >= 1, f"--concurrency must be at least 1, got {self.concurrency}"),
+            (self.max_retries >= 0, f"--max_retries must be at least 0, got {self.max_retries}"),
+            (math.isfinite(rate) and rate >= 0, f"--requests_per_minute must be at least 0, got {rate}"),
+            (math.isfinite(timeout) and timeout > 0, f"--timeout must be above 0 seconds, got {timeout}"),
         ):
-            if value < least:
-                raise ConfigError(f"--{name} must be at least {least}, got {value}")
-        if not (math.isfinite(self.requests_per_minute) and self.requests_per_minute >= 0):
-            raise ConfigError(f"--requests_per_minute must be at least 0, got {self.requests_per_minute}")
-        if not (math.isfinite(self.timeout_seconds) and self.timeout_seconds > 0):
-            raise ConfigError(f"--timeout must be above 0 seconds, got {self.timeout_seconds}")
+            if not holds:
+                raise ConfigError(said)
 
     @property
     def url(self) -> str:
@@ -142,10 +141,8 @@ class Endpoint:
         self._on_retry, self._on_stop = on_retry, on_stop
         # A server on this machine is not behind the proxy that the environment may name.
         local = urllib.parse.urlsplit(config.base_url).hostname in LOOPBACK
-        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        if local:
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
+        direct = [urllib.request.ProxyHandler({})] if local else []
+        self._opener = urllib.request.build_opener(_NoRedirect(), *direct)
         self._stop = threading.Event()
         self._pace = _Pace(config.requests_per_minute, time.monotonic, self._stop)
 
@@ -272,7 +269,7 @@ class Endpoint:
             choice = value["choices"][0]
             text = choice["message"].get("content")
             usage = value.get("usage") or {}
-            prompt_tokens, completion_tokens = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+            prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
             finish = choice.get("finish_reason")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _Retry(f"an answer that is no chat completion: {_message(content[:200].decode('utf-8', 'replace'))}") from None

@@ -11,7 +11,7 @@ from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
 from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Record
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
-from grpo_project.pddl import find_plan, validate_text
+from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
 from grpo_project.prompting import render_plan
 
@@ -52,36 +52,35 @@ def verify_answers(
     problems = []
     for index in indices:
         row, task, answer = table.rows[index], table.task(index), answers[index, GREEDY]
-        verdict = validate_text(task, answer.text)
-        samples = []
-        for number in range(1, num_samples + 1):
-            drawn = answers[index, number]
-            found = validate_text(task, drawn.text)
-            samples.append(
-                SampleResult(
-                    found.verdict_class, found.plan_cost, drawn.text, drawn.completion_tokens, drawn.seconds, drawn.cut_off
-                )
-            )
+        drawn = [answers[index, number] for number in range(1, num_samples + 1)]
         problems.append(
             ProblemResult(
                 domain=row.scenario,
                 problem_file=row.problem_file,
                 bucket=buckets[index],
                 constrained=row.problem.constraints is not None,
-                verdict_class=verdict.verdict_class,
-                plan_cost=verdict.plan_cost,
                 reference_cost=row.meta.get("reference_cost"),
-                completion=answer.text,
                 constraint_kind=constraint_kind(row.problem.constraints),
                 prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                seconds=answer.seconds,
-                cut_off=answer.cut_off,
-                samples=tuple(samples),
+                samples=tuple(SampleResult(**_verified(task, sample)) for sample in drawn),
+                **_verified(task, answer),
             )
         )
     usage = count_usage(answers, price_per_million)
     return EvaluationResult(tuple(problems), seconds, name, settings or {}, usage)
+
+
+def _verified(task: Task, answer: Answer) -> dict[str, Any]:
+    """What a greedy and a drawn answer have in common."""
+    verdict = validate_text(task, answer.text)
+    return {
+        "verdict_class": verdict.verdict_class,
+        "plan_cost": verdict.plan_cost,
+        "completion": answer.text,
+        "completion_tokens": answer.completion_tokens,
+        "seconds": answer.seconds,
+        "cut_off": answer.cut_off,
+    }
 
 
 def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, float] | None = None) -> dict[str, Any]:

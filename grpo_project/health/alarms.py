@@ -55,38 +55,14 @@ def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -
     missing is not checked.
     """
     found = []
-
-    def add(name: str, title: str, detail: str) -> None:
-        found.append(Alarm("error", title, detail, step, name))
-
     answers = figures.get("answers", 0)
     # One alone can be chance: a random model opens with any token.
     tolerated = max(limits.broken_answers, 1 / answers) if answers else 1.0
-    share = figures.get("prompts_not_opened", 0.0)
-    if share > tolerated:
-        add(
-            "prompts_not_opened",
-            "Prompts do not end where the answer begins",
-            f"{share:.0%} of {answers} prompts lack the end of the chat template, so the model is asked in another form than it "
-            "was trained on. Check the chat template and whether anything cuts or re-renders prompts.",
-        )
-    share = figures.get("prompt_in_answers", 0.0)
-    if share > tolerated:
-        add(
-            "prompt_in_answers",
-            "Answers begin with a piece of the prompt",
-            f"{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens, which then count as part of "
-            "the plan. Check where generated tokens are cut from the padded prompt, and the template of the SFT examples.",
-        )
-    share = figures.get("repeated_end_tokens", 0.0)
-    if share > tolerated:
-        add(
-            "repeated_end_tokens",
-            "Answers hold many end tokens",
-            f"{share:.0%} of {answers} answers hold {limits.end_tokens} end tokens or more, up to "
-            f"{figures.get('most_end_tokens', limits.end_tokens)}: generation does not stop at the token that ends a turn. Check "
-            "eos_token in the tokenizer and eos_token_id in generation_config.json against the chat template.",
-        )
+    told = {"answers": answers, "many": limits.end_tokens, "most": figures.get("most_end_tokens", limits.end_tokens)}
+    for name, (title, text) in _FAULTS.items():
+        share = figures.get(name, 0.0)
+        if share > tolerated:
+            found.append(Alarm("error", title, text.format(share=share, **told), step, name))
     share = figures.get("zero_entropy_answers")
     if step <= first_steps and share is not None and share > limits.zero_entropy_answers:
         found.append(replace(_NO_ENTROPY.alarm(share), level="error", step=step))
@@ -214,67 +190,53 @@ class _Watch:
         return bool(mean < limit if self.below else mean > limit)
 
 
+# fmt: off
 _NO_ENTROPY = _Watch(
-    "zero_entropy",
-    "zero_entropy_answers",
-    "Entropy is zero",
+    "zero_entropy", "zero_entropy_answers", "Entropy is zero",
     "{:.0%} of the answers have an entropy of 0.000 nats per token: sampling has no choice, so the answers to a prompt are the "
     "same and nothing is learned. Look at the boundary lines of the first steps; try a higher --temperature, a model that was "
-    "trained for less long, or harder problems.",
-)
+    "trained for less long, or harder problems.")
 _WATCHES = (
-    _Watch(
-        "completions_cut_off",
-        "completions_cut_off",
-        "Many completions are cut off",
-        "{:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or keep "
-        "them out of the loss with --mask_truncated_completions.",
-    ),
-    _Watch(
-        "format_errors",
-        "format_errors",
-        "Most completions are no plans",
-        "{:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on plans "
-        "first (script/train_sft.py), or lower --temperature.",
-    ),
-    _Watch(
-        "one_token_answers",
-        "one_token_answers",
-        "Answers of one token",
-        "{:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and at the "
-        "length of the supervised plans; --min_new_tokens holds the end back.",
-    ),
-    _Watch(
-        "empty_plans",
-        "empty_plans",
-        "Many plans are empty",
-        "{:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
-        "--learning_rate bring plans back.",
-    ),
-    _Watch(
-        "identical_completions",
-        "identical_completions",
-        "Completions of a prompt are the same",
-        "{:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher --temperature or "
-        "harder problems bring variety.",
-    ),
+    _Watch("completions_cut_off", "completions_cut_off", "Many completions are cut off",
+           "{:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or keep "
+           "them out of the loss with --mask_truncated_completions."),
+    _Watch("format_errors", "format_errors", "Most completions are no plans",
+           "{:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on "
+           "plans first (script/train_sft.py), or lower --temperature."),
+    _Watch("one_token_answers", "one_token_answers", "Answers of one token",
+           "{:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and at "
+           "the length of the supervised plans; --min_new_tokens holds the end back."),
+    _Watch("empty_plans", "empty_plans", "Many plans are empty",
+           "{:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
+           "--learning_rate bring plans back."),
+    _Watch("identical_completions", "identical_completions", "Completions of a prompt are the same",
+           "{:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher --temperature "
+           "or harder problems bring variety."),
     _NO_ENTROPY,
-    _Watch(
-        "kl",
-        "kl",
-        "Far from the starting model",
-        "{:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
-        "model it started from.",
-    ),
-    _Watch(
-        "zero_variance_groups",
-        "mixed_groups",
-        "Almost nothing to learn from",
-        "Only {:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder problems, or "
-        "more generations per prompt, bring some back.",
-        below=True,
-    ),
+    _Watch("kl", "kl", "Far from the starting model",
+           "{:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
+           "model it started from."),
+    _Watch("zero_variance_groups", "mixed_groups", "Almost nothing to learn from",
+           "Only {:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder problems, "
+           "or more generations per prompt, bring some back.", below=True),
 )
+# What stops a run, by the figure of one step that shows it: title and text.
+_FAULTS = {
+    "prompts_not_opened": (
+        "Prompts do not end where the answer begins",
+        "{share:.0%} of {answers} prompts lack the end of the chat template, so the model is asked in another form than it was "
+        "trained on. Check the chat template and whether anything cuts or re-renders prompts."),
+    "prompt_in_answers": (
+        "Answers begin with a piece of the prompt",
+        "{share:.0%} of {answers} answers open with a chat header or the prompt's last tokens, which then count as part of the "
+        "plan. Check where generated tokens are cut from the padded prompt, and the template of the SFT examples."),
+    "repeated_end_tokens": (
+        "Answers hold many end tokens",
+        "{share:.0%} of {answers} answers hold {many} end tokens or more, up to {most}: generation does not stop at the token "
+        "that ends a turn. Check eos_token in the tokenizer and eos_token_id in generation_config.json against the chat "
+        "template."),
+}
+# fmt: on
 
 
 def _collapsed(first: float, last: float) -> Alarm:

@@ -20,9 +20,8 @@ from grpo_project.runs.observer import Control, Observer, Record
 
 OPENING_CHARACTERS = 120  # of an answer, shown
 TOKENS_BESIDE_THE_BOUNDARY = 12
-RECORDED = (
-    "one_token_answers prompt_in_answers repeated_end_tokens prompts_not_opened zero_entropy_answers grad_norm_max"
-).split()
+SHARES = "one_token_answers prompt_in_answers repeated_end_tokens prompts_not_opened".split()  # of the answers
+RECORDED = (*SHARES, "zero_entropy_answers", "grad_norm_max")
 # The guide's words for what stops a run.
 GUIDE_LINES = {
     "prompt_in_answers": "⚠️ 异常: Response开头似乎包含chat header",
@@ -48,14 +47,9 @@ class Diagnosis(Observer):
         say: Callable[[str], None] = print,
         gather: Callable[[list[Any]], list[Any]] = ranks.gather,
     ) -> None:
-        self._boundary = boundary
-        self._limits = limits
-        self._row_domain = row_domain
-        self._first_steps = steps
-        self._steps_to_show = steps
-        self._stop = stop
-        self._say = say
-        self._gather = gather
+        self._boundary, self._limits, self._row_domain = boundary, limits, row_domain
+        self._first_steps = self._steps_to_show = steps
+        self._stop, self._say, self._gather = stop, say, gather
         self._monitor = HealthMonitor(limits)
         self._told: frozenset[str] = frozenset()  # alarms of the log line before
         self._seen: set[str] = set()  # faults since that line
@@ -72,9 +66,8 @@ class Diagnosis(Observer):
     # -- what the trainer hands over ----------------------------------------------------------------------------------------
 
     def completions_generated(self, row_indices: Sequence[int], batch: Mapping[str, Any]) -> None:
-        columns = [
-            batch[name].tolist() for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
-        ]
+        names = "prompt_ids prompt_mask completion_ids completion_mask advantages".split()
+        columns = [batch[name].tolist() for name in names]
         for row, prompt, prompt_mask, tokens, mask, advantage in zip(row_indices, *columns, strict=True):
             padding = prompt_mask.index(1)
             kept = tuple(token for token, keep in zip(tokens, mask, strict=True) if keep)
@@ -103,7 +96,8 @@ class Diagnosis(Observer):
         counts = _Counts.together(self._gather([self._step]))
         self._window = _Counts.together([self._window, counts])
         if self._steps_to_show > 0 and self._answers:  # else a further step on the same completions
-            self._show(step, counts)
+            for line in self._view(step, counts):
+                self._say(line)
             self._steps_to_show -= 1
         found = faults(counts.figures(), step, self._limits, self._first_steps)
         for alarm in found:
@@ -125,10 +119,10 @@ class Diagnosis(Observer):
         ends = [sum(found.values()) for found in named]
         self._step.add(
             answers=len(answers),
-            one_token=sum(len(answer.tokens) - count <= 1 for answer, count in zip(answers, ends, strict=True)),
-            repeated_ends=sum(count >= self._limits.end_tokens for count in ends),
-            leaks=sum(boundary.leaks(answer) for answer in answers),
-            not_opened=sum(not opened[answer.prompt] for answer in answers),
+            one_token_answers=sum(len(answer.tokens) - count <= 1 for answer, count in zip(answers, ends, strict=True)),
+            repeated_end_tokens=sum(count >= self._limits.end_tokens for count in ends),
+            prompt_in_answers=sum(boundary.leaks(answer) for answer in answers),
+            prompts_not_opened=sum(not opened[answer.prompt] for answer in answers),
         )
         self._step.keep_largest(most_ends=max(ends, default=0))
         self._step.add(**{f"ends/{name}": count for name, count in sum(named, Counter()).items()})
@@ -182,10 +176,6 @@ class Diagnosis(Observer):
             self._say(f"Alarm at step {alarm.step}, {alarm.name}: {alarm.title}. {alarm.detail}")
 
     # -- the boundary view --------------------------------------------------------------------------------------------------
-
-    def _show(self, step: int, counts: _Counts) -> None:
-        for line in self._view(step, counts):
-            self._say(line)
 
     def _view(self, step: int, counts: _Counts) -> Iterator[str]:
         """The guide's lines for the answer with the most padding before it and the one with the least."""
@@ -254,13 +244,7 @@ class _Counts:
         sums = self._sums
         figures: dict[str, Any] = {}
         if sums["answers"]:
-            names = {
-                "one_token_answers": "one_token",
-                "prompt_in_answers": "leaks",
-                "repeated_end_tokens": "repeated_ends",
-                "prompts_not_opened": "not_opened",
-            }
-            figures = {figure: sums[name] / sums["answers"] for figure, name in names.items()}
+            figures = {name: sums[name] / sums["answers"] for name in SHARES}
             figures |= {"answers": sums["answers"], "most_end_tokens": int(self._largest["most_ends"])}
         if sums["entropies"]:
             figures["zero_entropy_answers"] = sums["zero_entropies"] / sums["entropies"]

@@ -81,8 +81,7 @@ def _growing_cache(config: Any) -> Any:
                 self.lazy_initialization(key_states, value_states)
                 self.keys, self.values = key_states, value_states  # the prompt: rows are repeated before more comes
                 return self.keys, self.values
-            length = self.keys.shape[-2]
-            total = length + key_states.shape[-2]
+            length, total = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
             if self._room is None or self._room[0].shape[-2] < total:
                 space = (0, 0, 0, total - length + CACHE_TOKENS)
                 self._room = torch.nn.functional.pad(self.keys, space), torch.nn.functional.pad(self.values, space)
@@ -104,16 +103,22 @@ def _growing_cache(config: Any) -> Any:
     return cache
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are written: `samples` to each prompt, of at most `max_new_tokens` tokens, each up to one of `stop_ids`.
+
+    `temperature` None: the most likely tokens.
+    """
+
+    max_new_tokens: int
+    pad_id: int
+    stop_ids: list[int]
+    samples: int
+    temperature: float | None
+
+
 def decode_in_a_loop(
-    model: Any,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    max_new_tokens: int,
-    pad_id: int,
-    stop_ids: list[int],
-    samples: int,
-    temperature: float | None,
-    draws: torch.Tensor | torch.Generator | None,
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, how: Decoding, draws: torch.Tensor | torch.Generator | None
 ) -> list[list[int]]:
     """As `model.generate`, with one prefill per prompt, and without the rows that have ended.
 
@@ -121,44 +126,32 @@ def decode_in_a_loop(
     """
     cache = _growing_cache(model.config)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    last = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+    kept = {"past_key_values": cache, "use_cache": True}
+    last = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **kept).logits[:, -1]
     next_position = positions[:, -1:] + 1
-    if samples > 1:
-        cache.batch_repeat_interleave(samples)
-        last, mask, next_position = (part.repeat_interleave(samples, dim=0) for part in (last, mask, next_position))
-    written = torch.full((last.shape[0], max_new_tokens), pad_id, device=ids.device)
-    lengths = torch.full((last.shape[0],), max_new_tokens, device=ids.device)
+    if how.samples > 1:
+        cache.batch_repeat_interleave(how.samples)
+        last, mask, next_position = (part.repeat_interleave(how.samples, dim=0) for part in (last, mask, next_position))
+    written = torch.full((last.shape[0], how.max_new_tokens), how.pad_id, device=ids.device)
+    lengths = torch.full((last.shape[0],), how.max_new_tokens, device=ids.device)
     rows = torch.arange(last.shape[0], device=ids.device)  # which completion each row of the batch still writes
     ended = torch.zeros(last.shape[0], dtype=torch.bool, device=ids.device)
-    stops = torch.tensor(stop_ids, dtype=torch.long, device=ids.device)
-    for index in range(max_new_tokens):
-        token = pick_tokens(last, temperature, draws[rows, index] if isinstance(draws, torch.Tensor) else draws)
+    stops = torch.tensor(how.stop_ids, dtype=torch.long, device=ids.device)
+    for index in range(how.max_new_tokens):
+        token = pick_tokens(last, how.temperature, draws[rows, index] if isinstance(draws, torch.Tensor) else draws)
         written[rows, index] = token
         ending = torch.isin(token, stops) & ~ended
         lengths[rows[ending]] = index
         ended = ended | ending
         alive = int((~ended).sum())
-        if alive == 0 or index == max_new_tokens - 1:
+        if alive == 0 or index == how.max_new_tokens - 1:
             break
         if alive <= COMPACT_BELOW * len(rows):
             keep = (~ended).nonzero()[:, 0]
             cache.batch_select_indices(keep)
             rows, ended, token, mask, next_position = (part[keep] for part in (rows, ended, token, mask, next_position))
         mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
-        last = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=next_position,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
+        last = model(input_ids=token[:, None], attention_mask=mask, position_ids=next_position, **kept).logits[:, -1]
         next_position = next_position + 1
     return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
 
@@ -175,8 +168,9 @@ def sample_groups(
     if not plain_attention(model) or [ids for ids in firsts for _ in range(group)] != list(prompt_ids):
         return None
     ids, mask = left_padded(firsts, pad_id, next(model.parameters()).device)
+    how = Decoding(max_new_tokens, pad_id, [stop_id], group, temperature)
     with evaluating(model), torch.inference_mode():
-        rows = decode_in_a_loop(model, ids, mask, max_new_tokens, pad_id, [stop_id], group, temperature, torch.default_generator)
+        rows = decode_in_a_loop(model, ids, mask, how, torch.default_generator)
     return [row + [stop_id] if len(row) < max_new_tokens else row for row in rows]
 
 
@@ -202,9 +196,7 @@ def regroup(micro_batches: list[dict[str, Any]], how: Regrouping) -> list[dict[s
     """
     count = micro_batches[0]["completion_ids"].shape[0]
     total = count * len(micro_batches)
-    by_row = [
-        name for name, value in micro_batches[0].items() if torch.is_tensor(value) and value.ndim and value.shape[0] == count
-    ]
+    by_row = [name for name, value in micro_batches[0].items() if torch.is_tensor(value) and value.shape[:1] == (count,)]
     joined = {name: torch.cat([batch[name] for batch in micro_batches]) for name in by_row}
     lengths = joined["completion_mask"].sum(1)
     kept = torch.arange(total, device=lengths.device)

@@ -11,6 +11,7 @@ from typing import Any
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.errors import BackendMissing, DataError, ModelError
+from grpo_project.models import loading
 from grpo_project.models.forecast import read_model_config
 from grpo_project.runs.checkpoint import replace_folder
 
@@ -39,12 +40,14 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     aside.parent.mkdir(parents=True, exist_ok=True)
     try:
         if packed or backend == "unsloth":
-            _merge_with_unsloth(path, aside, trust_remote_code)
+            policy = loading.load_policy(path, backend="unsloth", trust_remote_code=trust_remote_code)
+            policy.model.save_pretrained_merged(str(aside), policy.tokenizer, save_method="merged_16bit")
             how = "unsloth"
         else:
             stored = str(described.get("dtype") or described.get("torch_dtype") or "bfloat16")
             _merge_with_peft(path, base, aside, stored, trust_remote_code)
             how = "peft"
+        loading.write_card(aside, read_model_card(path))
         replace_folder(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -54,22 +57,13 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
 def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, trust_remote_code: bool) -> None:
     import torch
 
-    from grpo_project.models.loading import load_policy, with_adapter, write_card
-
     plain: dict[str, Any] = {"load_in_4bit": False, "backend": "transformers", "trust_remote_code": trust_remote_code}
-    policy = load_policy(path, **plain) if base is None else with_adapter(load_policy(base, **plain), path)
+    policy = loading.load_policy(path if base is None else base, **plain)
+    if base is not None:
+        policy = loading.with_adapter(policy, path)
     whole = policy.model.merge_and_unload() if hasattr(policy.model, "merge_and_unload") else policy.model
     whole.to(getattr(torch, stored)).save_pretrained(str(folder))
     policy.tokenizer.save_pretrained(str(folder))
-    write_card(folder, read_model_card(path))
-
-
-def _merge_with_unsloth(path: str, folder: Path, trust_remote_code: bool) -> None:
-    from grpo_project.models.loading import load_policy, write_card
-
-    policy = load_policy(path, backend="unsloth", trust_remote_code=trust_remote_code)
-    policy.model.save_pretrained_merged(str(folder), policy.tokenizer, save_method="merged_16bit")
-    write_card(folder, read_model_card(path))
 
 
 def find_converter(llama_cpp: Path | None) -> Path:

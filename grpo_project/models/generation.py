@@ -22,7 +22,7 @@ import torch
 
 from grpo_project.common import ranks
 from grpo_project.common.random_streams import stream
-from grpo_project.models.cpu_planner import decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
+from grpo_project.models.cpu_planner import Decoding, decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
 from grpo_project.prompting import render_chat, stop_tokens
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
@@ -91,6 +91,7 @@ def complete(
     device = next(model.parameters()).device
     stop_ids = stop_tokens(model, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stop_ids), 0)
+    how = Decoding(max_new_tokens, pad_id, stop_ids, len(samples), temperature)
     decode = decode_in_a_loop if device.type == "cpu" and plain_attention(model) else _decode_with_generate
     completions: list[list[Completion]] = [[] for _ in prompts]
     prompts_per_batch = max(1, batch_size // len(samples))
@@ -105,7 +106,7 @@ def complete(
                 draws = torch.tensor([[own.random() for _ in range(max_new_tokens)] for own in streams], dtype=torch.float64)
                 draws = draws.to(device)
             began = time.perf_counter()
-            rows = decode(model, ids, mask, max_new_tokens, pad_id, stop_ids, len(samples), temperature, draws)
+            rows = decode(model, ids, mask, how, draws)
             texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
             seconds = (time.perf_counter() - began) / len(rows)
             for position, index in enumerate(chosen):
@@ -127,39 +128,31 @@ def _without_gradients() -> Any:
 
 
 def _decode_with_generate(
-    model: Any,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    max_new_tokens: int,
-    pad_id: int,
-    stop_ids: list[int],
-    samples: int,
-    temperature: float | None,
-    draws: torch.Tensor | None,
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, how: Decoding, draws: torch.Tensor | None
 ) -> list[list[int]]:
     """New tokens of each completion, up to and without the stop token; samples of a prompt stand together.
 
     draws: (completions, max_new_tokens) numbers in [0, 1), or None for greedy.
     """
-    how: dict[str, Any] = {}
+    processors: dict[str, Any] = {}
     if draws is not None:
         from transformers import LogitsProcessorList
 
-        how["logits_processor"] = LogitsProcessorList([_drawn_token(temperature, draws, ids.shape[1])])
-    if samples > 1:
-        ids, mask = (part.repeat_interleave(samples, dim=0) for part in (ids, mask))
+        processors["logits_processor"] = LogitsProcessorList([_drawn_token(how.temperature, draws, ids.shape[1])])
+    if how.samples > 1:
+        ids, mask = (part.repeat_interleave(how.samples, dim=0) for part in (ids, mask))
     written = model.generate(
         input_ids=ids,
         attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=pad_id,
-        eos_token_id=stop_ids or None,
+        max_new_tokens=how.max_new_tokens,
+        pad_token_id=how.pad_id,
+        eos_token_id=how.stop_ids or None,
         repetition_penalty=1.0,  # some hub models ship another value, and greedy must mean the most likely token
         do_sample=False,  # what is drawn is drawn by the processor, which leaves one token possible
-        **how,
+        **processors,
     )
     # Cut at the padded prompt length: every row of a batch begins its answer there.
-    return [_until_stop(row, stop_ids) for row in written[:, ids.shape[1] :].tolist()]
+    return [_until_stop(row, how.stop_ids) for row in written[:, ids.shape[1] :].tolist()]
 
 
 def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: int) -> Callable[..., torch.Tensor]:
@@ -173,7 +166,4 @@ def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: 
 
 
 def _until_stop(row: list[int], stop_ids: list[int]) -> list[int]:
-    for position, token in enumerate(row):
-        if token in stop_ids:
-            return row[:position]
-    return row
+    return row[: next((place for place, token in enumerate(row) if token in stop_ids), None)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.errors import BackendMissing, ModelError, first_line
@@ -21,6 +22,7 @@ from grpo_project.errors import BackendMissing, ModelError, first_line
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DEFAULT_LORA_RANK = 16
 SMALL_BYTES = 200 * 2**20
+_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,20 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
         raise BackendMissing("--backend unsloth cannot share out a model under FSDP or ZeRO-3: take --backend transformers")
     if not cuda:
         return "transformers", "cpu", "no CUDA device is there"
-    name = f"a CUDA device ({torch.cuda.get_device_name(0)}) is there"
+    processes = ranks.world_size()
     if asked == "transformers":
-        return "transformers", "cuda", f"{name}, and --backend asks for transformers"
-    if not installed:
-        return "transformers", "cuda", f"{name}, but unsloth is not installed"
-    several = ranks.world_size() > 1
-    if several and asked == "auto":
-        return (
-            "transformers",
-            "cuda",
-            f"{name}, but {ranks.world_size()} processes share the run, which Unsloth was not tried with",
-        )
-    if several:
-        return "unsloth", "cuda", f"{name}, and --backend asks for unsloth, which was not tried with several processes"
-    if small and asked == "auto":
-        return "transformers", "cuda", f"{name}, but a model this small trains faster with all its weights, without adapters"
-    return "unsloth", "cuda", f"{name}, and so is unsloth"
+        name, why = "transformers", "and --backend asks for transformers"
+    elif not installed:
+        name, why = "transformers", "but unsloth is not installed"
+    elif processes > 1 and asked == "auto":
+        name, why = "transformers", f"but {processes} processes share the run, which Unsloth was not tried with"
+    elif processes > 1:
+        name, why = "unsloth", "and --backend asks for unsloth, which was not tried with several processes"
+    elif small and asked == "auto":
+        name, why = "transformers", "but a model this small trains faster with all its weights, without adapters"
+    else:
+        name, why = "unsloth", "and so is unsloth"
+    return name, "cuda", f"a CUDA device ({torch.cuda.get_device_name(0)}) is there, {why}"
 
 
 @dataclass(frozen=True)
@@ -126,14 +125,10 @@ def plan_for(
     rank = lora_rank if training else 0
     whole = training and rank == 0
     plain = name == "transformers"
-    four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters()
-    if plain:
-        four_bit = four_bit and not small
+    four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters() and not (plain and small)
     float32 = device == "cpu" or (plain and (small or whole or half != "bf16"))
-    if plain:
-        autocast = "bf16" if device == "cuda" and whole and not small and half == "bf16" else ""
-    else:
-        autocast = half
+    mixed = device == "cuda" and whole and not small and half == "bf16"
+    autocast = half if not plain else "bf16" if mixed else ""
     return LoadPlan(name, device, reason, small, rank, four_bit, float32, autocast)
 
 
@@ -144,79 +139,67 @@ def half_type() -> str:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def load_policy(
-    base_model: str,
-    *,
-    training: bool = False,
-    max_sequence_length: int = 2560,
-    load_in_4bit: bool = True,
-    lora_rank: int | None = None,
-    lora_alpha: int = 32,
-    use_gradient_checkpointing: bool = False,
-    trust_remote_code: bool = False,
-    seed: int = 42,
-    backend: str = "auto",
-    fast_inference: bool = False,
-    vllm_gpu_memory_utilization: float = 0.3,
-    tokenizer: Any = None,
-) -> Policy:
-    """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name.
+@dataclass(frozen=True)
+class LoadOptions:
+    """What can be asked of `load_policy`.
 
-    `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a
-    small model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. A small model (below
-    200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for large ones.
-    `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory. `tokenizer`: one that
-    `load_tokenizer` gave, where that was needed before; Unsloth brings its own all the same.
+    `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a small
+    model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. `backend`: as `choose_backend`
+    takes it. `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory.
+    """
+
+    training: bool = False
+    max_sequence_length: int = 2560
+    load_in_4bit: bool = True
+    lora_rank: int | None = None
+    lora_alpha: int = 32
+    use_gradient_checkpointing: bool = False
+    trust_remote_code: bool = False
+    seed: int = 42
+    backend: str = "auto"
+    fast_inference: bool = False
+    vllm_gpu_memory_utilization: float = 0.3
+
+
+def load_policy(base_model: str, *, tokenizer: Any = None, **options: Any) -> Policy:
+    """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name; `options`: fields of LoadOptions.
+
+    A small model (below 200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for
+    large ones. `tokenizer`: one that `load_tokenizer` gave, where that was needed before; Unsloth brings its own all the same.
     Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
     """
+    asked = LoadOptions(**options)
     path = locate_model(base_model)
     card = read_model_card(path)
-    plan = plan_load(path, training=training, load_in_4bit=load_in_4bit, lora_rank=lora_rank, backend=backend)
-    name = plan.name
-    if tokenizer is None and name != "unsloth":
-        tokenizer = load_tokenizer(base_model, name, trust_remote_code)
+    plan = plan_load(
+        path, training=asked.training, load_in_4bit=asked.load_in_4bit, lora_rank=asked.lora_rank, backend=asked.backend
+    )
+    if tokenizer is None and plan.name != "unsloth":
+        tokenizer = load_tokenizer(base_model, plan.name, asked.trust_remote_code)
     try:
-        if name == "unsloth":
-            model, own = _load_with_unsloth(
-                path,
-                training=training,
-                max_sequence_length=max_sequence_length,
-                load_in_4bit=plan.four_bit,
-                lora_rank=plan.rank,
-                lora_alpha=lora_alpha,
-                use_gradient_checkpointing=use_gradient_checkpointing,
-                trust_remote_code=trust_remote_code,
-                seed=seed,
-                half=plan.autocast,
-                fast_inference=fast_inference,
-                vllm_gpu_memory_utilization=vllm_gpu_memory_utilization,
-            )
+        if plan.name == "unsloth":
+            model, own = _load_with_unsloth(path, plan, asked)
             tokenizer = _ready(own, base_model)
         else:
-            model = _load_with_transformers(
-                path,
-                device=plan.device,
-                full_precision=plan.float32,
-                load_in_4bit=plan.four_bit,
-                lora_rank=plan.rank,
-                lora_alpha=lora_alpha,
-                trust_remote_code=trust_remote_code,
-                seed=seed,
-            )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            model = _load_with_transformers(path, plan, asked)
+    except _UNLOADABLE as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
-        raise ModelError(f"--base_model {base_model} cannot be loaded with {name}: {first_line(error)}") from error
+        raise _not_loaded(base_model, plan.name, error) from error
     return Policy(
         model=model,
         tokenizer=tokenizer,
-        name=name,
+        name=plan.name,
         reason=plan.reason,
         prompt_style=card.get("prompt_style", "full"),
         grpo_defaults=dict(card.get("grpo_defaults", {})),
         card=card,
         autocast=plan.autocast,
     )
+
+
+def _not_loaded(base_model: str, backend: str, error: Exception) -> ModelError:
+    return ModelError(f"--base_model {base_model} cannot be loaded with {backend}: {first_line(error)}")
 
 
 def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_code: bool = False) -> Any:
@@ -228,8 +211,8 @@ def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(f"--base_model {base_model} cannot be loaded with {backend}: {first_line(error)}") from error
+    except _UNLOADABLE as error:
+        raise _not_loaded(base_model, backend, error) from error
     return _ready(tokenizer, base_model)
 
 
@@ -254,7 +237,7 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     path = locate_model(folder)
     try:
         model = PeftModel.from_pretrained(policy.model, path).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except _UNLOADABLE as error:
         raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
     return replace(policy, model=model)
 
@@ -275,8 +258,6 @@ def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weight
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """planner.json of a model folder; none where there is nothing to say."""
     if card:
-        from grpo_project.common.files import write_json_atomically
-
         write_json_atomically(folder / MODEL_CARD, card)
 
 
@@ -286,26 +267,17 @@ def is_small(path: str) -> bool:
     return bool(weights) and sum(file.stat().st_size for file in weights) < SMALL_BYTES
 
 
-def _load_with_transformers(
-    path: str,
-    *,
-    device: str,
-    full_precision: bool,
-    load_in_4bit: bool,
-    lora_rank: int,
-    lora_alpha: int,
-    trust_remote_code: bool,
-    seed: int,
-) -> Any:
+def _load_with_transformers(path: str, plan: LoadPlan, asked: LoadOptions) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
     how: dict[str, Any] = {
-        "dtype": torch.float32 if full_precision else torch.bfloat16,
+        "dtype": torch.float32 if plan.float32 else torch.bfloat16,
         "attn_implementation": "sdpa",
-        "trust_remote_code": trust_remote_code,
+        "trust_remote_code": asked.trust_remote_code,
+        "device_map": device_map(plan.device),
     }
-    if load_in_4bit:
+    if plan.four_bit:
         from transformers import BitsAndBytesConfig
 
         how["quantization_config"] = BitsAndBytesConfig(
@@ -314,35 +286,26 @@ def _load_with_transformers(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=how["dtype"],
         )
-    how["device_map"] = device_map(device)
     if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
         from peft import AutoPeftModelForCausalLM
 
-        model = AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=lora_rank > 0, **how)
+        model = AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=plan.rank > 0, **how)
     else:
         model = AutoModelForCausalLM.from_pretrained(path, **how)
-        if lora_rank > 0:
+        if plan.rank > 0:
             from peft import LoraConfig, get_peft_model
 
-            torch.manual_seed(seed)  # adapters begin at random
-            model = get_peft_model(
-                model,
-                LoraConfig(
-                    r=lora_rank,
-                    lora_alpha=lora_alpha,
-                    lora_dropout=0.0,
-                    bias="none",
-                    target_modules=list(LORA_TARGETS),
-                    task_type="CAUSAL_LM",
-                ),
+            torch.manual_seed(asked.seed)  # adapters begin at random
+            lora = LoraConfig(
+                r=plan.rank,
+                lora_alpha=asked.lora_alpha,
+                lora_dropout=0.0,
+                bias="none",
+                target_modules=list(LORA_TARGETS),
+                task_type="CAUSAL_LM",
             )
+            model = get_peft_model(model, lora)
     return model.eval()
-
-
-def _torch_type(half: str) -> Any:
-    import torch
-
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}[half]
 
 
 def _unsloth() -> Any:
@@ -356,53 +319,41 @@ def _unsloth() -> Any:
     return FastLanguageModel
 
 
-def _load_with_unsloth(
-    path: str,
-    *,
-    training: bool,
-    max_sequence_length: int,
-    load_in_4bit: bool,
-    lora_rank: int,
-    lora_alpha: int,
-    use_gradient_checkpointing: bool,
-    trust_remote_code: bool,
-    seed: int,
-    half: str,
-    fast_inference: bool,
-    vllm_gpu_memory_utilization: float,
-) -> tuple[Any, Any]:
+def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[Any, Any]:
     """Every knob by name: Unsloth's own defaults differ from release to release."""
+    import torch
+
     FastLanguageModel = _unsloth()
-    checkpointing = "unsloth" if use_gradient_checkpointing else False
+    checkpointing = "unsloth" if asked.use_gradient_checkpointing else False
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=path,
-        max_seq_length=max_sequence_length,
-        dtype=_torch_type(half),
-        load_in_4bit=load_in_4bit,
+        max_seq_length=asked.max_sequence_length,
+        dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[plan.autocast],
+        load_in_4bit=plan.four_bit,
         load_in_8bit=False,
-        full_finetuning=training and lora_rank == 0,
-        trust_remote_code=trust_remote_code,
-        fast_inference=fast_inference,  # vLLM, in the same process and with the same weights
-        gpu_memory_utilization=vllm_gpu_memory_utilization,
-        max_lora_rank=max(lora_rank, DEFAULT_LORA_RANK),
+        full_finetuning=asked.training and plan.rank == 0,
+        trust_remote_code=asked.trust_remote_code,
+        fast_inference=asked.fast_inference,  # vLLM, in the same process and with the same weights
+        gpu_memory_utilization=asked.vllm_gpu_memory_utilization,
+        max_lora_rank=max(plan.rank, DEFAULT_LORA_RANK),
         use_gradient_checkpointing=checkpointing,
-        random_state=seed,
+        random_state=asked.seed,
     )
-    if training and lora_rank > 0 and not hasattr(model, "peft_config"):
+    if asked.training and plan.rank > 0 and not hasattr(model, "peft_config"):
         model = FastLanguageModel.get_peft_model(
             model,
-            r=lora_rank,
+            r=plan.rank,
             target_modules=list(LORA_TARGETS),
-            lora_alpha=lora_alpha,
+            lora_alpha=asked.lora_alpha,
             lora_dropout=0,
             bias="none",
             use_gradient_checkpointing=checkpointing,
-            random_state=seed,
+            random_state=asked.seed,
             use_rslora=False,
             loftq_config=None,
-            max_seq_length=max_sequence_length,
+            max_seq_length=asked.max_sequence_length,
         )
-    if training:
+    if asked.training:
         FastLanguageModel.for_training(model, use_gradient_checkpointing=checkpointing)
     else:
         FastLanguageModel.for_inference(model)

@@ -31,13 +31,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "qwen3": {"num_key_value_heads": 32, "head_dim": 128, "head_norms": True},
     "gemma": {"num_key_value_heads": 16, "head_dim": 256, "tie_word_embeddings": True},
     "gemma2": {"num_key_value_heads": 4, "head_dim": 256, "tie_word_embeddings": True, "layer_norms": 4},
-    "gemma3_text": {
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "tie_word_embeddings": True,
-        "layer_norms": 4,
-        "head_norms": True,
-    },
+    "gemma3_text": {"num_key_value_heads": 4, "head_dim": 256, "tie_word_embeddings": True, "layer_norms": 4, "head_norms": True},
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import read_lines, write_bytes_atomically, write_json_atomically
+from grpo_project.common.files import object_in, read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.common.paths import locate
 from grpo_project.configs import ScriptConfig
@@ -21,7 +21,7 @@ from grpo_project.runs.checkpoint import MANIFEST, faults, newest_good, read_run
 from grpo_project.runs.run_folder import RESOLVED_CONFIG
 from grpo_project.tracking.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.tracking.wandb_journal import Journal
-from grpo_project.tracking.wandb_run_id import find_run
+from grpo_project.tracking.wandb_run_id import FoundRun, find_run
 
 WANDB_STATE = "wandb_sync_state.json"
 
@@ -78,10 +78,7 @@ def _lengths(settings: Mapping[str, Any], where: str) -> Iterator[Finding]:
             "lower one of the two, or set LENGTH_ALLOCATION_STRATEGY=balanced",
         )
     folder = locate(settings["base_model"]) if "base_model" in settings else None
-    try:
-        room = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"] if folder else None
-    except (OSError, ValueError, KeyError, TypeError):
-        room = None
+    room = object_in(folder / "config.json").get("max_position_embeddings") if folder else None
     if isinstance(room, int) and lengths.script_max_completion_length >= room:
         yield Finding(
             "lengths",
@@ -127,7 +124,7 @@ def _run_state(run: Path, checkpoint: Path, environ: Mapping[str, str]) -> Itera
         )
     if found is None and environ.get("WANDB_RESUME", "") == "must":
         yield Finding("wandb", f"WANDB_RESUME is must, but {checkpoint.name} names no W&B run", "unset WANDB_RESUME")
-    if not _is_json(run / RESOLVED_CONFIG):
+    if not object_in(run / RESOLVED_CONFIG):
         yield Finding(
             "configuration",
             f"{run / RESOLVED_CONFIG} is missing or broken",
@@ -157,22 +154,22 @@ def _run_files(run: Path, checkpoint: Path | None) -> Iterator[Finding]:
             "drop those lines",
             lambda: _drop_broken_lines(metrics),
         )
-    journals = sorted((run / JOURNAL_FOLDER).glob("*.jsonl"))
     state_file = run / WANDB_STATE
-    if journals and not _is_json(state_file):
+    state = object_in(state_file)
+    if not any((run / JOURNAL_FOLDER).glob("*.jsonl")):
+        return
+    missed = int(state.get("points") or 0) - int(state.get("confirmed") or 0)
+    if not state:
         yield Finding(
             "wandb",
             f"{state_file} is missing or broken",
             f"write it anew from {JOURNAL_FOLDER}/",
             lambda: _restore_wandb_state(run, checkpoint),
         )
-    elif journals:
-        state = json.loads(state_file.read_text(encoding="utf-8"))
-        missed = int(state.get("points") or 0) - int(state.get("confirmed") or 0)
-        if missed > 0 and state.get("finished") and state.get("mode") == "online":
-            yield Finding(
-                "wandb", f"W&B lacks {missed} points of run {state.get('run_id')}", f"script/sync_wandb.py --output_dir {run}"
-            )
+    elif missed > 0 and state.get("finished") and state.get("mode") == "online":
+        yield Finding(
+            "wandb", f"W&B lacks {missed} points of run {state.get('run_id')}", f"script/sync_wandb.py --output_dir {run}"
+        )
 
 
 def _restore_wandb_state(run: Path, checkpoint: Path | None) -> list[Path]:
@@ -181,24 +178,17 @@ def _restore_wandb_state(run: Path, checkpoint: Path | None) -> list[Path]:
     newest = max((run / JOURNAL_FOLDER).glob("*.jsonl"), key=lambda journal: journal.stat().st_mtime)
     journal = Journal(newest)
     found = find_run(checkpoint, {}, lambda line: None) if checkpoint is not None else None
-    same = found is not None and found.run_id == newest.stem
+    known = found if found is not None and found.run_id == newest.stem else FoundRun(newest.stem, "")
     content = {
-        "run_id": newest.stem,
-        "project": found.project if found is not None and same else None,
-        "entity": found.entity if found is not None and same else None,
-        "points": journal.base + len(journal),
+        "run_id": known.run_id,
+        "project": known.project,
+        "entity": known.entity,
+        "points": journal.total,
         "confirmed": 0,
         "state": "written anew from the journal",
     }
     write_json_atomically(path, content)
     return [path]
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:

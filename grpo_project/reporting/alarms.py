@@ -78,8 +78,7 @@ def _as_it_ended(alarm: Alarm, until: int | None) -> Alarm:
 def _recorded(records: Sequence[Record]) -> Iterator[Alarm]:
     """Alarms that training itself wrote into its log lines, as texts or as objects with level, title and detail."""
     for record in records:
-        listed = record.get("alarms")
-        for item in listed if isinstance(listed, list) else ():
+        for item in record.get("alarms", ()):
             if isinstance(item, Mapping):
                 level = item.get("level")
                 title = str(item.get("title") or item.get("name") or "Alarm")
@@ -107,16 +106,15 @@ def _collapses(outcomes: Sequence[Record]) -> Iterator[Alarm]:
 def _unequal_batches(run: RecordedRun) -> Iterator[Alarm]:
     """Every batch owes every domain its quota; this is a promise of the suite, so a breach is an error.
 
-    Quotas are equal unless the user weighted the domains, and constant unless the collapse guard or
-    --adaptive_quotas moves them. Groups that
-    were drawn anew are seen twice, so nothing can be said of lines with them.
+    Quotas are equal unless the user weighted the domains, and constant unless the collapse guard or --adaptive_quotas moves them.
+    Groups that were drawn anew are seen twice, so nothing can be said of lines with them.
     """
     settings = run.settings
     weighted, moving = bool(settings.get("domain_weights")), settings.get("on_collapse") in ("reweight", "rollback")
     moving = moving or bool(settings.get("adaptive_quotas"))
     for record in run.records:
         counts = record.get("prompts_per_batch")
-        if not isinstance(counts, Mapping) or not counts or record.get("resampled_groups") or moving:
+        if not counts or "resampled_groups" in record or moving:
             continue
         uneven = any(fewest != most for fewest, most in counts.values())
         unequal = len({tuple(pair) for pair in counts.values()}) > 1
@@ -137,7 +135,7 @@ def _shares(records: Sequence[Record], limits: HealthConfig) -> Iterator[Alarm]:
     total = 0.0
     for record in records:
         shares, weights = record.get("bucket_shares"), record.get("curriculum_weights")
-        if not isinstance(shares, Mapping) or not isinstance(weights, Mapping):
+        if shares is None or weights is None:
             continue
         count = _prompts_of(record)
         total += count
@@ -158,7 +156,6 @@ def _shares(records: Sequence[Record], limits: HealthConfig) -> Iterator[Alarm]:
 
 
 def _prompts_of(record: Record) -> float:
-    cells = record.get("cells")
-    if isinstance(cells, Mapping):
-        return float(sum(counts[0] for own in cells.values() for counts in own.values()))
+    if "cells" in record:
+        return float(sum(counts[0] for own in record["cells"].values() for counts in own.values()))
     return float(record.get("completions") or 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from grpo_project.common.metrics import METRICS, TIMINGS, VERDICTS, Metric, key_label, pool
@@ -208,24 +208,29 @@ class _Runs:
 
     def _success(self, key: str, name: str, most: int) -> Panel:
         own = [(place, run, run["points"][key][name]) for place, run in self.logged if name in run["points"][key]]
-        series = [
-            self._line("success", place, _pooled_rates(run, found["successes"], found["completions"], most))
-            for place, run, found in own
-        ]
+        panel = self._success_of(name, own, most)
         marks = []
         for place, one in self.evaluated if own else ():
             rows = one["buckets"] if key == "by_bucket" else {row["domain"]: row for row in one["rows"]}
             if name in rows:
                 points = _rates([(one["step"], rows[name]["successes"], rows[name]["count"])])
                 marks.append(self._evaluation(place, one, points))
-        return Panel(name, self.steps, _shares("success rate"), (*series, *marks), beside=self._latest(series))
+        return replace(panel, series=(*panel.series, *marks), beside=self._latest(panel.series))
+
+    def _success_of(self, title: str, own: Sequence[tuple[int, Run, Mapping[str, Columns]]], most: int) -> Panel:
+        """own: (place, run, its columns of completions and successes)."""
+        series = [
+            self._line("success", place, _pooled_rates(run, found["successes"], found["completions"], most))
+            for place, run, found in own
+        ]
+        return Panel(title, self.steps, _shares("success rate"), tuple(series))
 
     def _reward(self, key: str, name: str, most: int) -> Panel:
         series = []
         for place, run in self.logged:
             if name in run["points"][key]:
                 own = run["points"][key][name]
-                found = [(x, _sum(own["reward_sum"][a:b]), _sum(own["completions"][a:b])) for x, a, b in _windows(run, most)]
+                found = [(x, summed(own["reward_sum"][a:b]), summed(own["completions"][a:b])) for x, a, b in _windows(run, most)]
                 series.append(self._line("reward", place, _points([(x, total / n) for x, total, n in found if n], figure)))
         return Panel(name, self.steps, _numbers("mean reward", series), tuple(series), beside=self._latest(series))
 
@@ -235,12 +240,8 @@ class _Runs:
     def _cell(self, domain: str, bucket: str, most: int) -> Panel:
         found = [(place, run, run["points"]["cells"].get(domain, {}).get(bucket)) for place, run in self.logged]
         own = [(place, run, cell) for place, run, cell in found if cell]
-        series = [
-            self._line("success", place, _pooled_rates(run, cell["successes"], cell["completions"], most))
-            for place, run, cell in own
-        ]
-        beside = f"{figure(sum(_sum(cell['completions']) for _, _, cell in own))} completions"
-        return Panel(f"{domain}, {bucket}", self.steps, _shares("success rate"), tuple(series), beside=beside)
+        beside = f"{figure(sum(summed(cell['completions']) for _, _, cell in own))} completions"
+        return replace(self._success_of(f"{domain}, {bucket}", own, most), beside=beside)
 
     # -- the curriculum -------------------------------------------------------------------------------------------------
 
@@ -291,10 +292,10 @@ class _Runs:
 
     def _pile(self, title: str, place: int, columns: Mapping[str, Columns], colour: Callable[[str], str]) -> Panel:
         windows = _windows(self.runs[place], MOST_WINDOWS)
-        whole = [sum(_sum(values[a:b]) for values in columns.values()) or 1 for _, a, b in windows]
+        whole = [sum(summed(values[a:b]) for values in columns.values()) or 1 for _, a, b in windows]
         series = []
         for name, values in columns.items():
-            counts = [_sum(values[a:b]) for _, a, b in windows]
+            counts = [summed(values[a:b]) for _, a, b in windows]
             points = [
                 Point(x, count / of, f"{percent(count / of)} {count}/{of}")
                 for (x, *_), count, of in zip(windows, counts, whole, strict=True)
@@ -366,7 +367,7 @@ def spans(run: Run) -> list[int]:
 
 def totals(columns: Mapping[str, Columns]) -> list[Any]:
     """The sums of columns, point by point."""
-    return [_sum(values) for values in zip(*columns.values(), strict=True)]
+    return [summed(values) for values in zip(*columns.values(), strict=True)]
 
 
 def _windows(run: Run, most: int) -> list[tuple[int, int, int]]:
@@ -390,14 +391,15 @@ def _pooled(run: Run, name: str, key: str = "") -> list[tuple[float, Any]]:
 
 def _pooled_rates(run: Run, successes: Columns, counts: Columns, most: int) -> list[Point]:
     """Counts are added up over a window, so that rate and interval rest on all of them."""
-    return _rates([(x, _sum(successes[a:b]), _sum(counts[a:b])) for x, a, b in _windows(run, most)])
+    return _rates([(x, summed(successes[a:b]), summed(counts[a:b])) for x, a, b in _windows(run, most)])
 
 
 def _by_step(run: Run, values: Columns) -> list[tuple[float, Any]]:
     return list(zip(run["points"]["step"], values, strict=True))
 
 
-def _sum(values: Iterable[Any]) -> Any:
+def summed(values: Iterable[Any]) -> Any:
+    """Their sum, without those that were not recorded."""
     return sum(value for value in values if value is not None)
 
 
@@ -437,7 +439,7 @@ def _with_extremes(run: Run, points: Sequence[Point]) -> list[Point]:
 def _filled(panels: Iterable[Panel]) -> tuple[Panel, ...]:
     """The panels that have any point, without series that have none."""
     there = [(panel, tuple(one for one in panel.series if one.points)) for panel in panels]
-    return tuple(Panel(**{**vars(panel), "series": series}) for panel, series in there if series)
+    return tuple(replace(panel, series=series) for panel, series in there if series)
 
 
 def _shares(name: str) -> Axis:

@@ -45,14 +45,13 @@ class Run:
 
 def read_run(folder: Path, curriculum: str, seed: int) -> Run:
     """A run's curve from its metrics.jsonl and evaluation_after.json. Raises DataError for a folder that does not hold them."""
-    completions, idle, groups = 0, 0.0, 0
+    completions, idle = 0, 0.0
     points: list[tuple[int, EvaluationOutcome]] = []
     try:
         for record in map(json.loads, read_lines(folder / "metrics.jsonl")):
             completions += record.get("completions", 0)
-            prompts = record.get("completions", 0)  # groups are equally large, so completions weigh them as well
-            idle += prompts * record.get("zero_variance_groups", 0.0)
-            groups += prompts
+            # Groups are equally large, so completions weigh them as well.
+            idle += record.get("completions", 0) * record.get("zero_variance_groups", 0.0)
             if "eval_counts" in record:
                 outcome = EvaluationOutcome.from_json({"step": record["eval_step"], "cells": record["eval_counts"]})
                 points.append((completions, outcome))
@@ -60,7 +59,8 @@ def read_run(folder: Path, curriculum: str, seed: int) -> Run:
         final = EvaluationOutcome(points[-1][1].step, _cells(problems))
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{folder} holds no finished run with evaluations: {type(error).__name__}: {error}") from None
-    return Run(curriculum, seed, tuple(at for at, _ in points), tuple(found for _, found in points), final, idle / max(groups, 1))
+    at, outcomes = zip(*points, strict=True)
+    return Run(curriculum, seed, at, outcomes, final, idle / max(completions, 1))
 
 
 def _cells(problems: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
@@ -185,7 +185,7 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
     ratios["the end of the control with the same seed"] = _ratio(
         pairs, lambda run: non_decreasing(run.rates)[-1], f"{name} end of control"
     )
-    domains = list(runs[0].final.cells)
+    by_domain, by_bucket = _summaries([run.final for run in runs], name)
     return {
         "completions_per_run": mean([run.completions[-1] for run in runs]),
         "final_success": summary_of([run.final.average() for run in runs], f"{name} final"),
@@ -194,16 +194,21 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
         "mean_over_run_minus_control": summary_of([mean_rate(r) - mean_rate(c) for r, c in pairs], f"{name} area difference"),
         "completions_ratio": ratios,
         "zero_variance_groups": summary_of([run.zero_variance for run in runs], f"{name} zero variance"),
-        "final_by_domain": {
-            domain: summary_of([_rate(run.final.domain_counts(domain)) for run in runs], f"{name} {domain}") for domain in domains
-        },
-        "final_by_bucket": {
-            bucket: summary_of([_rate(run.final.bucket_counts(bucket)) for run in runs], f"{name} {bucket}")
-            for bucket in BUCKETS
-            if runs[0].final.bucket_counts(bucket)[1]
-        },
+        "final_by_domain": by_domain,
+        "final_by_bucket": by_bucket,
         "over_time": [_point(name, runs, place) for place in range(len(runs[0].outcomes))],
     }
+
+
+def _summaries(outcomes: Sequence[EvaluationOutcome], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(by domain, by difficulty) of the success in one evaluation of several runs."""
+    of_domain, of_bucket = EvaluationOutcome.domain_counts, EvaluationOutcome.bucket_counts
+    buckets = [bucket for bucket in BUCKETS if outcomes[0].bucket_counts(bucket)[1]]
+    by_domain, by_bucket = (
+        {key: summary_of([_rate(counts(outcome, key)) for outcome in outcomes], f"{name} {key}") for key in keys}
+        for counts, keys in ((of_domain, list(outcomes[0].cells)), (of_bucket, buckets))
+    )
+    return by_domain, by_bucket
 
 
 def _ratio(pairs: Sequence[tuple[Run, Run]], level_for: Callable[[Run], float], name: str) -> dict[str, Any]:
@@ -234,16 +239,13 @@ def _point(name: str, runs: Sequence[Run], place: int) -> dict[str, Any]:
         domain: {bucket: _rate(tuple(map(sum, zip(*(o.cells[domain][bucket] for o in outcomes), strict=True)))) for bucket in own}  # type: ignore[arg-type]
         for domain, own in outcomes[0].cells.items()
     }
+    by_domain, by_bucket = _summaries(outcomes, label)
     return {
         "completions": mean([run.completions[place] for run in runs]),
         "step": outcomes[0].step,
         "success": summary_of([outcome.average() for outcome in outcomes], label),
-        "by_domain": {d: summary_of([_rate(o.domain_counts(d)) for o in outcomes], f"{label} {d}") for d in outcomes[0].cells},
-        "by_bucket": {
-            bucket: summary_of([_rate(o.bucket_counts(bucket)) for o in outcomes], f"{label} {bucket}")
-            for bucket in BUCKETS
-            if outcomes[0].bucket_counts(bucket)[1]
-        },
+        "by_domain": by_domain,
+        "by_bucket": by_bucket,
         "by_domain_and_bucket": cells,
     }
 
@@ -277,15 +279,7 @@ def tables(evidence: Mapping[str, Any]) -> str:
         ]
         for name, arm in curricula.items()
     ]
-    header = [
-        "curriculum",
-        "completions",
-        "success at the end",
-        "minus control",
-        "mean over the run",
-        "minus control",
-        "groups without variance",
-    ]
+    columns = "completions,success at the end,minus control,mean over the run,minus control,groups without variance"
     speed = [
         [name, *(_ratio_text(arm["completions_ratio"][label], len(evidence["seeds"])) for label in labels)]
         for name, arm in curricula.items()
@@ -300,7 +294,7 @@ def tables(evidence: Mapping[str, Any]) -> str:
         [
             head,
             f"Success at the end is greedy, on {evidence['problems_at_the_end']} problems that no run ever saw; differences are "
-            "in points.\n\n" + text_table(header, rows),
+            "in points.\n\n" + text_table(["curriculum", *columns.split(",")], rows),
             "Completions needed, as a share of the control's (below 1: faster), until held-out success reaches:\n\n"
             + text_table(["curriculum", *labels], speed),
             "Success at the end by domain and by difficulty:\n\n" + text_table(["curriculum", *domains, *buckets], where),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from grpo_project.reporting.traces import run_traces
 Record = Mapping[str, Any]
 
 CELL = ("prompts", "completions", "successes")  # what a cell of `cells` counts, in this order
+EXPECTED_STD = "curriculum/expected_reward_std"
 MOST_POINTS = 600  # log lines per run on the page; longer runs are pooled
 
 
@@ -44,12 +46,8 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
     domains |= {domain for outcome in run.outcomes for domain in outcome["eval_counts"]}
     domains |= {row["domain"] for found in evaluations for row in found["rows"]} | {made["domain"] for made in traces}
     return {
-        "name": run.name,
+        **{name: getattr(run, name) for name in ("name", "state", "step", "max_steps", "seconds_since_last_line")},
         "path": str(run.path),
-        "state": run.state,
-        "step": run.step,
-        "max_steps": run.max_steps,
-        "seconds_since_last_line": run.seconds_since_last_line,
         "log_lines": len(run.records),
         "pooled": pooled,
         "domains": sorted(domains),
@@ -84,7 +82,7 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
     def counted(rates: str, counts: str, rewards: str, order: Sequence[str] = ()) -> dict[str, dict[str, list[Any]]]:
         return {
             key: {
-                "completions": column("sum", _get, counts, key),
+                "completions": column("sum", _at, counts, key),
                 "successes": column("sum", _product, rates, counts, key, True),
                 "reward_sum": column("sum", _product, rewards, counts, key),
             }
@@ -93,8 +91,8 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
 
     def each(name: str, order: Sequence[str] = (), how: str = "", value: Any = None) -> dict[str, list[Any]]:
         """A column for every key of a nested figure."""
-        found = value or (lambda record, key: _get(record, name, key))
-        return {key: column(how or METRICS[name].pooled, found, key) for key in _keys(records, name, order)}
+        found, of = (value, ()) if value else (_at, (name,))
+        return {key: column(how or METRICS[name].pooled, found, *of, key) for key in _keys(records, name, order)}
 
     points: dict[str, Any] = {
         "step": [group[-1]["step"] for group in groups],
@@ -102,31 +100,32 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
         "by_bucket": counted("success_rate_by_difficulty", "completions_by_difficulty", "reward_by_difficulty", BUCKETS),
         "cells": {
             domain: {
-                bucket: {name: column("sum", _cell, domain, bucket, place) for place, name in enumerate(CELL)}
+                bucket: {name: column("sum", _at, "cells", domain, bucket, place) for place, name in enumerate(CELL)}
                 for bucket in BUCKETS
-                if any(_cell(record, domain, bucket, 0) for record in records)
+                if any(_at(record, "cells", domain, bucket, 0) for record in records)
             }
             for domain in _keys(records, "cells")
         },
         "weights": each("curriculum_weights", BUCKETS),
         "prompts_by_bucket": each("bucket_shares", BUCKETS, "sum", _bucket_prompts),
         "prompts_by_domain": each("cells", (), "sum", _domain_prompts),
-        "fewest_per_batch": each("prompts_per_batch", (), "min", lambda record, key: _per_batch(record, key, 0)),
-        "most_per_batch": each("prompts_per_batch", (), "max", lambda record, key: _per_batch(record, key, 1)),
+        "fewest_per_batch": each("prompts_per_batch", (), "min", lambda record, key: _at(record, "prompts_per_batch", key, 0)),
+        "most_per_batch": each("prompts_per_batch", (), "max", lambda record, key: _at(record, "prompts_per_batch", key, 1)),
         "verdicts": each("verdict_shares", tuple(VERDICTS), "sum", _verdicts),
         "seconds": each("seconds_per_step", (*TIMINGS, "total")),
         "zero_variance_by_domain": each("zero_variance_by_domain"),
         "expected_reward_std": {
-            domain: {bucket: column("mean", _expected_reward_std, domain, bucket) for bucket in BUCKETS}
-            for domain in _keys(records, "curriculum/expected_reward_std")
+            domain: {bucket: column("mean", _at, EXPECTED_STD, domain, bucket) for bucket in BUCKETS}
+            for domain in _keys(records, EXPECTED_STD)
         },
         "stages": _stages(records),
     }
     known = {name for record in records for name, value in record.items() if is_number(value)}
     own = {name for name in known if name.startswith("curriculum/")}
     single = {name for name in known - own - {"step"} if name in METRICS and METRICS[name].pooled != "none"}
-    points["curriculum"] = {name.removeprefix("curriculum/"): column(_pool_of(name), _plain, name) for name in sorted(own)}
-    points |= {name: column(METRICS[name].pooled, _plain, name) for name in METRICS if name in single}
+    pooled = {name: METRICS[name].pooled if name in METRICS else "mean" for name in own | single}
+    points["curriculum"] = {name.removeprefix("curriculum/"): column(pooled[name], _at, name) for name in sorted(own)}
+    points |= {name: column(pooled[name], _at, name) for name in METRICS if name in single}
     for name in ("completions", "successes"):
         points.setdefault(name, [None] * len(groups))
     if not points["prompts_by_domain"]:
@@ -135,71 +134,48 @@ def _points(records: Sequence[Record]) -> tuple[int, dict[str, Any]]:
     return size, points
 
 
-def _pool_of(name: str) -> str:
-    return METRICS[name].pooled if name in METRICS else "mean"
-
-
 def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _keys(records: Sequence[Record], name: str, order: Sequence[str] = ()) -> list[str]:
     """The keys of a nested figure over all records: in `order`, then the others sorted."""
-    found = {key for record in records if isinstance(record.get(name), Mapping) for key in record[name]}
+    found = {key for record in records for key in record.get(name, ())}
     return [key for key in order if key in found] + sorted(found.difference(order))
 
 
-def _get(record: Record, name: str, key: str) -> Any:
-    nested = record.get(name)
-    return nested.get(key) if isinstance(nested, Mapping) else None
+def _at(found: Any, *keys: str | int) -> Any:
+    """What stands under these names and places, one inside the other; None where one is missing. shapes.py checked the forms."""
+    for key in keys:
+        if found is None:
+            return None
+        found = found.get(key) if isinstance(found, Mapping) else found[key]
+    return found
 
 
 def _product(record: Record, rates: str, counts: str, key: str, whole: bool = False) -> Any:
-    rate, count = _get(record, rates, key), _get(record, counts, key)
-    if not isinstance(rate, (int, float)) or not isinstance(count, (int, float)):
+    rate, count = _at(record, rates, key), _at(record, counts, key)
+    if rate is None or count is None:
         return None
     return round(rate * count) if whole else rate * count
 
 
-def _plain(record: Record, name: str) -> Any:
-    return record.get(name)
-
-
-def _cell(record: Record, domain: str, bucket: str, place: int) -> Any:
-    own = _get(record, "cells", domain)
-    counts = own.get(bucket) if isinstance(own, Mapping) else None
-    return counts[place] if counts else None
-
-
 def _domain_prompts(record: Record, domain: str) -> Any:
-    own = _get(record, "cells", domain)
-    return sum(counts[0] for counts in own.values()) if isinstance(own, Mapping) else None
+    own = _at(record, "cells", domain)
+    return None if own is None else sum(counts[0] for counts in own.values())
 
 
 def _bucket_prompts(record: Record, bucket: str) -> Any:
     """Prompts of a difficulty; where only shares are known, the share of the completions, which has the same proportions."""
-    cells = record.get("cells")
-    if isinstance(cells, Mapping):
-        return sum(own[bucket][0] for own in cells.values() if bucket in own)
-    share, total = _get(record, "bucket_shares", bucket), record.get("completions")
-    return round(share * total) if isinstance(share, (int, float)) and isinstance(total, int) else None
-
-
-def _per_batch(record: Record, domain: str, place: int) -> Any:
-    pair = _get(record, "prompts_per_batch", domain)
-    return pair[place] if isinstance(pair, Sequence) and len(pair) == 2 else None
+    if "cells" in record:
+        return sum(own[bucket][0] for own in record["cells"].values() if bucket in own)
+    share, total = _at(record, "bucket_shares", bucket), record.get("completions")
+    return None if share is None or total is None else round(share * total)
 
 
 def _verdicts(record: Record, name: str) -> Any:
     shares, total = record.get("verdict_shares"), record.get("completions")
-    if not isinstance(shares, Mapping) or not isinstance(total, int):
-        return None
-    return round(float(shares.get(name) or 0.0) * total)
-
-
-def _expected_reward_std(record: Record, domain: str, bucket: str) -> Any:
-    own = _get(record, "curriculum/expected_reward_std", domain)
-    return own.get(bucket) if isinstance(own, Mapping) else None
+    return None if shares is None or total is None else round(shares.get(name, 0.0) * total)
 
 
 def _stages(records: Sequence[Record]) -> list[list[Any]]:
@@ -207,7 +183,7 @@ def _stages(records: Sequence[Record]) -> list[list[Any]]:
     found: list[list[Any]] = []
     for record in records:
         stage = record.get("curriculum/stage")
-        if isinstance(stage, str) and (not found or found[-1][1] != stage):
+        if stage is not None and (not found or found[-1][1] != stage):
             found.append([record["step"], stage])
     return found
 
@@ -286,11 +262,11 @@ def _configuration(run: RecordedRun) -> dict[str, Any]:
     described = run.described
     environment = dict(_mapping(described.get("environment")))
     packages = _mapping(environment.pop("packages", {}))
-    schedule = described.get("schedule_source")
+    schedule, words = described.get("schedule_source"), described.get("command_line")
     return {
         "settings": _texts(run.settings),
         "sources": _texts(described.get("sources")),
-        "command_line": _command_line(described.get("command_line")),
+        "command_line": shlex.join(map(str, words)) if isinstance(words, list) else "",
         "environment": _texts({**environment, **packages}),
         "reward": _texts(described.get("reward")),
         "fingerprints": _texts(described.get("fingerprints")),
@@ -309,12 +285,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _texts(value: Any) -> dict[str, str]:
     return {name: _shown(inner) for name, inner in _mapping(value).items()}
-
-
-def _command_line(words: object) -> str:
-    import shlex
-
-    return shlex.join(str(word) for word in words) if isinstance(words, list) else ""
 
 
 def _shown(value: Any) -> str:

@@ -6,10 +6,11 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.text import counted
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, read_result
 from grpo_project.reporting.shapes import is_count, well_formed
@@ -87,11 +88,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[RecordedRun]:
     while len(set(names)) < len(names) and depth < 20:
         depth += 1
         names = ["/".join(path.parts[-depth:]) for path in resolved]
-    return [_renamed(run, name) for run, name in zip(runs, names, strict=True)]
-
-
-def _renamed(run: RecordedRun, name: str) -> RecordedRun:
-    return RecordedRun(**{**vars(run), "name": name})
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
@@ -138,10 +135,9 @@ def _state(path: Path, records: Sequence[Mapping[str, Any]], evaluations: Sequen
 
 def _seconds_between_lines(records: Sequence[Mapping[str, Any]]) -> float:
     last = records[-1]
-    per_step = last.get("seconds_per_step")
-    seconds = per_step.get("total") if isinstance(per_step, Mapping) else None
+    seconds = last.get("seconds_per_step", {}).get("total")
     gap = last["step"] - records[-2]["step"] if len(records) > 1 else last["step"]
-    return float(seconds) * max(1, int(gap)) if isinstance(seconds, (int, float)) else 0.0
+    return float(seconds or 0.0) * max(1, int(gap))
 
 
 def _object(path: Path, faults: list[str]) -> dict[str, Any]:
@@ -180,7 +176,7 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
         elif number < len(lines):
             bad += 1
     if bad:
-        faults.append(f"{path.name}: {bad} {'line' if bad == 1 else 'lines'} could not be read and left out")
+        faults.append(f"{path.name}: {counted(bad, 'line')} could not be read and left out")
     return found
 
 

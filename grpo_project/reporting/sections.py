@@ -88,18 +88,23 @@ def _split(left: Sequence[Block], right: Sequence[Block]) -> Block:
     return {"kind": "split", "left": list(left), "right": list(right)}
 
 
+def _choice(label: str, **options: str) -> Block:
+    """options: what is shown for each value, the first one chosen at first."""
+    return {"label": label, "options": [list(option) for option in options.items()]}
+
+
 def _details(summary: str, *blocks: Block) -> Block:
     return {"kind": "details", "summary": summary, "blocks": list(blocks)}
 
 
-def _table(head: Sequence[Cell], rows: Iterable[tuple[int | None, Sequence[Cell]]], caption: str = "") -> Block:
-    """rows: (run that a row is of, or None; its cells)."""
-    return {
-        "kind": "table",
-        "head": list(head),
-        "caption": caption,
-        "rows": [{"run": run, "cells": list(own)} for run, own in rows],
-    }
+def _table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], caption: str = "") -> Block:
+    return _table_of_runs(head, ((None, cells) for cells in rows), caption)
+
+
+def _table_of_runs(head: Sequence[Cell], rows: Iterable[tuple[int | None, Sequence[Cell]]], caption: str = "") -> Block:
+    """rows: (the run that a row is of, or None; its cells)."""
+    shown = [{"run": run, "cells": list(cells)} for run, cells in rows]
+    return {"kind": "table", "head": list(head), "caption": caption, "rows": shown}
 
 
 def _left(text: str) -> Cell:
@@ -157,20 +162,16 @@ def _tenth_text(run: Run, part: slice) -> str:
     return f"step {last}" if first >= last else f"steps {first}\u2013{last}"
 
 
-def _sum(values: Iterable[Any]) -> Any:
-    return sum(value for value in values if value is not None)
-
-
 def _latest_success(run: Run) -> tuple[int, int]:
     """(valid plans, completions) of the last tenth of the log."""
     part = tenths(run)[1]
-    return _sum(run["points"]["successes"][part]), _sum(run["points"]["completions"][part])
+    return drawn.summed(run["points"]["successes"][part]), drawn.summed(run["points"]["completions"][part])
 
 
 def _seconds_taken(run: Run) -> float | None:
     total = run["points"]["seconds"].get("total")
     return (
-        _sum(seconds * steps for seconds, steps in zip(total, drawn.spans(run), strict=True) if seconds is not None)
+        drawn.summed(seconds * steps for seconds, steps in zip(total, drawn.spans(run), strict=True) if seconds is not None)
         if total
         else None
     )
@@ -265,7 +266,7 @@ class _Page:
         for place, run in enumerate(self.runs):
             before, after = first_evaluation(run), last_evaluation(run)
             serious = sum(alarm["level"] != "note" for alarm in run["alarms"])
-            rows.append((None, [
+            rows.append([
                 _named(run["name"], drawn.run_colour(place)),
                 {"state": run["state"], "left": True},
                 f"{run['step']}/{run['max_steps']}",
@@ -276,7 +277,7 @@ class _Page:
                 _rate(*_latest_success(run)),
                 duration(_seconds_taken(run)),
                 str(serious),
-            ]))  # fmt: skip
+            ])  # fmt: skip
         columns = "steps,held-out before,after,points,solved at the end,success in training: last tenth,training time,alarms"
         yield _table(["run", _left("state"), *columns.split(",")], rows)
 
@@ -329,32 +330,25 @@ class _Page:
                     known = [row["rate"] for row in (found[0], found[-1]) if row and row["count"]]
                     change = _change(known[1] - known[0]) if len(known) == 2 and len(found) > 1 else None
                     rows.append((place, [domain, *self.run_cell(run), *map(_row_rate, found), change]))
-        return _table(["domain", *self.run_head(), *columns, "points"], rows)
+        return _table_of_runs(["domain", *self.run_head(), *columns, "points"], rows)
 
     def _detail(self, one: Mapping[str, Any]) -> Block:
         rows = []
         for row in one["rows"]:
             rates = [*(row["buckets"].get(bucket) for bucket in self.buckets), row["constrained"]]
-            rows.append((None, [row["domain"], *map(_row_rate, rates), *(str(row["verdicts"][name]) for name in VERDICTS)]))
+            rows.append([row["domain"], *map(_row_rate, rates), *(str(row["verdicts"][name]) for name in VERDICTS)])
         return _table(["domain", *self.buckets, "with constraints", *VERDICTS.values()], rows)
 
     # -- learning curves ------------------------------------------------------------------------------------------------
 
     def learning_controls(self) -> list[Block]:
         controls = [
-            {"label": "Show", "options": [["success", "success rate"], ["reward", "reward"]]},
-            {
-                "label": "by",
-                "options": [["domain", "domain"], ["difficulty", "difficulty"], ["cell", "domain \u00d7 difficulty"]],
-            },
+            _choice("Show", success="success rate", reward="reward"),
+            _choice("by", domain="domain", difficulty="difficulty", cell="domain \u00d7 difficulty"),
         ]
         if any(name.endswith(drawn.SINGLE_LINES) for name in self.charts):
-            controls.append(
-                {
-                    "label": "Log lines",
-                    "options": [["", f"pooled to {drawn.MOST_WINDOWS} points"], [drawn.SINGLE_LINES, "single"]],
-                }
-            )
+            pooled = {"": f"pooled to {drawn.MOST_WINDOWS} points", drawn.SINGLE_LINES: "single"}
+            controls.append(_choice("Log lines", **pooled))
         return controls if any(run["points"]["step"] for run in self.runs) else []
 
     def learning(self) -> Iterator[Block]:
@@ -400,7 +394,7 @@ class _Page:
         caption = "Mean reward in the first and the last tenth of the log."
         if what == "success":
             caption = "Success in the first and the last tenth of the log, 95% intervals."
-        return _table([by, *self.run_head(), *heads, "points" if what == "success" else "change"], rows, caption)
+        return _table_of_runs([by, *self.run_head(), *heads, "points" if what == "success" else "change"], rows, caption)
 
     # -- what was drawn -------------------------------------------------------------------------------------------------
 
@@ -417,24 +411,16 @@ class _Page:
         left += self.charts_of("curriculum_state") if run["points"]["curriculum"] else []
         if run["points"]["expected_reward_std"]:
             left += [_heading("Where the curriculum expects something to learn"), *self.charts_of("expected_reward_std")]
-        whole = _sum(drawn.totals(prompts))
+        whole = drawn.summed(drawn.totals(prompts))
         rows = []
         for name in names:
             weight = percent(_mean(weights[name])) if name in weights else None
-            rows.append((None, [name, weight, _rate(_sum(prompts[name]), whole) if name in prompts else None]))
+            rows.append([name, weight, _rate(drawn.summed(prompts[name]), whole) if name in prompts else None])
         right = [_table(["difficulty", "mean weight", "realised share"], rows, "Over the whole log.")]
         pools = run["configuration"]["buckets"]
         if pools:
             cells = [
-                (
-                    None,
-                    [
-                        domain,
-                        *(str(found["counts"].get(b, 0)) for b in self.buckets),
-                        _figure(found["p40"]),
-                        _figure(found["p80"]),
-                    ],
-                )
+                [domain, *(str(found["counts"].get(b, 0)) for b in self.buckets), _figure(found["p40"]), _figure(found["p80"])]
                 for domain, found in pools.items()
             ]
             caption = "Training problems in each bucket: what there is to draw from."
@@ -449,11 +435,11 @@ class _Page:
         fewest, most = (run["points"][f"{end}_per_batch"] for end in ("fewest", "most"))
         least = {name: pool("min", fewest.get(name, ()), [1] * len(fewest.get(name, ()))) for name in own}
         largest = {name: pool("max", most.get(name, ()), [1] * len(most.get(name, ()))) for name in own}
-        whole = _sum(drawn.totals(own))
+        whole = drawn.summed(drawn.totals(own))
         rows = [
-            (None, [_named(name, drawn.run_colour(self.domains.index(name))),
-                    {"text": percent(_sum(values) / (whole or 1)), "of": f"{_sum(values)}/{whole}"},
-                    _figure(least[name]), _figure(largest[name])])
+            [_named(name, drawn.run_colour(self.domains.index(name))),
+             {"text": percent(drawn.summed(values) / (whole or 1)), "of": f"{drawn.summed(values)}/{whole}"},
+             _figure(least[name]), _figure(largest[name])]
             for name, values in own.items()
         ]  # fmt: skip
         told = _text(_quota_text(least, largest))
@@ -467,11 +453,11 @@ class _Page:
             yield _empty("No verdict has been logged yet.")
             return
         parts = tenths(run)
-        whole = [sum(_sum(values[part]) for values in own.values()) for part in parts]
+        whole = [sum(drawn.summed(values[part]) for values in own.values()) for part in parts]
         rows = []
         for name, values in own.items():
-            rates = [_rate(_sum(values[part]), of) for part, of in zip(parts, whole, strict=True)]
-            rows.append((None, [_named(key_label(name), drawn.verdict_colour(name)), *rates]))
+            rates = [_rate(drawn.summed(values[part]), of) for part, of in zip(parts, whole, strict=True)]
+            rows.append([_named(key_label(name), drawn.verdict_colour(name)), *rates])
         yield _split(self.charts_of("verdicts"), [_table(["verdict", *(_tenth_text(run, part) for part in parts)], rows)])
 
     def timing(self, run: Run) -> Iterator[Block]:
@@ -481,18 +467,11 @@ class _Page:
             return
         means = {name: pool("mean by step", run["points"]["seconds"][name], drawn.spans(run)) or 0.0 for name in names}
         whole = sum(means.values())
-        rows: list[tuple[int | None, list[Cell]]] = [
-            (
-                None,
-                [
-                    _named(key_label(name), drawn.timing_colour(name)),
-                    f"{value:.{4 if value < 0.1 else 2}f}",
-                    percent(value / (whole or 1)),
-                ],
-            )
-            for name, value in means.items()
-        ]
-        rows.append((None, ["whole step", f"{whole:.2f}", ""]))
+        rows = []
+        for name, value in means.items():
+            seconds = f"{value:.{4 if value < 0.1 else 2}f}"
+            rows.append([_named(key_label(name), drawn.timing_colour(name)), seconds, percent(value / (whole or 1))])
+        rows.append(["whole step", f"{whole:.2f}", ""])
         yield _split(self.charts_of("timing"), [_table(["part of a step", "seconds", "share"], rows, "Mean over the run.")])
 
     # -- the rest -------------------------------------------------------------------------------------------------------
@@ -512,7 +491,7 @@ class _Page:
                     found = [_mean(values[part]) for part in tenths(run)]
                     ends = [pool(end, values, [1] * len(values)) for end in ("min", "max")]
                     rows.append((place, [METRICS[name].label, *self.run_cell(run), *map(figure, [*found, *ends])]))
-        table = _table(["figure", *self.run_head(), "first tenth", "last tenth", "lowest", "highest"], rows)
+        table = _table_of_runs(["figure", *self.run_head(), "first tenth", "last tenth", "lowest", "highest"], rows)
         yield _details("The same figures as a table", table)
         if "equal_rewards" in self.charts:
             yield _heading("Groups with equal rewards, by domain")
@@ -539,7 +518,7 @@ def _figure(value: Any) -> str:
 
 
 def _first_and_last(run: Run, own: Mapping[str, Sequence[Any]], what: str) -> list[Cell]:
-    parts = [[_sum(own[name][part]) for name in ("successes", "reward_sum", "completions")] for part in tenths(run)]
+    parts = [[drawn.summed(own[name][part]) for name in ("successes", "reward_sum", "completions")] for part in tenths(run)]
     known = all(count for *_, count in parts)
     if what == "success":
         cells = [_rate(won, count) for won, _, count in parts]

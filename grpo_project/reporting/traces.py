@@ -21,7 +21,7 @@ from grpo_project.pddl import (
     parse_problem,
     validate_text,
 )
-from grpo_project.pddl.model import Constraint, Domain
+from grpo_project.pddl.model import Domain
 from grpo_project.pddl.render import render_constraint
 from grpo_project.reporting.run import RecordedRun
 
@@ -62,7 +62,7 @@ def trace(task: Task, text: str) -> dict[str, Any]:
         "static": [list(atom) for atom in start if atom[0] not in changing],
         "initial": [atom_text(atom) for atom in start if atom[0] in changing],
         "goal": [part for part, _ in task.goal_parts],
-        "constraints": [*_constraint_text(task.domain.constraints), *_constraint_text(task.problem.constraints)],
+        "constraints": [render_constraint(found) for found in (task.domain.constraints, task.problem.constraints) if found],
         "steps": [atom_text(step) for step in steps[: LONGEST_TRACE + 20]],
         "changes": changes,
         "goals_met": goals,
@@ -88,10 +88,6 @@ def _action(task: Task, step: Step) -> GroundAction:
 
 def _goals_met(task: Task, state: int) -> str:
     return "".join("1" if condition.holds(state) else "0" for _, condition in task.goal_parts)
-
-
-def _constraint_text(constraint: Constraint | None) -> list[str]:
-    return [] if constraint is None else [render_constraint(constraint)]
 
 
 def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
@@ -127,24 +123,24 @@ def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any]
     except (GrpoProjectError, RecursionError) as error:
         notes.append(f"A sample of step {sample['step']} could not be replayed: {error}")
         return None
-    return {
-        **_head(sample["domain"], sample["problem_file"], str(sample.get("bucket") or ""), sample["completion"]),
-        "source": "training",
-        "step": sample["step"],
-        "reward": sample.get("reward"),
-        "recorded_verdict": sample.get("verdict_class"),
-        "cut": bool(sample.get("cut")),
-        **trace(task, sample["completion"]),
-    }
+    return _replayed(
+        task,
+        sample["domain"],
+        sample["problem_file"],
+        str(sample.get("bucket") or ""),
+        sample["completion"],
+        source="training",
+        step=sample["step"],
+        reward=sample.get("reward"),
+        recorded_verdict=sample.get("verdict_class"),
+        cut=bool(sample.get("cut")),
+    )
 
 
-def _head(domain: str, problem_file: str, bucket: str, completion: str) -> dict[str, Any]:
-    return {
-        "domain": domain,
-        "problem_file": problem_file.replace("\\", "/").rpartition("/")[2],
-        "bucket": bucket,
-        "text": completion[:LONGEST_TEXT],
-    }
+def _replayed(task: Task, domain: str, problem_file: str, bucket: str, completion: str, **about: Any) -> dict[str, Any]:
+    name = problem_file.replace("\\", "/").rpartition("/")[2]
+    shown = {"domain": domain, "problem_file": name, "bucket": bucket, "text": completion[:LONGEST_TEXT]}
+    return {**shown, **about, **trace(task, completion)}
 
 
 def _domain(name: str, text: object) -> Domain:
@@ -178,16 +174,16 @@ def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, A
         if row is None:
             missing += 1
             continue
-        found = trace(table.task(row), problem.completion)
-        yield {
-            **_head(problem.domain, problem.problem_file, problem.bucket, problem.completion),
-            "source": f"held-out, {stored.label}",
-            "step": stored.step,
-            "reward": None,
-            "recorded_verdict": problem.verdict_class,
-            "cut": False,
-            **found,
-        }
+        about = {"source": f"held-out, {stored.label}", "step": stored.step, "reward": None, "cut": False}
+        yield _replayed(
+            table.task(row),
+            problem.domain,
+            problem.problem_file,
+            problem.bucket,
+            problem.completion,
+            recorded_verdict=problem.verdict_class,
+            **about,
+        )
     if missing:
         notes.append(f"{missing} held-out answers cannot be replayed: their problems are no longer in the test folder.")
 

@@ -94,12 +94,7 @@ class Trackers(Observer):
 
     @classmethod
     def of(
-        cls,
-        config: Settings | None,
-        folder: Path,
-        wandb_mode: str,
-        described: Mapping[str, Any],
-        checkpoint: Path | None,
+        cls, config: Settings | None, folder: Path, wandb_mode: str, described: Mapping[str, Any], checkpoint: Path | None
     ) -> Trackers:
         """The trackers of --report_to; none for ranks above 0, which pass no config."""
         if config is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.tracking import wandb_sync
-from grpo_project.tracking.wandb_run_id import configure_wandb_resume
+from grpo_project.tracking.wandb_run_id import FoundRun, RunChoice, configure_wandb_resume
 
 
 class WandbTracker:
@@ -30,44 +30,31 @@ class WandbTracker:
     ) -> None:
         if continuity == "offline" and mode == "online":
             mode = "offline"
-        self._manager: wandb_sync.WandbSyncManager | None = None
-        if mode == "disabled":
-            return
-        choice = configure_wandb_resume(checkpoint, continuity)
-        found = choice.found or choice.parent
+        # One that is off needs no run of its own, and leaves the variables as they are.
+        choice = RunChoice("", "allow") if mode == "disabled" else configure_wandb_resume(checkpoint, continuity)
+        found = choice.found or choice.parent or FoundRun("", "")
         self._manager = wandb_sync.initialize_wandb_sync_manager(
-            folder,
-            (found.project if found else None) or project,
-            run_name,
-            mode=mode,
-            choice=choice,
-            entity=found.entity if found else None,
-            config=config,
+            folder, found.project or project, run_name, mode=mode, choice=choice, entity=found.entity, config=config
         )
 
     @property
     def state(self) -> str:
         """For people: what became of the run."""
-        return self._manager.state if self._manager else "off"
+        return self._manager.state
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Takes a metrics record; returns at once."""
-        if self._manager is not None:
-            self._manager.log({name: value for name, value in record.items() if name != "step"}, record["step"])
+        self._manager.log({name: value for name, value in record.items() if name != "step"}, record["step"])
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Figures of the run as a whole, beside its points."""
-        if self._manager is not None:
-            self._manager.summary(values)
+        self._manager.summary(values)
 
     def position(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        if self._manager is None:
-            return {}
         self._manager.update_step_offset(self._manager.get_sync_status()["trainer_step"])
         return self._manager.position()
 
     def close(self) -> None:
         """Ends the W&B run; waits a bounded time."""
-        if self._manager is not None:
-            self._manager.close()
+        self._manager.close()

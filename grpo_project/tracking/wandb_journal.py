@@ -82,6 +82,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def total(self) -> int:
+        """How many points the run has, those before the first one here included."""
+        return self.base + len(self.points)
+
 
 def _finite(point: Mapping[str, Any]) -> dict[str, Any]:
     """What W&B draws: numbers, truth values and short texts. NaN and infinities are left out; JSON has neither."""
@@ -108,10 +113,7 @@ def ask_server(project: str, entity: str | None, run_id: str) -> int:
     request = urllib.request.Request(
         f"{base_url}/graphql",
         json.dumps({"query": _RUN_QUERY, "variables": variables, "operationName": "RunResumeStatus"}).encode(),
-        {
-            "Content-Type": "application/json",
-            "Authorization": "Basic " + base64.b64encode(f"api:{key}".encode()).decode(),
-        },
+        {"Content-Type": "application/json", "Authorization": "Basic " + base64.b64encode(f"api:{key}".encode()).decode()},
     )
     with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
         content = answer.read()

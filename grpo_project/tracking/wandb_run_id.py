@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import object_in
 from grpo_project.common.guide_lines import with_english
 from grpo_project.runs.states import TRACKING_STATE
 
@@ -105,26 +105,17 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
         tell(with_english("❌ 未能找到WandB run ID", "no run id was found"))
         return RunChoice(new_run_id(), "allow")
     tell(with_english(f"✅ 找到WandB run ID: {found.run_id}", "W&B run id found"))
-    if continuity == "new":
-        return RunChoice(new_run_id(), "allow", parent=found)
-    if continuity == "fork":
-        return RunChoice(new_run_id(), "allow", parent=found, copy_points=found.points or 0)
+    if continuity in ("new", "fork"):
+        return RunChoice(new_run_id(), "allow", parent=found, copy_points=(found.points or 0) if continuity == "fork" else 0)
     return RunChoice(found.run_id, "must", found=found)
 
 
 def _own_record(checkpoint: Path) -> FoundRun | None:
-    state = _read(checkpoint / f"{TRACKING_STATE}.json")
-    about = state.get("wandb") if isinstance(state, dict) else None
+    about = object_in(checkpoint / f"{TRACKING_STATE}.json").get("wandb")
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None
-    points = about.get("points")
-    return FoundRun(
-        about["run_id"],
-        "the checkpoint's own record",
-        about.get("project"),
-        about.get("entity"),
-        points if isinstance(points, int) else None,
-    )
+    points = about["points"] if isinstance(about.get("points"), int) else None
+    return FoundRun(about["run_id"], "the checkpoint's own record", about.get("project"), about.get("entity"), points)
 
 
 def _from_folder(folder: Path) -> str | None:
@@ -144,7 +135,7 @@ def _from_folder(folder: Path) -> str | None:
 
 
 def _from_trainer_state(path: Path) -> str | None:
-    for key, value in _leaves(_read(path)):
+    for key, value in _leaves(object_in(path)):
         if key in _KEYS and isinstance(value, str) and _ID.fullmatch(value):
             return value
     return None
@@ -158,10 +149,3 @@ def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -20,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import write_json_atomically
+from grpo_project.common.files import object_in, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.errors import ConfigError
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
@@ -71,12 +70,11 @@ class WandbSyncManager:
         self._trainer_step = 0
         self._finish_seconds = finish_seconds
         self._retry_seconds = retry_seconds
+        self._failure = ""
         self._run: Any = None
-        self._closing = threading.Event()
-        self._closed = False
+        self._closing, self._closed = threading.Event(), False
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._failure = ""
         self.choice = choice or configure_wandb_resume(None)
         self.run_id = self.choice.run_id
         if mode == "disabled":
@@ -118,7 +116,7 @@ class WandbSyncManager:
     def update_step_offset(self, step: int) -> int:
         """W&B's own counter less the trainer's step; remembered, and logged when it changes. Our step axis makes it harmless."""
         self._trainer_step = int(step)
-        wandb_step = self.journal.base + len(self.journal) if self.mode != "disabled" else self._trainer_step
+        wandb_step = self.journal.total if self.mode != "disabled" else self._trainer_step
         offset = wandb_step - self._trainer_step
         if offset != self.step_offset:
             found = f"⚠️ 检测到步数偏移: WandB={wandb_step}, Trainer={self._trainer_step}, 偏移={offset}"
@@ -132,19 +130,12 @@ class WandbSyncManager:
         """What a checkpoint keeps: the run, and how many points it had by then (`last_step` is W&B's own counter)."""
         if self.mode == "disabled":
             return {}
-        points = self.journal.base + len(self.journal)
-        return {
-            "run_id": self.run_id,
-            "project": self.project,
-            "entity": self.entity,
-            "mode": self.mode,
-            "points": points,
-            "last_step": points - 1,
-        }
+        status = self.get_sync_status()
+        kept = {name: status[name] for name in ("run_id", "project", "entity", "mode", "points")}
+        return {**kept, "last_step": self.journal.total - 1}
 
     def get_sync_status(self) -> dict[str, Any]:
         """Plain data for people and for wandb_sync_state.json. `missed` is None while the run goes on online."""
-        total = self.journal.base + len(self.journal) if self.mode != "disabled" else 0
         return {
             "run_id": self.run_id,
             "project": self.project,
@@ -153,7 +144,7 @@ class WandbSyncManager:
             "mode": self.mode,
             "resume": self.choice.resume,
             "state": self.state,
-            "points": total,
+            "points": self.journal.total if self.mode != "disabled" else 0,
             "confirmed": self.confirmed,
             "trainer_step": self._trainer_step,
             "step_offset": self.step_offset,
@@ -217,18 +208,17 @@ class WandbSyncManager:
                 disable_git=True,
                 save_code=False,
             )
-            how: dict[str, Any] = {
-                "project": self.project,
-                "entity": self.entity,
-                "name": self.run_name,
-                "id": self.run_id,
-                "dir": str(self.output_dir),
-                "config": self._config,
-                "settings": settings,
-                "reinit": "finish_previous",
-            }
-            how["resume"] = self._resume_mode()
-            run = wandb.init(**how)
+            run = wandb.init(
+                project=self.project,
+                entity=self.entity,
+                name=self.run_name,
+                id=self.run_id,
+                dir=str(self.output_dir),
+                config=self._config,
+                settings=settings,
+                reinit="finish_previous",
+                resume=self._resume_mode(),  # type: ignore[arg-type]
+            )
             # Our own axis: W&B drops points whose internal step goes back, as it does after a resume.
             run.define_metric(STEP_AXIS)
             run.define_metric("*", step_metric=STEP_AXIS)
@@ -264,7 +254,7 @@ class WandbSyncManager:
         already: float = -1  # steps up to this one came from elsewhere
         if self.mode == "online":
             held = int(self._run.step)
-            if held > self.journal.base + len(self.journal):  # it had points that this folder has not
+            if held > self.journal.total:  # it had points that this folder has not
                 self.journal.set_base(held - len(self.journal))
                 already = float(self._run.summary.get(STEP_AXIS) or 0)
             have = set(range(held))
@@ -280,11 +270,9 @@ class WandbSyncManager:
                     self._run.log(point, step=line)
                 number += 1
             item = self._queue.get()
-            if item is None:
-                if number < len(self.journal):
-                    continue
+            if item is None and number == len(self.journal):
                 return
-            if "summary" in item:
+            if item is not None and "summary" in item:
                 self._run.summary.update(item["summary"])
 
     # -- files --------------------------------------------------------------------------------------------------------
@@ -406,10 +394,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
     there is nothing of ours, or the server cannot be asked.
     """
     journals = sorted((output_dir / "wandb_journal").glob("*.jsonl"))
-    try:
-        state = json.loads((output_dir / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        state = {}
+    state = object_in(output_dir / STATE_FILE)
     if not journals or not state.get("project"):
         raise ConfigError(f"{output_dir} holds no {STATE_FILE} with a journal beside it: nothing to send")
     results = []
@@ -419,30 +404,28 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
         if before is None:
             raise ConfigError("the W&B server cannot be asked; are you logged in (`wandb login`), and is it up?")
         journal = Journal(path)
-        total = journal.base + len(journal)
         after: int | None = before
-        if before < total:
+        if before < journal.total:
             manager = WandbSyncManager(
                 output_dir,
                 state["project"],
                 state.get("run_name"),
-                mode="online",
                 choice=RunChoice(run_id, "allow"),
                 entity=state.get("entity"),
                 finish_seconds=seconds,
             )
             manager.close()
             after = manager.confirmed
-        if after is not None and after >= total:
+        if after is not None and after >= journal.total:
             _put_away_backups(output_dir, run_id)
-        results.append({"run_id": run_id, "points": total, "held_before": before, "held_after": after})
+        results.append({"run_id": run_id, "points": journal.total, "held_before": before, "held_after": after})
     return results
 
 
 def _put_away_backups(output_dir: Path, run_id: str) -> None:
     """Backups of points that arrived are kept in wandb_backup/sent/."""
     for path in sorted((output_dir / BACKUP_FOLDER).glob("step_*.json")):
-        if json.loads(path.read_text(encoding="utf-8")).get("run_id") == run_id:
+        if object_in(path).get("run_id") == run_id:
             sent = path.parent / SENT_FOLDER
             sent.mkdir(exist_ok=True)
             os.replace(path, sent / path.name)

@@ -5,21 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.data.rows import read_rows
+from grpo_project.data.held_out import EvaluationSet, generate_problems, held_out_set, steering_set
 from grpo_project.data.instances import split_of
+from grpo_project.data.rows import read_rows
 from grpo_project.pddl.canonical import canonical_form
-from grpo_project.data.held_out import (
-    EvaluationSet,
-    generate_held_out,
-    held_out_set,
-    steering_set,
-)
 
 
 def test_generated_problems_are_new_all_different_and_the_same_every_time(data_root: Path) -> None:
     training = read_rows(data_root)
-    table = generate_held_out(training.domains, 5, training)
-    again = generate_held_out(training.domains, 5, training)
+    table = generate_problems(training.domains, 5, apart_from=[training])
+    again = generate_problems(training.domains, 5, apart_from=[training])
     assert [row.problem_text for row in table.rows] == [row.problem_text for row in again.rows]
     assert [row.scenario for row in table.rows] == [name for name in training.domains for _ in range(5)]
     forms = [canonical_form(row.domain, row.problem) for row in table.rows]

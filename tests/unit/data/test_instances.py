@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from grpo_project.data.instances import SPLITS, generate_instance, reference_plan, split_of
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.domains.base import bits, first_drawn, goal_atoms
-from grpo_project.data.instances import SPLITS, generate_instance, reference_plan, split_of
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.pddl import compile_task, parse_domain, parse_problem
 from grpo_project.pddl.model import And, Literal, Not

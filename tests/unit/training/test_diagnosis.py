@@ -231,10 +231,10 @@ def test_prompt_tokens_in_the_answers_stop_it(
 
     decode = cpu_planner.decode_in_a_loop
 
-    def mistaken(model: Any, ids: Any, mask: Any, longest: int, pad: int, stops: Any, group: int, *rest: Any) -> Any:
-        rows = decode(model, ids, mask, longest, pad, stops, group, *rest)
-        whole = [ids[number // group].tolist() + row for number, row in enumerate(rows)]
-        return [row[int(mask[number // group].sum()) :] for number, row in enumerate(whole)]
+    def mistaken(model: Any, ids: Any, mask: Any, how: cpu_planner.Decoding, draws: Any) -> Any:
+        rows = decode(model, ids, mask, how, draws)
+        whole = [ids[number // how.samples].tolist() + row for number, row in enumerate(rows)]
+        return [row[int(mask[number // how.samples].sum()) :] for number, row in enumerate(whole)]
 
     monkeypatch.setattr(cpu_planner, "decode_in_a_loop", mistaken)
     assert train(TrainingConfig(**settings), schedule) == ANOMALY
