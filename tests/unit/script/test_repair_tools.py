@@ -68,7 +68,7 @@ def run(tmp_path: Path) -> Path:
     run.mkdir()
     for step in (2, 4):
         write_checkpoint(run, step, curriculum_state())
-    (run / "resolved_config.json").write_text("{}")
+    (run / "resolved_config.json").write_text(json.dumps({"settings": {}}))
     (run / "curriculum_state.json").write_text(json.dumps(curriculum_state()))
     (run / "metrics.jsonl").write_text('{"step": 1}\n')
     return run
@@ -150,7 +150,7 @@ def test_settings_lengths_and_wandb_that_do_not_fit_are_found(
 ) -> None:
     run = tmp_path / "run"
     write_checkpoint(run, 2, curriculum_state(), max_prompt_length=1536, max_completion_length=2561, max_seq_length=4096)
-    (run / "resolved_config.json").write_text("{}")
+    (run / "resolved_config.json").write_text(json.dumps({"settings": {}}))
     (run / "curriculum_state.json").write_text(json.dumps(curriculum_state()))
     monkeypatch.setenv("WANDB_RUN_ID", "other001")
     monkeypatch.setenv("GRPO_LERNING_RATE", "1")
