@@ -1,7 +1,7 @@
-"""Random problems and plans to validate: the five domains, and toy domains made up on the spot that use every construct.
+"""Random problems and plans to validate: the shipped domains, and toy domains made up on the spot that use every construct.
 
 An exercise is a pure function of (seed, index, for_val), so that a failure can be repeated alone. Whether steps run and formulas
-hold is asked of the naive simulator: no case is chosen by the code under test but for the walks in the five domains.
+hold is asked of the naive simulator: no case is chosen by the code under test but for the walks in the shipped domains.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def exercises(seed: int, for_val: bool) -> Iterator[Exercise]:
 
 
 def exercise(seed: int, index: int, for_val: bool) -> Exercise:
-    """Exercise `index` of a seed: a toy domain where it is even, else one of the five."""
+    """Exercise `index` of a seed: a toy domain where it is even, else one of a shipped domain."""
     rng = stream(seed, "exercise", index, "val" if for_val else "all")
     origin = f"random_exercises.exercise({seed}, {index}, {for_val})"
     return _toy_exercise(rng, origin, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
 
 
-# The five domains
+# The shipped domains
 
 
 def _shipped_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -> Exercise:
