@@ -48,7 +48,7 @@ def exercises(seed: int, for_val: bool) -> Iterator[Exercise]:
 
 
 def exercise(seed: int, index: int, for_val: bool) -> Exercise:
-    """Exercise `index` of a seed: a toy domain where it is even, else one of a shipped domain."""
+    """Exercise `index` of a seed: a toy domain where it is even, else one of the shipped domains."""
     rng = stream(seed, "exercise", index, "val" if for_val else "all")
     origin = f"random_exercises.exercise({seed}, {index}, {for_val})"
     return _toy_exercise(rng, origin, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
