@@ -10,6 +10,7 @@ from grpo_project.common.paths import locate
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.errors import GrpoProjectError
+from grpo_project.evaluation.results import ProblemResult
 from grpo_project.pddl import (
     Atom,
     GroundAction,
@@ -23,7 +24,7 @@ from grpo_project.pddl import (
 )
 from grpo_project.pddl.model import Domain
 from grpo_project.pddl.render import render_constraint
-from grpo_project.reporting.run import RecordedRun
+from grpo_project.reporting.run import RecordedRun, StoredEvaluation
 
 LONGEST_TRACE = 300  # steps; a plan of ours takes some 30, and a page must not drown in a degenerate one
 TRACES_PER_DOMAIN = 24  # of training samples
@@ -154,14 +155,11 @@ def _domain(name: str, text: object) -> Domain:
 
 def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, Any]]:
     """One answer of each verdict class, the first in the order of the problems, per domain and evaluation."""
-    chosen = []
-    for stored in run.evaluations:
-        seen: set[tuple[str, str]] = set()
+    first: dict[tuple[int, str, str], tuple[StoredEvaluation, ProblemResult]] = {}
+    for place, stored in enumerate(run.evaluations):
         for problem in stored.result.problems:
-            key = (problem.domain, problem.verdict_class)
-            if key not in seen:
-                seen.add(key)
-                chosen.append((stored, problem))
+            first.setdefault((place, problem.domain, problem.verdict_class), (stored, problem))
+    chosen = list(first.values())
     if not chosen:
         return
     table, index, why = _held_out_rows(run, {problem.domain for _, problem in chosen})

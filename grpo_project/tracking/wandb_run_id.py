@@ -135,10 +135,8 @@ def _from_folder(folder: Path) -> str | None:
 
 
 def _from_trainer_state(path: Path) -> str | None:
-    for key, value in _leaves(object_in(path)):
-        if key in _KEYS and isinstance(value, str) and _ID.fullmatch(value):
-            return value
-    return None
+    named = (value for key, value in _leaves(object_in(path)) if key in _KEYS and isinstance(value, str))
+    return next(filter(_ID.fullmatch, named), None)
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, Any]]:

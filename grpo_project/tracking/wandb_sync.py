@@ -116,14 +116,15 @@ class WandbSyncManager:
     def update_step_offset(self, step: int) -> int:
         """W&B's own counter less the trainer's step; remembered, and logged when it changes. Our step axis makes it harmless."""
         self._trainer_step = int(step)
-        wandb_step = self.journal.total if self.mode != "disabled" else self._trainer_step
+        if self.mode == "disabled":
+            return 0
+        wandb_step = self.journal.total
         offset = wandb_step - self._trainer_step
         if offset != self.step_offset:
             found = f"⚠️ 检测到步数偏移: WandB={wandb_step}, Trainer={self._trainer_step}, 偏移={offset}"
             logger.info(with_english(found, "W&B counts other steps than the trainer; its points carry the trainer's"))
         self.step_offset = offset
-        if self.mode != "disabled":
-            self._save_state()
+        self._save_state()
         return offset
 
     def position(self) -> dict[str, Any]:
