@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import object_in, write_json_atomically
+from grpo_project.common.files import json_object_or_none, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.errors import ConfigError
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
@@ -395,7 +395,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
     there is nothing of ours, or the server cannot be asked.
     """
     journals = sorted((output_dir / "wandb_journal").glob("*.jsonl"))
-    state = object_in(output_dir / STATE_FILE)
+    state = json_object_or_none(output_dir / STATE_FILE) or {}
     if not journals or not state.get("project"):
         raise ConfigError(f"{output_dir} holds no {STATE_FILE} with a journal beside it: nothing to send")
     results = []
@@ -426,7 +426,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
 def _put_away_backups(output_dir: Path, run_id: str) -> None:
     """Backups of points that arrived are kept in wandb_backup/sent/."""
     for path in sorted((output_dir / BACKUP_FOLDER).glob("step_*.json")):
-        if object_in(path).get("run_id") == run_id:
+        if (json_object_or_none(path) or {}).get("run_id") == run_id:
             sent = path.parent / SENT_FOLDER
             sent.mkdir(exist_ok=True)
             os.replace(path, sent / path.name)
