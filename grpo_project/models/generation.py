@@ -82,7 +82,9 @@ def complete(
     completions: list[list[Answer]] = [[] for _ in prompts]
     prompts_per_batch = max(1, batch_size // len(samples))
     total = len(prompts) * len(samples)
-    with evaluating(model), _without_gradients():
+    # FSDP goes on using the parameters that it gathered from other processes, so they may be no inference tensors.
+    without_gradients = torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
+    with evaluating(model), without_gradients:
         for start in range(0, len(order), prompts_per_batch):
             chosen = order[start : start + prompts_per_batch]
             ids, mask = left_padded([encoded[index] for index in chosen], pad_id, device)
@@ -106,11 +108,6 @@ def complete(
             if progress is not None:
                 progress(min(total, (start + len(chosen)) * len(samples)), total)
     return completions
-
-
-def _without_gradients() -> Any:
-    """inference_mode; no_grad where parameters are gathered from other processes, for FSDP goes on using what it gathered."""
-    return torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
 
 
 def _decode_with_generate(

@@ -185,7 +185,7 @@ class WandbSyncManager:
                 counted = server_count(self.project, self.entity, self.run_id)
                 self.confirmed = counted if counted is not None else self.confirmed
             else:
-                self.confirmed = self.journal.base + len(local_steps(self._wandb_folder, self.run_id))
+                self.confirmed = self.journal.base + len(local_steps(self.output_dir / "wandb", self.run_id))
         except Exception as error:
             # The boundary: whatever a tracker raises, it must not reach the training.
             self._failure = _first_line(error)
@@ -233,7 +233,9 @@ class WandbSyncManager:
             self._failure = _first_line(error)
             self.state = f"not reached ({self._failure}); points are kept in {self.journal.path}"
             logger.warning("W&B did not start (%s); training goes on, and its points are kept", self._failure)
-            _forget_attempt()
+            with contextlib.suppress(Exception):  # also where there is no wandb to tear down
+                # Its service process would refuse the run id of an attempt that failed half way.
+                wandb.teardown()
             return None
 
     def _resume_mode(self) -> str | None:
@@ -260,7 +262,7 @@ class WandbSyncManager:
                 already = float(self._run.summary.get(STEP_AXIS) or 0)
             have = set(range(held))
         else:
-            have = local_steps(self._wandb_folder, self.run_id)
+            have = local_steps(self.output_dir / "wandb", self.run_id)
         number = 0  # of the next point
         while True:
             while number < len(self.journal):
@@ -277,10 +279,6 @@ class WandbSyncManager:
                 self._run.summary.update(item["summary"])
 
     # -- files --------------------------------------------------------------------------------------------------------
-
-    @property
-    def _wandb_folder(self) -> Path:
-        return self.output_dir / "wandb"
 
     def _adopt_earlier_points(self) -> None:
         parent, count = self.choice.parent, self.choice.copy_points
@@ -336,14 +334,6 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def _forget_attempt() -> None:
-    """Ends W&B's service process, which would refuse the run id of an attempt that failed half way."""
-    with contextlib.suppress(Exception):
-        import wandb
-
-        wandb.teardown()
 
 
 def _first_line(error: BaseException) -> str:
