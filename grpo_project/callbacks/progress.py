@@ -28,6 +28,8 @@ def progress_text(step: int, max_steps: int, figures: Mapping[str, Any], seconds
     parts = [f"step {step}/{max_steps}"]
     if figures.get("reward") is not None:
         parts.append(f"reward {figures['reward']:+.3f}")
+    elif figures.get("loss") is not None:  # of supervised training
+        parts.append(f"loss {figures['loss']:.4f}")
     if figures.get("success_rate") is not None:
         domains = " ".join(f"{name} {rate:.0%}" for name, rate in figures.get("success_rate_by_domain", {}).items())
         parts.append(f"success {figures['success_rate']:.0%} ({domains})")

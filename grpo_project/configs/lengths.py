@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from grpo_project.common.guide_lines import with_english
 from grpo_project.errors import ConfigError
 
+TOO_LONG = "prompt and completion together exceed the sequence: lower one of the two, or use --length_allocation_strategy"
 PROMPT_SHARES = {"balanced": 0.5, "completion_heavy": 0.25, "prompt_heavy": 0.75}
 STRATEGIES = (*PROMPT_SHARES, "custom")
 
@@ -74,7 +76,7 @@ def validate_config_consistency(script_cfg: ScriptConfig, grpo_cfg: _Lengths) ->
     """Raises ConfigError where the lengths exceed the sequence, or the trainer was given others."""
     warning = script_cfg.warning()
     if warning:
-        raise ConfigError(warning)
+        raise ConfigError(with_english(warning, TOO_LONG))
     for name in ("max_prompt_length", "max_completion_length"):
         wanted, found = getattr(script_cfg, f"script_{name}"), getattr(grpo_cfg, name)
         if wanted != found:

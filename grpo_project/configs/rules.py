@@ -18,6 +18,7 @@ def check_together(config: Settings) -> None:
     _check_lengths(config)
     _check_batches(config)
     _check_loss(config)
+    _check_algorithm(config)
     _check_vllm(config)
 
 
@@ -65,6 +66,14 @@ def _check_loss(config: Settings) -> None:
         raise ConfigError(
             f"--loss_type dr_grpo is defined without reward scaling, but --scale_rewards is {config.scale_rewards}: "
             "choose --scale_rewards none, or --loss_type grpo"
+        )
+
+
+def _check_algorithm(config: Settings) -> None:
+    if config.algorithm == "rloo" and config.beta > 0 and config.resample_zero_variance:
+        raise ConfigError(
+            "--resample_zero_variance looks for groups without an advantage, and --algorithm rloo puts the KL term into it: "
+            "set --beta 0, or use --skip_zero_variance"
         )
 
 

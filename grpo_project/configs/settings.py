@@ -113,7 +113,7 @@ class Settings:
 
     curriculum: str = setting("step", CURRICULUM, FIXED, BY_CARD,
         "step: get_curriculum_weights(step, max_steps) in this script; uniform: difficulties as they come (the control); stage:"
-        " from foundation on by held-out success; adaptive: what has reward variance now; path/to/file.py:function: your own")
+        " from foundation on by held-out success; adaptive: what has reward variance now; path/to/file.py:name: your own")
     domain_weights: tuple[str, ...] | None = setting(None, CURRICULUM, FIXED, NOT_BY_CARD,
         "share of a domain in every batch, as ferry=2 spanner=3; whole numbers, 1 where not named")
     eval_every_n_steps: int | None = setting(None, CURRICULUM, FIXED, NOT_BY_CARD,

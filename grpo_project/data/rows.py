@@ -166,7 +166,7 @@ def read_rows(
     bad_rows: list[BadRow] = []
     files = _domain_files(root, domains)
     for domain, path in files.items():
-        kept, bad = _read_file(root, path, domain, on_bad_row, validate_pddl)
+        kept, bad = _keep_usable(_read_file(root, path, domain, validate_pddl), path, on_bad_row)
         if not kept:
             first = f"; the first: {bad[0]}" if bad else ""
             why = f"all {len(bad)} rows are bad{first}" if bad else "the file is empty"
@@ -176,19 +176,25 @@ def read_rows(
     return RowTable(root, list(files), rows, bad_rows, _fingerprint(rows, validate_pddl))
 
 
-def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
-    """Domain name -> its file, in order. Every name is known and every file there."""
+def _files(root: Path) -> list[Path]:
+    """The .jsonl files of a data root, one or more, by name."""
     wanted = "name a folder with one <domain>.jsonl per domain, or run make data"
     try:
         if not root.exists():
             raise DataError(f"data root {root} does not exist: {wanted}")
         if not root.is_dir():
             raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
-        present = sorted(path.stem for path in root.glob("*.jsonl"))
+        found = sorted(root.glob("*.jsonl"))
     except (OSError, ValueError) as error:
         raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
-    if not present:
+    if not found:
         raise DataError(f"data root {root} holds no .jsonl file: {wanted}")
+    return found
+
+
+def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
+    """Domain name -> its file, in order. Every name is known and every file there."""
+    present = sorted(path.stem for path in _files(root))
     names = present if domains is None else list(domains)
     if not names:
         raise ConfigError(f"no domain was asked for: name some of {', '.join(present)}")
@@ -207,9 +213,43 @@ def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
     return {name: root / f"{name}.jsonl" for name in names}
 
 
-def _read_file(root: Path, path: Path, domain: str, on_bad_row: str, validate_pddl: bool) -> tuple[list[Row], list[BadRow]]:
+def stream_rows(data_root: str | Path) -> Iterator[Row]:
+    """All rows of a data root one by one, so that a million need no memory. PDDL is not opened unless a row lacks its prompt.
+
+    A file may have any name and rows of several domains. Raises DataError as `read_rows` does, and for the first bad row.
+    """
+    for path in _files(Path(data_root)):
+        empty = True
+        for found in _read_file(Path(data_root), path, None, validate_pddl=False):
+            if isinstance(found, BadRow):
+                raise DataError(f"{found}. Repair the row, or take it out")
+            empty = False
+            yield found
+        if empty:
+            raise DataError(f"{path}: the file is empty. Fill it, or take it out")
+
+
+def _keep_usable(found: Iterator[Row | BadRow], path: Path, on_bad_row: str) -> tuple[list[Row], list[BadRow]]:
     kept: list[Row] = []
     bad: list[BadRow] = []
+    for row in found:
+        if isinstance(row, Row):
+            kept.append(row)
+            continue
+        bad.append(row)
+        if on_bad_row == "error":
+            raise DataError(f"{row}. Repair the row, or skip such rows with --on_bad_row skip")
+        if len(bad) <= NAMED_PER_FILE:
+            logger.warning("bad row skipped: %s", row)
+    if bad:
+        total = len(bad) + len(kept)
+        unnamed = f" (the first {NAMED_PER_FILE} are named above)" if len(bad) > NAMED_PER_FILE else ""
+        logger.warning("%s: %d of %d rows are bad and were skipped%s", path, len(bad), total, unnamed)
+    return kept, bad
+
+
+def _read_file(root: Path, path: Path, domain: str | None, validate_pddl: bool) -> Iterator[Row | BadRow]:
+    """What each line of a file holds; `domain` None: rows of any. Raises DataError where the file cannot be read."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder, not a file of rows")
@@ -217,20 +257,11 @@ def _read_file(root: Path, path: Path, domain: str, on_bad_row: str, validate_pd
             for number, line in _lines(handle):
                 source = f"{path}:{number}"
                 try:
-                    kept.append(_read_row(line, source, domain, root, validate_pddl))
+                    yield _read_row(line, source, domain, root, validate_pddl)
                 except _Fault as fault:
-                    bad.append(BadRow(source, str(fault)))
-                    if on_bad_row == "error":
-                        raise DataError(f"{bad[-1]}. Repair the row, or skip such rows with --on_bad_row skip") from fault
-                    if len(bad) <= NAMED_PER_FILE:
-                        logger.warning("bad row skipped: %s", bad[-1])
+                    yield BadRow(source, str(fault))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_cause(error)}") from error
-    if bad:
-        total = len(bad) + len(kept)
-        unnamed = f" (the first {NAMED_PER_FILE} are named above)" if len(bad) > NAMED_PER_FILE else ""
-        logger.warning("%s: %d of %d rows are bad and were skipped%s", path, len(bad), total, unnamed)
-    return kept, bad
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
@@ -253,7 +284,7 @@ class _Fault(Exception):
     """Why one row cannot be used; never leaves this module."""
 
 
-def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate_pddl: bool) -> Row:
+def _read_row(line: bytes | None, source: str, domain: str | None, root: Path, validate_pddl: bool) -> Row:
     """The row of a line, or _Fault."""
     value = _decode(line)
     if not isinstance(value, dict):
@@ -280,9 +311,11 @@ def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate
         raise _Fault(f"meta.constraints must be true or false, found {_kind(constraints)}")
     if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float))):
         raise _Fault(f"meta.reference_cost must be a number, found {_kind(cost)}")
-    if row.scenario != domain:
-        known = "another domain's" if row.scenario in all_domains() else "no known domain's"
-        raise _Fault(f"meta.scenario is {_shown(row.scenario)}, {known} name, in the file of {domain}")
+    known = row.scenario in all_domains()
+    if not known or domain not in (None, row.scenario):
+        whose = "another domain's" if known else "no known domain's"
+        where = f", in the file of {domain}" if domain is not None else ""
+        raise _Fault(f"meta.scenario is {_shown(row.scenario)}, {whose} name{where}")
     if validate_pddl or not row.prompt:
         try:
             _ = row.problem
@@ -291,7 +324,9 @@ def _read_row(line: bytes | None, source: str, domain: str, root: Path, validate
         except RecursionError as error:
             raise _Fault("the PDDL is nested too deeply") from error
     if not row.prompt:
-        row = replace(row, prompt=render_prompt(row.scenario, row.domain_text, row.problem, "full"))
+        # A prompt_style in meta is that of a prompt which is not there.
+        own = {**meta, "prompt_style": "full"} if "prompt_style" in meta else meta
+        row = replace(row, prompt=render_prompt(row.scenario, row.domain_text, row.problem, "full"), meta=own)
     return row
 
 

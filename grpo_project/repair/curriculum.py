@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import write_json_atomically
+from grpo_project.common.guide_lines import with_english
 from grpo_project.curriculum.manager import FixedCurriculumManager, setup_fixed_curriculum_manager
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
 from grpo_project.runs.checkpoint import newest_good, read_run_state, survey
+from grpo_project.runs.identity import require_format
 from grpo_project.runs.states import CURRICULUM_STATE, read_state
 
 FILE = f"{CURRICULUM_STATE}.json"
@@ -63,7 +65,8 @@ def _modules() -> Iterator[Finding]:
         try:
             getattr(importlib.import_module(name), attribute)
         except (ImportError, AttributeError) as error:
-            yield Finding("curriculum", f"❌ 课程管理器导入失败: {name}: {error}", "restore the file from version control")
+            text = with_english(f"❌ 课程管理器导入失败: {name}: {error}", "the module cannot be imported")
+            yield Finding("curriculum", text, "restore the file from version control")
     for name in CALLBACKS:  # not imported: that would load torch
         spec = find_spec(name)
         try:
@@ -80,7 +83,9 @@ def _checkpoints(run: Path) -> Iterator[Finding]:
         if not one.good:
             continue  # fix_resume_parameters.py reports those
         try:
-            curriculum = read_run_state(one.path)["settings"].get("curriculum")
+            run_state = read_run_state(one.path)
+            require_format(run_state, one.path)
+            curriculum = run_state["settings"].get("curriculum")
             state = read_curriculum_state(one.path)
         except GrpoProjectError as error:
             yield Finding("curriculum", str(error), "go on from another checkpoint")
@@ -99,7 +104,7 @@ def _state_file(run: Path) -> Iterator[Finding]:
     try:
         state = read_curriculum_state(run) if path.exists() else None
     except ConfigError as error:
-        text = f"❌ 课程状态文件损坏 (the state file is broken): {error}"
+        text = with_english(f"❌ 课程状态文件损坏: {error}", "the state file is broken")
         yield Finding("curriculum", text, "write it anew from the newest checkpoint", lambda: _rewrite(path, checkpoint))
         return
     try:

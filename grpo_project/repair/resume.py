@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import json_object_or_none, read_lines, write_bytes_atomically, write_json_atomically
+from grpo_project.common.guide_lines import with_english
 from grpo_project.common.paths import locate
 from grpo_project.configs import ScriptConfig
 from grpo_project.configs.environment import read_environment
+from grpo_project.configs.lengths import TOO_LONG
 from grpo_project.configs.resolution import resolve
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
@@ -70,7 +72,11 @@ def _lengths(settings: Mapping[str, Any], where: str) -> Iterator[Finding]:
         return
     warning = lengths.warning()
     if warning:
-        yield Finding("lengths", f"{where}: {warning}", "lower one of the two, or set LENGTH_ALLOCATION_STRATEGY=balanced")
+        yield Finding(
+            "lengths",
+            with_english(f"{where}: {warning}", TOO_LONG),
+            "lower one of the two, or set LENGTH_ALLOCATION_STRATEGY=balanced",
+        )
     folder = locate(settings["base_model"]) if "base_model" in settings else None
     room = (json_object_or_none(folder / "config.json") or {}).get("max_position_embeddings") if folder else None
     if isinstance(room, int) and lengths.script_max_completion_length >= room:

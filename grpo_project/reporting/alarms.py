@@ -114,7 +114,7 @@ def _unequal_batches(run: RecordedRun) -> Iterator[Alarm]:
     moving = moving or bool(settings.get("adaptive_quotas"))
     for record in run.records:
         counts = record.get("prompts_per_batch")
-        if not counts or record.get("resampled_groups") or moving:
+        if not counts or "resampled_groups" in record or moving:
             continue
         uneven = any(fewest != most for fewest, most in counts.values())
         unequal = len({tuple(pair) for pair in counts.values()}) > 1

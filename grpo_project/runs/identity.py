@@ -17,6 +17,7 @@ from grpo_project.runs.checkpoint import read_run_state
 
 logger = logging.getLogger(__name__)
 
+FORMAT = 3  # of what every checkpoint keeps (runs/states.py); 1 and 2 named none
 LARGE_BYTES = 64 * 2**20  # of a larger file only the size and both ends are read
 END_BYTES = 2**20
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "planner.json")
@@ -24,11 +25,11 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 # name -> what it is in a message; a difference in one of these makes the continued run another run
 FATAL = {
-    "data": "the training data",
+    "tokenizer": "the tokenizer",  # first: what it does to the training data is not theirs
+    "data": "the training data (--data_root)",
     "schedule": "the curriculum schedule",
     "reward": "the reward",
-    "model": "the base model",
-    "tokenizer": "the tokenizer",
+    "model": "the base model (--base_model)",
     "steering": "the problems that steer the run (--test_data, --eval_samples, --max_eval_samples)",
     "world_size": "the number of processes (world size)",
 }
@@ -57,24 +58,27 @@ def hash_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is: its settings, the fingerprints of all that they name, and the text of its curriculum's schedule.
+    """What a run is: its settings, the fingerprints of all that they name, and the text of its curriculum's schedule, if any.
 
     Every checkpoint keeps it as run_state.json, and a run that goes on is held against it before anything heavy is loaded.
     """
 
     settings: Mapping[str, Any]
     fingerprints: Mapping[str, Any]
-    schedule_source: str
+    schedule_source: str = ""
 
     def refuse_changes(self, checkpoint: Path) -> None:
         """Raises ConfigError where what a continued run must share is not as it was; warns where only last digits may differ."""
-        for difference in differences(read_run_state(checkpoint).get("fingerprints", {}), self.fingerprints):
+        state = read_run_state(checkpoint)
+        require_format(state, checkpoint)
+        for difference in differences(state.get("fingerprints", {}), self.fingerprints):
             if difference.fatal:
                 raise ConfigError(f"{difference.text} since {checkpoint} was written: restore it, or start a new run")
             logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "format": FORMAT,
             "settings": dict(self.settings),
             "fingerprints": dict(self.fingerprints),
             "schedule_source": self.schedule_source,
@@ -82,6 +86,15 @@ class RunIdentity:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing: `refuse_changes` has looked at it long before."""
+
+
+def require_format(state: Mapping[str, Any], checkpoint: Path) -> None:
+    """Raises ConfigError for the run state of a checkpoint that another version of this suite wrote."""
+    if state.get("format") != FORMAT:
+        raise ConfigError(
+            f"{checkpoint} was written by another version of this suite (its run state has format {state.get('format')}, this "
+            f"one reads {FORMAT}): go on with the version that began the run"
+        )
 
 
 def of_the_machine(model: str, world_size: int) -> dict[str, Any]:

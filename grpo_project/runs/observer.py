@@ -7,7 +7,7 @@ A record is the line of metrics.jsonl: every observer adds its figures when it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from grpo_project.curriculum.base import EvaluationOutcome
@@ -55,44 +55,23 @@ class Observer:
         """The record is whole."""
 
 
+EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+
 class Observers(Observer):
     """All of a run as one: each event goes to each of them, in the order of the list."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
-    def training_begins(self, step: int, control: Control, model: Any, optimizer: Any) -> None:
-        for observer in self._observers:
-            observer.training_begins(step, control, model, optimizer)
 
-    def completions_generated(self, row_indices: Sequence[int], batch: Mapping[str, Any]) -> None:
+def _to_each(event: str) -> Callable[..., None]:
+    def tell(self: Observers, *told: Any) -> None:
         for observer in self._observers:
-            observer.completions_generated(row_indices, batch)
+            getattr(observer, event)(*told)
 
-    def entropies_computed(self, ids: Any, mask: Any, kept: int, entropies: Any) -> None:
-        for observer in self._observers:
-            observer.entropies_computed(ids, mask, kept, entropies)
+    return tell
 
-    def gradient_computed(self, norm: Any) -> None:
-        for observer in self._observers:
-            observer.gradient_computed(norm)
 
-    def completions_scored(self, step: int, scored: Sequence[ScoredCompletion]) -> None:
-        for observer in self._observers:
-            observer.completions_scored(step, scored)
-
-    def step_ended(self, step: int, control: Control) -> None:
-        for observer in self._observers:
-            observer.step_ended(step, control)
-
-    def evaluation_done(self, outcome: EvaluationOutcome, control: Control) -> None:
-        for observer in self._observers:
-            observer.evaluation_done(outcome, control)
-
-    def record_due(self, record: Record) -> None:
-        for observer in self._observers:
-            observer.record_due(record)
-
-    def record_made(self, record: Record) -> None:
-        for observer in self._observers:
-            observer.record_made(record)
+for _event in EVENTS:
+    setattr(Observers, _event, _to_each(_event))

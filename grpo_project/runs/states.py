@@ -20,6 +20,7 @@ RUN_STATE = "run_state"  # settings and fingerprints
 CURRICULUM_STATE = "curriculum_state"  # the guides' name
 COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
+MODEL_CARD_STATE = "planner"  # planner.json, so that a checkpoint is a model folder too
 TRACKING_STATE = "tracking_state"
 
 
@@ -29,6 +30,19 @@ class Stateful(Protocol):
     def state_dict(self) -> Mapping[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Kept:
+    """Plain data that goes into every checkpoint and is not read back: the card that makes its folder a model of ours."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = dict(data)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return self._data
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
 
 
 class RunStates:

@@ -1,19 +1,22 @@
-"""Lessons of a warm start: rows with reference plans, tokenised, ordered and batched, with loss on the plan's tokens only."""
+"""SFT examples: rows with reference plans, tokenised, ordered and batched, with loss on the plan's tokens only."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import torch
 
 from grpo_project.common.random_streams import stream
-from grpo_project.data.rows import Row
+from grpo_project.data.prompts import row_prompt
+from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
 from grpo_project.prompting import render_chat
+from grpo_project.runs.identity import hash_of
 
 IGNORED_LABEL = -100
 READ_AT_ONCE = 4096  # rows tokenised together
@@ -21,16 +24,24 @@ BATCHES_SORTED_TOGETHER = 50
 
 
 class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
-    """Tokenised rows, end to end in one array: 100,000 rows of 100 tokens are 40 MB.
+    """Tokenised rows, end to end in one array: a million rows of 100 tokens are 420 MB, also while they come in.
 
-    Row i is tokens[ends[i-1]:ends[i]], of which the first `starts[i]` are the prompt.
+    Row i is tokens[ends[i-1]:ends[i]], of which the first `starts[i]` are the prompt. `examples`: (ids, prompt length) of each.
     """
 
-    def __init__(self, examples: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> None:
-        self.lengths = np.array([len(ids) for ids, _ in examples], dtype=np.int64)
-        self.starts = np.array([start for _, start in examples], dtype=np.int64)
+    def __init__(self, examples: Iterable[tuple[Sequence[int], int]]) -> None:
+        tokens, lengths, starts = array("i"), array("q"), array("q")
+        for ids, start in examples:
+            tokens.extend(ids)
+            lengths.append(len(ids))
+            starts.append(start)
+        self.tokens, self.lengths, self.starts = map(np.asarray, (tokens, lengths, starts))
         self.ends = np.cumsum(self.lengths)
-        self.tokens = np.concatenate([np.asarray(ids, dtype=np.int32) for ids, _ in examples])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that is learned from, in order."""
+        return hash_of([hashlib.sha256(part.data).hexdigest() for part in (self.tokens, self.lengths, self.starts)])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -51,8 +62,7 @@ class LengthGroupedOrder(torch.utils.data.Sampler[int]):
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch = 0
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -74,26 +84,28 @@ class LengthGroupedOrder(torch.utils.data.Sampler[int]):
 
 
 def read_examples(roots: Sequence[str], tokenizer: Any, prompt_style: str, longest: int | None = None) -> PlanDataset:
-    """All rows of the *.jsonl files under the roots, tokenised.
+    """All rows of the data roots, tokenised.
 
     A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
-    DataError, with file and line, for a row that is no JSON, has no response or no problem, or has more than `longest` tokens.
+    DataError as `stream_rows` does, and, with file and line, for a row without a response or with more than `longest` tokens.
     """
-    examples: list[tuple[np.ndarray, int]] = []
-    for root in roots:
-        files = sorted(Path(root).glob("*.jsonl"))
-        if not files:
-            raise DataError(f"{root} holds no *.jsonl file. Make some with script/generate_data.py --prompt_style {prompt_style}")
-        for file in files:
-            for first, rows in _in_blocks(file):
-                pairs = [_prompt_and_response(row, f"{file}:{number}", prompt_style) for number, row in enumerate(rows, first)]
-                for offset, (ids, start) in enumerate(tokenize_pairs(tokenizer, pairs)):
-                    if start == len(ids) or (longest is not None and len(ids) > longest):
-                        raise DataError(
-                            f"{file}:{first + offset}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}"
-                        )
-                    examples.append((np.asarray(ids, dtype=np.int32), start))
-    return PlanDataset(examples)
+    return PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest) for root in roots))
+
+
+def _tokenized(root: str, tokenizer: Any, prompt_style: str, longest: int | None) -> Iterator[tuple[list[int], int]]:
+    rows = stream_rows(root)
+    while block := list(islice(rows, READ_AT_ONCE)):
+        pairs = [_prompt_and_response(row, prompt_style) for row in block]
+        for row, (ids, start) in zip(block, tokenize_pairs(tokenizer, pairs), strict=True):
+            if start == len(ids) or (longest is not None and len(ids) > longest):
+                raise DataError(f"{row.source}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}")
+            yield ids, start
+
+
+def _prompt_and_response(row: Row, style: str) -> tuple[str, str]:
+    if not row.response:
+        raise DataError(f"{row.source}: no response, but a demonstration has a plan there")
+    return row.prompt if row.meta.get("prompt_style", "full") == style else row_prompt(row, style), row.response
 
 
 def tokenize_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
@@ -107,41 +119,6 @@ def tokenize_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tup
         if whole[: len(start)] != start:
             raise DataError(f"the tokens of a prompt change when its answer follows; check the chat template: {prompt[:80]!r}")
     return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
-
-
-def _in_blocks(file: Path) -> Iterator[tuple[int, list[Any]]]:
-    """(number of the first line, parsed lines), READ_AT_ONCE at a time."""
-    block: list[Any] = []
-    number = 0
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                block.append(json.loads(line))
-            except ValueError as error:
-                raise DataError(f"{file}:{number}: not a line of JSON: {error}") from None
-            if len(block) == READ_AT_ONCE:
-                yield number - len(block) + 1, block
-                block = []
-    if block:
-        yield number - len(block) + 1, block
-
-
-def _prompt_and_response(row: Any, source: str, style: str) -> tuple[str, str]:
-    try:
-        prompt, response, meta = row["prompt"], row["response"], row["meta"]
-        scenario, problem_file = meta["scenario"], meta["problem_file"]
-    except (KeyError, TypeError):
-        raise DataError(
-            f"{source}: a row for a warm start has prompt, response and meta with scenario and problem_file"
-        ) from None
-    if not (isinstance(prompt, str) and isinstance(response, str) and response):
-        raise DataError(f"{source}: prompt and response must be text, and the response not empty")
-    if meta.get("prompt_style", "full") == style:
-        return prompt, response
-    from grpo_project.data.prompts import row_prompt
-
-    whole = Row(prompt, scenario, problem_file, response, None, meta, source, Path(source).parent)
-    return row_prompt(whole, style), response
 
 
 def collate(rows: list[dict[str, np.ndarray]], pad_token_id: int) -> dict[str, torch.Tensor]:

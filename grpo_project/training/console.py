@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from grpo_project.common import ranks
+from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.batches import BatchShape
+from grpo_project.configs.lengths import TOO_LONG
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.models.loading import Policy
 from grpo_project.rewards.registry import NamedReward, PresetReward
@@ -71,9 +73,14 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
     say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
     lengths = config.script_config()
     prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
-    say(f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}")
-    if lengths.warning():
-        say(f"{lengths.warning()}: what is longer does not fit; lower one of the two, or use --length_allocation_strategy")
+    say(
+        with_english(
+            f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}", "lengths in tokens; 序列: both together"
+        )
+    )
+    warning = lengths.warning()
+    if warning is not None:
+        say(with_english(warning, TOO_LONG))
 
 
 def describe_step(shape: BatchShape, quotas: Mapping[str, int]) -> str:

@@ -24,7 +24,16 @@ from grpo_project.prompting import stop_tokens
 from grpo_project.rewards.registry import reward_source
 from grpo_project.rewards.verifier import make_verifier
 from grpo_project.runs import run_folder
-from grpo_project.runs.states import COLLAPSE_STATE, COMPLETION_COUNTS, CURRICULUM_STATE, RUN_STATE, TRACKING_STATE, RunStates
+from grpo_project.runs.states import (
+    COLLAPSE_STATE,
+    COMPLETION_COUNTS,
+    CURRICULUM_STATE,
+    MODEL_CARD_STATE,
+    RUN_STATE,
+    TRACKING_STATE,
+    Kept,
+    RunStates,
+)
 from grpo_project.training.console import describe_model, describe_step, say, show_progress, silence_libraries
 from grpo_project.training.endings import ANOMALY, COLLAPSED, SUCCESS, Ending, Stopped, open_folder, say_what_stopped
 from grpo_project.training.evaluations import evaluate_held_out, evaluate_steering, greedy_completions
@@ -144,6 +153,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
             COLLAPSE_STATE: collapse,
             COMPLETION_COUNTS: counts,
             TRACKING_STATE: trackers,
+            MODEL_CARD_STATE: Kept({"prompt_style": policy.prompt_style, **policy.card}),
         }
     )
     if start.checkpoint is not None:

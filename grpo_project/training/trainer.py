@@ -76,6 +76,8 @@ class TransactionalSaving:
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         _load_to_numbered_cpus()
+        trainer: Any = self  # its state is the checkpoint's by now, with the --save_steps and --logging_steps of then
+        trainer.state.save_steps, trainer.state.logging_steps = trainer.args.save_steps, trainer.args.logging_steps
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from grpo_project.configs.setting import OnResume, nature_of
+from grpo_project.configs.settings import flag_of, settings
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     str(path.relative_to(ROOT)): path
@@ -36,6 +39,14 @@ OF_OTHER_PROGRAMS = {
     "vllm serve": {"--logprobs-mode", "--max-logprobs", "--weight-transfer-config"},
     "vf-validate and vf-eval": {"--only-gold", "--runtime", "--taskset"},
     "the scripts that migration.md comes from": {"--dataset"},
+}
+
+
+SUFFIXES = "py|sh|ipynb|yaml|sbatch"
+# Examples that stand for files of the reader's.
+WRITTEN_BY_THE_READER = {
+    "grpo_project/domains/lamplighter.py",
+    "path/to/file.py",
 }
 
 
@@ -115,6 +126,25 @@ def test_every_flag_that_a_page_names_exists(page: str, parsers: dict[str, argpa
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_every_file_of_the_configuration_that_a_page_names_exists(page: str) -> None:
-    for name in re.findall(r"(?<![\w/])configs/[\w/.-]*\w", PAGES[page].read_text(encoding="utf-8")):
-        assert (ROOT / name).exists(), f"{page} names {name}"
+def test_every_file_and_module_that_a_page_names_exists(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    for name in re.findall(rf"(?<![\w/.-])((?:configs/|(?:[\w-]+/)+[\w-]+\.(?:{SUFFIXES})\b)[\w/.-]*)", text):
+        name = name.rstrip(".")
+        at = (ROOT / name, ROOT / "grpo_project" / name, PAGES[page].parent / name)
+        assert name in WRITTEN_BY_THE_READER or any(path.exists() for path in at), f"{page} names {name}"
+    for dotted in re.findall(r"\bgrpo_project(?:\.\w+)+", text):
+        path = ROOT / dotted.replace(".", "/")
+        inside = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+        module = path.is_dir() or path.with_suffix(".py").is_file()
+        assert module or path.name in inside.read_text(encoding="utf-8"), f"{page} names {dotted}"
+
+
+def test_the_page_on_resuming_lists_what_a_continued_run_may_change() -> None:
+    page = PAGES["docs/resume.md"].read_text(encoding="utf-8")
+    for name, nature in (("free", OnResume.FREE), ("per launch", OnResume.PER_LAUNCH)):
+        (row,) = re.findall(rf"^\| {name} \| (.*?) \|", page, re.MULTILINE)
+        expected = [flag_of(spec.name) for spec in settings() if nature_of(spec).on_resume is nature]
+        assert sorted(re.findall(r"`(--\w+)`", row)) == sorted(expected)
+    (row,) = re.findall(r"^\| fixed \| (.*?) \|", page, re.MULTILINE)
+    fixed = {flag_of(spec.name) for spec in settings() if nature_of(spec).on_resume is OnResume.FIXED}
+    assert set(re.findall(r"`(--\w+)`", row)) <= fixed

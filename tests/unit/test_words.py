@@ -10,9 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Files and folders, relative to the repository, that are still being rewritten. Empty when all is done.
-PENDING: tuple[str, ...] = ("grpo_project/sft", "tests/unit/sft")
-
 # word (a regular expression for one whole word or several; `_` separates words too): what to use instead.
 WORDS = {
     r"lessons?": "SFT example or demonstration",
@@ -61,25 +58,17 @@ def found_in(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, match.group(), SUGGESTIONS[int(match.lastgroup[1:])]
 
 
-def is_pending(path: str) -> bool:
-    return any(path == name or path.startswith(f"{name}/") for name in PENDING)
-
-
 def test_pages_and_code_use_the_fields_words() -> None:
     checked, wrong = 0, []
     for file in files():
         path = file.relative_to(ROOT).as_posix()
-        if is_pending(path) or file == Path(__file__):
+        if file == Path(__file__):
             continue
         checked += 1
         for line, word, instead in found_in(f"{file.stem}\n" + file.read_text(encoding="utf-8")):
             wrong.append(f"{path}:{max(line - 1, 1)}: {word!r}: use {instead}")
     assert checked > 100
     assert not wrong, "words that the field does not use here:\n" + "\n".join(wrong)
-
-
-def test_what_is_pending_exists() -> None:
-    assert [name for name in PENDING if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,12 @@ def test_a_checkpoint_may_not_fall_between_two_uses_of_the_same_completions() ->
     assert TrainingConfig(num_iterations=2, save_steps=6).save_steps == 6
 
 
+def test_rloo_with_a_kl_term_has_no_groups_without_an_advantage() -> None:
+    with pytest.raises(ConfigError, match="--algorithm rloo puts the KL term into it: set --beta 0"):
+        TrainingConfig(algorithm="rloo", resample_zero_variance=1)
+    assert TrainingConfig(algorithm="rloo", resample_zero_variance=1, beta=0.0).beta == 0
+
+
 def test_the_first_layer_that_names_a_setting_wins_and_is_recorded() -> None:
     config = resolve(
         [

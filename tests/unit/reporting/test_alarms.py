@@ -55,8 +55,9 @@ def test_weighted_domains_may_have_unequal_quotas_but_not_uneven_ones(bare_run):
     assert len(titles(bare_run(lines(prompts_per_batch=uneven), "b", domain_weights="ferry=2", max_steps=100))) == 1
 
 
-def test_groups_drawn_anew_are_not_taken_for_broken_quotas(bare_run):
-    changed = {"prompts_per_batch": {"ferry": [2, 4], "spanner": [2, 2]}, "resampled_groups": 0.2}
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_groups_drawn_anew_are_not_taken_for_broken_quotas(bare_run, share):
+    changed = {"prompts_per_batch": {"ferry": [2, 4], "spanner": [2, 2]}, "resampled_groups": share}
     assert titles(bare_run(lines(**changed), max_steps=100)) == []
 
 

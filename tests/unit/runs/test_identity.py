@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from grpo_project.errors import ConfigError
 from grpo_project.runs import identity
 
 
@@ -65,3 +67,13 @@ def test_other_versions_and_an_edited_comment_are_only_mentioned(model: Path) ->
     found = identity.differences(before, after)
     assert [(one.name, one.fatal) for one in found] == [("schedule_source", False), ("versions", False)]
     assert "trl 2 -> 3" in found[1].text
+
+
+def test_a_checkpoint_of_another_version_says_so_and_not_that_something_changed(tmp_path: Path) -> None:
+    (tmp_path / "run_state.json").write_text(json.dumps({"settings": {}, "fingerprints": {"reward": "of then"}}))
+    now = identity.RunIdentity({}, {"reward": "of now"}, "step")
+    with pytest.raises(ConfigError, match=r"was written by another version of this suite \(its run state has format None, this"):
+        now.refuse_changes(tmp_path)
+    (tmp_path / "run_state.json").write_text(json.dumps({**now.state_dict(), "fingerprints": {"reward": "of then"}}))
+    with pytest.raises(ConfigError, match="the reward changed .*since"):
+        now.refuse_changes(tmp_path)

@@ -17,6 +17,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
 from grpo_project.errors import ConfigError
 from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.runs.identity import FORMAT
 from grpo_project.runs.states import CURRICULUM_STATE, RunStates
 from grpo_project.tracking.wandb_journal import STEP_AXIS, Journal
 
@@ -50,6 +51,7 @@ def write_checkpoint(run: Path, step: int, state: dict[str, Any] | None = None, 
     about = {
         "settings": TrainingConfig(**{"curriculum": "stage", **settings}).as_dict(),
         "fingerprints": {"data": "d"},
+        "format": FORMAT,
     }
     wandb = {"run_id": "own00001", "project": "p", "points": 2}
     (folder / "tracking_state.json").write_text(json.dumps({"wandb": wandb}))

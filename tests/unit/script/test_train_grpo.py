@@ -378,9 +378,9 @@ def test_an_auto_resume_without_a_checkpoint_begins_and_a_damaged_run_does_not(s
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("data", "other", "the training data changed"),
+        ("data", "other", r"the training data .--data_root. changed"),
         ("schedule", "other", "the curriculum schedule changed"),
-        ("model", "other", "the base model changed"),
+        ("model", "other", r"the base model .--base_model. changed"),
         ("tokenizer", "other", "the tokenizer changed"),
         ("reward", "other", "the reward changed"),
         ("steering", "other", "the problems that steer the run .*changed"),
@@ -400,9 +400,9 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(
     def weights(step: int, max_steps: int) -> dict[str, float]:
         return {"easy": 1.0, "medium": 0.0, "hard": 0.0}
 
-    fingerprints = gather_inputs(config, weights, starting_point(config)).identity.fingerprints
+    identity = gather_inputs(config, weights, starting_point(config)).identity.state_dict()
     folder = write_checkpoint(tmp_path / "run", 1, config.as_dict())
-    state = {"settings": config.as_dict(), "fingerprints": {**fingerprints, name: value}}
+    state = {**identity, "fingerprints": {**identity["fingerprints"], name: value}}
     (folder / "run_state.json").write_text(json.dumps(state))
     (folder / "manifest.json").unlink()
     begin(tmp_path / "run", 1).rmdir()

@@ -1,12 +1,17 @@
-"""The warm start: which tokens carry loss, what order rows come in, what is refused, and that it learns and resumes."""
+"""The warm start: which tokens carry loss, what order rows come in, what is refused, and that it learns and goes on exactly."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,15 @@ import pytest
 torch = pytest.importorskip("torch")
 import numpy as np  # noqa: E402
 
+from grpo_project.configs.setting import FIXED, flag_of_field, nature_of  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, RunExists  # noqa: E402
 from grpo_project.models.depth_upscaling import with_more_layers  # noqa: E402
 from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
+from grpo_project.runs import checkpoint, run_folder  # noqa: E402
 from grpo_project.sft import examples  # noqa: E402
 from grpo_project.sft import trainer as sft  # noqa: E402
+from grpo_project.sft.config import SftConfig, resolve_settings  # noqa: E402
 
 PROMPT = "blocksworld b1 b2 +on b1 b2 +on-table b2 !on b2 b1"
 PLAN = "(unstack b1 b2)\n(putdown b1)\n(pickup b2)\n(stack b2 b1)\n"
@@ -63,7 +71,8 @@ def test_loss_is_on_the_plan_and_its_end_and_on_nothing_else(root: Callable[...,
 
 def test_the_sum_of_the_loss_is_that_of_the_plan_alone(tokenizer: Any, root: Callable[..., Path]) -> None:
     """A padded batch through the model gives what the rows give one by one, by hand."""
-    model = sft.new_planner(sft.SftConfig((), "", hidden_size=32, layers=2, heads=4, intermediate_size=64), tokenizer)
+    size = {"hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 64}
+    model = sft.new_planner(SftConfig(data_roots=("x",), output_dir="x", **size), tokenizer)
     dataset = examples.read_examples([str(root(sft_row(), sft_row(response=PLAN * 3)))], tokenizer, "compact")
     batch = examples.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
     by_hand, counted = 0.0, 0
@@ -92,13 +101,13 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([sft_row(), "{broken"], r"blocksworld\.jsonl:2: not a line of JSON"),
-        (
-            [sft_row(), sft_row(), {"prompt": PROMPT, "meta": {}}],
-            r"blocksworld\.jsonl:3: a row for a warm start has prompt, response",
-        ),
-        (["[1, 2]"], r"blocksworld\.jsonl:1: a row for a warm start"),
-        ([sft_row(response="")], r"blocksworld\.jsonl:1: .*the response not empty"),
+        ([sft_row(), "{broken"], r"blocksworld\.jsonl:2: broken JSON at column 2"),
+        ([sft_row(), sft_row(), {"prompt": PROMPT, "meta": {}}], r"blocksworld\.jsonl:3: field meta\.scenario is missing"),
+        ([sft_row(), {**sft_row(), "response": 3}], r"blocksworld\.jsonl:2: response must be text, found a number"),
+        (["[1, 2]"], r"blocksworld\.jsonl:1: a JSON object was expected, found a list"),
+        ([sft_row(response="")], r"blocksworld\.jsonl:1: no response"),
+        ([sft_row(), {**sft_row(), "response": None}], r"blocksworld\.jsonl:2: no response"),
+        ([sft_row(scenario="chess")], r"blocksworld\.jsonl:1: meta\.scenario is 'chess', no known domain's name\. Repair"),
         (
             [sft_row(), sft_row(response=PLAN * 30)],
             r"blocksworld\.jsonl:2: \d+ tokens in all, 13 of the prompt; the model reads 128",
@@ -118,9 +127,42 @@ def test_line_numbers_count_on_over_blocks(root: Callable[..., Path], tokenizer:
         examples.read_examples([str(root(*[sft_row()] * 3, sft_row(response=PLAN * 9)))], tokenizer, "compact", longest=64)
 
 
-def test_an_empty_folder_is_no_data(tmp_path: Path, tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"holds no \*\.jsonl file"):
+def test_an_empty_folder_or_file_is_no_data(tmp_path: Path, tokenizer: Any) -> None:
+    with pytest.raises(DataError, match=r"holds no \.jsonl file"):
         examples.read_examples([str(tmp_path)], tokenizer, "compact")
+    (tmp_path / "ferry.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"ferry\.jsonl: the file is empty"):
+        examples.read_examples([str(tmp_path)], tokenizer, "compact")
+
+
+def test_rows_are_read_as_everywhere_with_bom_blank_lines_and_other_line_ends(root: Callable[..., Path], tokenizer: Any) -> None:
+    exotic = json.dumps({**sft_row(), "class_label": "one\u2028line"}, ensure_ascii=False)
+    folder = root("\ufeff" + json.dumps(sft_row()), "", exotic, "  ", json.dumps(sft_row()) + "\r")
+    assert len(examples.read_examples([str(folder)], tokenizer, "compact")) == 3
+
+
+def test_a_row_without_a_prompt_gets_the_style_of_the_model(make_data_root: Callable[..., Path], tokenizer: Any) -> None:
+    folder = make_data_root(domains=("ferry",), count=1)
+    row = json.loads((folder / "ferry.jsonl").read_text())
+    del row["prompt"]
+    row = {**row, "response": "(sail l0 l1)\n", "meta": {**row["meta"], "prompt_style": "compact"}}
+    (folder / "ferry.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    dataset = examples.read_examples([str(folder)], tokenizer, "compact")
+    assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry l0 l1 ")
+
+
+def test_the_fingerprint_of_the_examples_is_of_all_that_is_learned() -> None:
+    def fingerprint(*rows: tuple[list[int], int]) -> str:
+        return examples.PlanDataset(iter(rows)).fingerprint
+
+    known = {
+        fingerprint(([1, 2, 3], 1), ([4, 5], 1)),
+        fingerprint(([1, 2, 3], 2), ([4, 5], 1)),
+        fingerprint(([1, 2], 1), ([3, 4, 5], 1)),
+        fingerprint(([4, 5], 1), ([1, 2, 3], 1)),
+        fingerprint(([1, 2, 3], 1)),
+    }
+    assert len(known) == 5 and fingerprint(([1, 2, 3], 1), ([4, 5], 1)) in known
 
 
 def test_the_order_holds_every_row_once_and_batches_of_about_one_length() -> None:
@@ -149,28 +191,28 @@ def test_the_order_holds_every_row_once_and_batches_of_about_one_length() -> Non
         ({"learning_rate": float("nan")}, "--learning_rate must be above 0"),
         ({"max_steps": 0}, "--max_steps must be at least 1"),
         ({"eval_every": 5}, "add --eval_data"),
+        ({"eval_samples": 0}, "--eval_samples must be at least 1"),
+        ({"optimizer": "sgd"}, "--optimizer must be one of muon, adamw"),
+        ({"data_roots": ()}, "--data_root and --output_dir must be given"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        sft.SftConfig(("data",), "out", **settings)
+        SftConfig(**{"data_roots": ("data",), "output_dir": "out", **settings})
 
 
-def test_a_torn_checkpoint_does_not_count(tmp_path: Path) -> None:
-    for step, whole in ((5, True), (10, True), (20, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        if whole:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert sft.newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert sft.newest_checkpoint(tmp_path / "checkpoint-5") is None
+def start(**given: Any) -> int:
+    """As the script does it, with these flags."""
+    return sft.train_sft(resolve_settings(given))
 
 
 def test_a_folder_in_use_and_a_missing_checkpoint_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunExists, match="is not empty"):
-        sft.train_sft(sft.SftConfig(("data",), str(tmp_path)))
-    with pytest.raises(ConfigError, match="no whole checkpoint"):
-        sft.train_sft(sft.SftConfig(("data",), str(tmp_path), resume_from_checkpoint=str(tmp_path / "checkpoint-7")))
+    for asked in (None, "auto"):
+        with pytest.raises(RunExists, match="is not empty and not a run of ours"):
+            start(data_roots=["data"], output_dir=str(tmp_path), resume_from_checkpoint=asked)
+    with pytest.raises(ConfigError, match="checkpoint-7: no such folder"):
+        start(data_roots=["data"], output_dir=str(tmp_path), resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
 
 
 def script(repository: Path) -> Any:
@@ -193,7 +235,18 @@ def test_the_script_says_help_without_torch(repository: Path) -> None:
 def test_the_script_turns_an_error_into_one_line(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     assert script(repository).main(["--data_root", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/data holds no *.jsonl file")
+    assert capsys.readouterr().err.startswith(f"error: data root {tmp_path}/data holds no .jsonl file")
+
+
+def test_every_setting_is_a_flag_of_the_script_and_leaves_no_trace_where_it_is_not_given(repository: Path) -> None:
+    parser = script(repository).build_parser()
+    assert vars(parser.parse_args([])) == {}
+    for spec in fields(SftConfig):
+        text = {"bool": [], "str": [*nature_of(spec).choices, "x"][:1]}.get(str(spec.type).removesuffix(" | None"), ["3"])
+        assert list(vars(parser.parse_args([flag_of_field(spec), *text]))) == [spec.name]
+    assert vars(parser.parse_args(["--from_scratch"])) == {"base_model": None}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--from_scratch", "--base_model", "x"])
 
 
 TINY = dict(
@@ -229,8 +282,7 @@ def test_a_short_warm_start_learns_and_leaves_a_usable_folder(root: Callable[...
 
     rows = ferry_rows(16)
     evaluation = {"eval_data": str(data_root), "eval_every": 100, "eval_samples": 2}
-    config = sft.SftConfig((str(root(*rows)),), str(tmp_path / "out"), max_steps=200, **evaluation, **TINY)
-    assert sft.train_sft(config) == 0
+    assert start(data_roots=[str(root(*rows))], output_dir=str(tmp_path / "out"), max_steps=200, **evaluation, **TINY) == 0
     folder = tmp_path / "out" / "model"
     record = json.loads((folder / "training_record.json").read_text())
     assert (record["rows"], record["steps"], record["resumed_at_step"]) == (16, 200, None)
@@ -245,25 +297,199 @@ def test_a_short_warm_start_learns_and_leaves_a_usable_folder(root: Callable[...
     assert sum(answer == row["response"] for answer, row in zip(answers, rows, strict=True)) >= 14
 
 
-@pytest.mark.slow
-def test_a_stopped_warm_start_resumes_to_the_same_weights(root: Callable[..., Path], tmp_path: Path) -> None:
-    data = str(root(*ferry_rows(22)))  # 6 steps an epoch, the last of them short
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    settings: dict[str, Any] = {"data_roots": (data,), "epochs": 3, "save_steps": 8, **TINY}
-    sft.train_sft(sft.SftConfig(output_dir=str(straight), **settings))
-    stopped.mkdir()
-    (straight / "checkpoint-16").rename(stopped / "checkpoint-16")  # in the middle of the third epoch
-    sft.train_sft(sft.SftConfig(output_dir=str(stopped), resume_from_checkpoint="auto", **settings))
-    first, second = weights(straight / "model"), weights(stopped / "model")
-    assert first.keys() == second.keys() and len(first) > 10
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
-    assert json.loads((stopped / "model" / "training_record.json").read_text())["resumed_at_step"] == 16
+# -- stopped and continued ------------------------------------------------------------------------------------------------
+
+STEPS = 18  # three epochs of 22 rows in batches of 4, the last of each short; checkpoints after 8, 16 and 18
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warm start that nobody stopped, with its rows in data/ beside it."""
+    folder = tmp_path_factory.mktemp("straight")
+    (folder / "data").mkdir()
+    (folder / "data" / "ferry.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ferry_rows(22)), encoding="utf-8")
+    assert start(**stopping(folder), output_dir=str(folder / "out")) == 0
+    return folder / "out"
+
+
+def stopping(folder: Path, **others: Any) -> dict[str, Any]:
+    return {"data_roots": [str(folder / "data")], "epochs": 3.0, "save_steps": 8, **TINY, **others}
+
+
+@pytest.fixture
+def killed(straight: Path, tmp_path: Path) -> Path:
+    """The same one as if killed -9 after step 16, in the middle of the third epoch: no model, and an unfinished checkpoint-18."""
+    out = tmp_path / "killed"
+    shutil.copytree(straight, out)
+    shutil.rmtree(out / "model")
+    (out / ".checkpoint-18.partial").mkdir()
+    (out / "checkpoint-18").rename(out / ".checkpoint-18.partial" / "checkpoint-18")
+    return out
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = weights(first / "model"), weights(second / "model")
+    assert one.keys() == other.keys() and len(one) > 10
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def record_of(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "model" / "training_record.json").read_text())
+    return found
+
+
+def test_a_killed_warm_start_goes_on_to_the_same_weights(straight: Path, killed: Path) -> None:
+    assert start(output_dir=str(killed), resume_from_checkpoint="auto") == 0
+    assert same_weights(straight, killed)
+    record = record_of(killed)
+    assert (record["resumed_at_step"], record["steps"]) == (16, STEPS)
+    assert record["config"]["resume_from_checkpoint"] == "checkpoint-16"
+    assert [point["step"] for point in record["losses"]] == [point["step"] for point in record_of(straight)["losses"]]
+    assert not (killed / ".checkpoint-18.partial").exists() and (killed / "resumed_at_16.json").exists()
+
+
+def test_a_torn_newest_checkpoint_is_passed_over_for_the_one_before(
+    straight: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(straight, out)
+    torn = out / "checkpoint-18" / "optimizer.pt"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with caplog.at_level(logging.WARNING):
+        assert start(output_dir=str(out), resume_from_checkpoint="auto") == 0
+    assert "passed over" in caplog.text and "checkpoint-18: optimizer.pt is cut off" in caplog.text
+    assert record_of(out)["resumed_at_step"] == 16 and same_weights(straight, out)
+
+
+def test_a_finished_warm_start_takes_no_step_more(straight: Path, tmp_path: Path) -> None:
+    """With 13 steps of 6 an epoch; Trainer alone would take a 14th."""
+    out = tmp_path / "out"
+    given = stopping(straight.parent, max_steps=13, output_dir=str(out))
+    start(**given)
+    before = weights(out / "model")
+    shutil.rmtree(out / "model")
+    start(**given, resume_from_checkpoint="auto")
+    assert record_of(out)["steps"] == 13 and record_of(out)["final_loss"] is not None
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(out / "model").items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_step_finish_and_writes_a_checkpoint(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def signalled(self: Any, step: int, control: Any) -> None:
+        if step == 5:
+            os.kill(os.getpid(), number)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(sft.HeldOutSuccess, "step_ended", signalled)
+        assert start(**stopping(straight.parent), output_dir=str(out)) == 128 + number
+    assert [step for step, _ in run_folder.checkpoints(out)] == [5] and not (out / "model").exists()
+    said = capsys.readouterr().err
+    assert "Stopping after this step" in said and f"--output_dir {out} --resume_from_checkpoint auto" in said
+    assert start(output_dir=str(out), resume_from_checkpoint="auto") == 0
+    assert same_weights(straight, out)
+
+
+def test_a_full_disk_costs_one_checkpoint(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full_at_16(run: Path, step: int, commit: Any = checkpoint.commit) -> Any:
+        if step == 16:
+            raise OSError(28, "No space left on device")
+        return commit(run, step)
+
+    monkeypatch.setattr(checkpoint, "commit", full_at_16)
+    out = tmp_path / "out"
+    assert start(**stopping(straight.parent), output_dir=str(out)) == 0
+    assert "checkpoint of step 16 could not be written" in caplog.text
+    assert [step for step, _ in run_folder.checkpoints(out)] == [8, 18] and same_weights(straight, out)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in fields(SftConfig) if nature_of(spec).on_resume is FIXED])
+def test_a_continued_warm_start_keeps_what_makes_it_the_same(killed: Path, name: str) -> None:
+    now = getattr(resolve_settings({"output_dir": str(killed), "resume_from_checkpoint": "auto"}), name)
+    other = not now if isinstance(now, bool) else "adamw" if name == "optimizer" else now + 2
+    with pytest.raises(ConfigError, match=f"^--{name} is {other}, but the run being continued has {now}: leave it out"):
+        start(output_dir=str(killed), resume_from_checkpoint="auto", **{name: other})
+
+
+def test_what_steps_depend_on_is_fixed() -> None:
+    free = {spec.name for spec in fields(SftConfig) if nature_of(spec).on_resume is not FIXED}
+    assert free == {
+        *("data_roots", "base_model"),  # their content is held fast by fingerprints
+        *("output_dir", "resume_from_checkpoint", "save_steps", "logging_steps", "eval_data", "eval_every", "eval_samples"),
+    }
+
+
+def test_the_same_rows_may_lie_elsewhere_and_others_are_refused_by_their_flag(
+    straight: Path, killed: Path, tmp_path: Path
+) -> None:
+    going_on = {"output_dir": str(killed), "resume_from_checkpoint": "auto"}
+    moved = tmp_path / "moved"
+    shutil.copytree(straight.parent / "data", moved)
+    with pytest.raises(ConfigError, match=r"the base model .--base_model. changed"):
+        start(**going_on, base_model=str(straight / "model"))
+    rows = (moved / "ferry.jsonl").read_text()
+    (moved / "ferry.jsonl").write_text(rows.replace("(sail l0 l1)", "(sail l1 l0)", 1))
+    with pytest.raises(ConfigError, match=r"the training data .--data_root. changed since .*checkpoint-16 was written"):
+        start(**going_on, data_roots=[str(moved)])
+    assert not (killed / "model").exists()
+    (moved / "ferry.jsonl").write_text(rows)
+    assert start(**going_on, data_roots=[str(moved)]) == 0
+    assert same_weights(straight, killed)
+
+
+def test_another_tokenizer_is_named_and_not_the_rows(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another() -> Any:
+        tokenizer = build_planner_tokenizer()
+        tokenizer.chat_template = tokenizer.chat_template.replace("<|user|>", "<|user|> ")
+        return tokenizer
+
+    monkeypatch.setattr(sft, "build_planner_tokenizer", another)
+    with pytest.raises(ConfigError, match="the tokenizer changed since"):
+        start(output_dir=str(killed), resume_from_checkpoint="auto")
+
+
+def test_a_continued_warm_start_may_save_more_often_and_be_evaluated(straight: Path, killed: Path, data_root: Path) -> None:
+    evaluation = {"eval_data": str(data_root), "eval_every": 17, "eval_samples": 1}
+    start(output_dir=str(killed), resume_from_checkpoint="auto", save_steps=1, logging_steps=1, **evaluation)
+    assert [step for step, _ in run_folder.checkpoints(killed)] == [17, 18]
+    record = record_of(killed)
+    assert [point["step"] for point in record["losses"]][-2:] == [17, 18]
+    assert [entry["step"] for entry in record["held_out"]] == [17, 18] and same_weights(straight, killed)
+    shutil.rmtree(killed / "model")
+    start(output_dir=str(killed), resume_from_checkpoint=str(killed / "checkpoint-17"))
+    assert [entry["step"] for entry in record_of(killed)["held_out"]] == [17, 18]
+
+
+def test_two_processes_cannot_go_on_with_one_folder(killed: Path) -> None:
+    with run_folder.hold(run_folder.reopen(killed)), pytest.raises(RunExists, match=f"in use by process {os.getpid()}"):
+        start(output_dir=str(killed), resume_from_checkpoint="auto")
+    with pytest.raises(RunExists, match="already holds a run with a checkpoint at step 16"):
+        start(**stopping(killed), output_dir=str(killed))
+    with pytest.raises(ConfigError, match="is not the folder of .*checkpoint-16, the run being continued"):
+        start(output_dir=str(killed.parent), resume_from_checkpoint=str(killed / "checkpoint-16"))
+
+
+def test_one_that_died_before_its_first_checkpoint_begins_again(straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_folder.create(out)
+    given = stopping(straight.parent, output_dir=str(out))
+    with pytest.raises(RunExists, match="already holds a run"):
+        start(**given)
+    assert start(**given, resume_from_checkpoint="auto") == 0
+    assert record_of(out)["resumed_at_step"] is None and same_weights(straight, out)
+
+
+# -- depth up-scaling and compiling -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_added_layers_change_nothing_at_first_and_then_learn(count: int) -> None:
     torch.manual_seed(3)
-    config = sft.SftConfig(data_roots=("x",), output_dir="x", hidden_size=16, layers=3, heads=2, intermediate_size=24)
+    config = SftConfig(data_roots=("x",), output_dir="x", hidden_size=16, layers=3, heads=2, intermediate_size=24)
     model = sft.new_planner(config, build_planner_tokenizer())
     model.config.use_cache = False  # as a model is that was loaded for training
     deeper = with_more_layers(model, count)
@@ -280,7 +506,7 @@ def test_added_layers_change_nothing_at_first_and_then_learn(count: int) -> None
 
 def test_layers_are_added_to_a_model_that_is_there_and_built_like_a_llama() -> None:
     with pytest.raises(ConfigError, match="--base_model"):
-        sft.SftConfig(data_roots=("x",), output_dir="x", add_layers=2)
+        SftConfig(data_roots=("x",), output_dir="x", add_layers=2)
     with pytest.raises(ConfigError, match="not a Linear"):
         with_more_layers(torch.nn.Linear(2, 2), 1)
 
@@ -290,4 +516,4 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no_such_compiler")
     with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
-        sft.SftConfig(data_roots=("x",), output_dir="x", compile=True)
+        SftConfig(data_roots=("x",), output_dir="x", compile=True)

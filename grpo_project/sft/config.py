@@ -1,0 +1,110 @@
+"""The settings of a warm start, each declared once: flags, checks and what a continued one may change follow from it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from grpo_project.configs import setting as declaring
+from grpo_project.configs.setting import FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, OnResume, check_alone, nature_of
+from grpo_project.errors import ConfigError
+from grpo_project.runs.checkpoint import read_run_state
+from grpo_project.runs.run_folder import find_checkpoint
+
+DATA, MODEL, TRAINING, EVALUATION = GROUPS = ("data and output", "model", "training", "evaluation while training")
+
+
+def setting(default: Any, group: str, on_resume: OnResume, text: str, **more: Any) -> Any:
+    """As everywhere; a model's card proposes nothing for a warm start."""
+    return declaring.setting(default, group, on_resume, NOT_BY_CARD, text, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftConfig:
+    """Raises ConfigError, naming the flag, when a value is out of range or contradicts another.
+
+    `data_roots` and `base_model` may be in another folder when a warm start is continued; what they hold may not differ.
+    """
+
+    # fmt: off
+    data_roots: tuple[str, ...] = setting((), DATA, FREE, "folders of <domain>.jsonl rows with responses", flag="--data_root")
+    output_dir: str = setting("", DATA, PER_LAUNCH, "new or empty folder: checkpoints, and the finished model under model/")
+    resume_from_checkpoint: str | None = setting(None, DATA, PER_LAUNCH,
+        "checkpoint folder to go on from, with its settings, or 'auto' for the newest good one in --output_dir")
+    save_steps: int = setting(500, DATA, FREE, "steps between two checkpoints, of which the last two are kept", least=1)
+    logging_steps: int = setting(50, DATA, FREE, "steps per console line and point of the loss curve", least=1)
+
+    base_model: str | None = setting(None, MODEL, FREE, "start from this model")
+    add_layers: int = setting(0, MODEL, FIXED, "depth up-scaling: layers added to --base_model, at first without effect", least=0)
+    hidden_size: int = setting(128, MODEL, FIXED, "of a new planner, as the next three", least=1)
+    layers: int = setting(4, MODEL, FIXED, "its decoder layers", least=1)
+    heads: int = setting(4, MODEL, FIXED, "its attention heads", least=1)
+    intermediate_size: int = setting(384, MODEL, FIXED, "the width of its MLPs", least=1)
+
+    max_steps: int = setting(-1, TRAINING, FIXED, "optimizer steps; overrides --epochs, which decides where it is -1", least=-1)
+    epochs: float = setting(1.0, TRAINING, FIXED, "times that every row is seen", above=0)
+    batch_size: int = setting(64, TRAINING, FIXED, "rows per step", least=1)
+    optimizer: str = setting("muon", TRAINING, FIXED,
+        "muon learns a small planner twice as fast; adamw is usual for a large --base_model", choices=("muon", "adamw"))
+    learning_rate: float = setting(6e-3, TRAINING, FIXED,
+        "peak; decays to 0 as a cosine; the default is for a planner of the default size, a large model wants 1e-5", above=0)
+    warmup_steps: int = setting(100, TRAINING, FIXED, "steps over which the learning rate rises from 0", least=0)
+    weight_decay: float = setting(0.01, TRAINING, FIXED, "decoupled weight decay", least=0)
+    seed: int = setting(1, TRAINING, FIXED, "decides a new planner's weights and the order of rows", least=0, below=2**32)
+    bf16: bool = setting(False, TRAINING, FIXED, "bfloat16 autocast; faster on processors that have it")
+    compile: bool = setting(False, TRAINING, FIXED,
+        "torch.compile: faster after two minutes, needs a C++ compiler, and the weights are the same only up to rounding")
+
+    eval_data: str | None = setting(None, EVALUATION, FREE, "a data root of held-out problems")
+    eval_every: int = setting(0, EVALUATION, FREE, "steps between two evaluations; 0: never", least=0)
+    eval_samples: int = setting(100, EVALUATION, FREE, "problems per domain", least=1)
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data_roots", tuple(self.data_roots))
+        for spec in fields(self):
+            check_alone(spec, getattr(self, spec.name))
+        if not self.data_roots or not self.output_dir:
+            raise ConfigError("--data_root and --output_dir must be given, the first with one folder or more")
+        if self.hidden_size % (2 * self.heads):
+            raise ConfigError(f"--hidden_size {self.hidden_size} must be an even multiple of --heads {self.heads}")
+        if self.max_steps == 0:
+            raise ConfigError("--max_steps must be at least 1, got 0")
+        if self.add_layers and self.base_model is None:
+            raise ConfigError("--add_layers adds layers to --base_model; a new planner takes --layers")
+        if self.eval_every and self.eval_data is None:
+            raise ConfigError("--eval_every needs the problems to evaluate on: add --eval_data, data/test for instance")
+        if self.compile and not _can_compile():
+            raise ConfigError("--compile needs a C++ compiler, g++ or clang++, and none is here: install one or leave it out")
+
+
+def _can_compile() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+
+
+def resolve_settings(given: Mapping[str, Any]) -> SftConfig:
+    """The settings given, then those of the warm start being continued, then the defaults.
+
+    `resume_from_checkpoint` becomes the folder of a good checkpoint; it stays `auto` where there is none yet. Raises ConfigError
+    for what a continued warm start may not change, and where there is nothing to go on from.
+    """
+    asked, output_dir = given.get("resume_from_checkpoint"), given.get("output_dir")
+    checkpoint = find_checkpoint(asked, output_dir) if asked is not None else None
+    if checkpoint is None:
+        return SftConfig(**given)
+    if output_dir is not None and Path(output_dir).resolve() != checkpoint.parent:
+        raise ConfigError(f"--output_dir {output_dir} is not the folder of {checkpoint}, the run being continued: leave it out")
+    natures = {spec.name: nature_of(spec).on_resume for spec in fields(SftConfig)}
+    saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if name in natures}
+    for name, value in given.items():
+        if natures[name] is FIXED and value != saved.get(name, value):
+            was = f"the run being continued has {saved[name]}"
+            raise ConfigError(f"--{name} is {value}, but {was}: leave it out, or start a new run")
+    where = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
+    return SftConfig(**{**saved, **given, **where})
