@@ -81,12 +81,12 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def object_in(path: str | Path) -> dict[str, Any]:
-    """The JSON object in a file; {} where there is none, for whatever reason."""
+def json_object_or_none(path: str | Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none, for whatever reason."""
     try:
         return read_json_object(path)
     except ConfigError:
-        return {}
+        return None
 
 
 def read_lines(path: str | Path) -> list[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import __version__
-from grpo_project.common.files import object_in, write_json_atomically, write_text_atomically
+from grpo_project.common.files import json_object_or_none, write_json_atomically, write_text_atomically
 from grpo_project.common.random_streams import stream
 from grpo_project.data.rows import Row, read_rows
 from grpo_project.errors import DataError
@@ -63,7 +63,7 @@ def write_obfuscated(data_root: str | Path, out: str | Path, seed: int) -> dict[
     table = read_rows(data_root, on_bad_row="error")
     arguments = {"source": table.fingerprint, "seed": seed, "generator_version": __version__}
     manifest = out / "manifest.json"
-    if any(out.glob("*.jsonl")) and object_in(manifest).get("arguments") != arguments:
+    if any(out.glob("*.jsonl")) and (json_object_or_none(manifest) or {}).get("arguments") != arguments:
         raise DataError(
             f"{out} holds rows made from other data or another seed; nothing was changed. Delete it, or choose another --out"
         )

@@ -38,6 +38,7 @@ NAMED_PER_FILE = 20  # bad rows named one by one in the log; `RowTable.bad_rows`
 CACHED_TASKS = 4096  # compiled tasks kept; the least recently used go first
 
 _BOM = b"\xef\xbb\xbf"
+_parsed_domain = lru_cache(maxsize=64)(parse_domain)  # rows of one file mostly share their domain text
 
 
 @dataclass(frozen=True)
@@ -389,12 +390,6 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} is not UTF-8 at byte {error.start + 1}") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_cause(error)}") from error
-
-
-@lru_cache(maxsize=64)
-def _parsed_domain(text: str, name: str) -> Domain:
-    """Rows of one file mostly share their domain text, so each is parsed once."""
-    return parse_domain(text, name)
 
 
 def _shown(text: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 
 from grpo_project.errors import ConfigError, GrpoProjectError
@@ -163,10 +164,7 @@ class Endpoint:
             try:
                 while True:
                     try:
-                        while failure is None and len(running) < self.config.concurrency:
-                            question = next(left, None)
-                            if question is None:
-                                break
+                        for question in islice(left, 0 if failure else self.config.concurrency - len(running)):
                             running[pool.submit(self.answer, question)] = question
                         if not running:
                             break

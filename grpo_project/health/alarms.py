@@ -59,7 +59,7 @@ def faults(figures: Record, step: int, limits: HealthConfig, first_steps: int) -
     # One alone can be chance: a random model opens with any token.
     tolerated = max(limits.broken_answers, 1 / answers) if answers else 1.0
     told = {"answers": answers, "many": limits.end_tokens, "most": figures.get("most_end_tokens", limits.end_tokens)}
-    for name, (title, text) in _FAULTS.items():
+    for name, (title, text) in FAULTS.items():
         share = figures.get(name, 0.0)
         if share > tolerated:
             found.append(Alarm("error", title, text.format(share=share, **told), step, name))
@@ -221,7 +221,7 @@ _WATCHES = (
            "or more generations per prompt, bring some back.", below=True),
 )
 # What stops a run, by the figure of one step that shows it: title and text.
-_FAULTS = {
+FAULTS = {
     "prompts_not_opened": (
         "Prompts do not end where the answer begins",
         "{share:.0%} of {answers} prompts lack the end of the chat template, so the model is asked in another form than it was "

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from grpo_project.evaluation.answers import Answer, Answerer, Question, Record
-from grpo_project.models.generation import Completion, complete
+from grpo_project.models.generation import complete
 from grpo_project.models.loading import Policy
 
 
@@ -30,11 +30,10 @@ def local_answerer(policy: Policy, max_new_tokens: int, batch_size: int, tempera
         for numbers in sorted(groups):
             members = groups[numbers]
 
-            def keep(chosen: list[int], batch: list[list[Completion]], members: list[list[Question]] = members) -> None:
-                for position, completions in zip(chosen, batch, strict=True):
-                    for question, found in zip(members[position], completions, strict=True):
-                        tokens = found.prompt_tokens, found.completion_tokens
-                        record(question, Answer(found.text, *tokens, seconds=found.seconds, cut_off=found.cut_off))
+            def keep(chosen: list[int], batch: list[list[Answer]], members: list[list[Question]] = members) -> None:
+                for position, answers in zip(chosen, batch, strict=True):
+                    for question, found in zip(members[position], answers, strict=True):
+                        record(question, found)
 
             complete(
                 policy.model,

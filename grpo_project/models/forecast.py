@@ -33,9 +33,7 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A run's memory on one GPU. `available`: bytes that the GPU has, None where unknown; `domains`: --batch_size stays a
-    multiple of their number.
-    """
+    """A run's memory on one GPU. `available`: bytes it has, None where unknown; --batch_size stays a multiple of `domains`."""
 
     model: Architecture
     config: Settings
@@ -93,12 +91,8 @@ class Forecast:
         if self.available is not None:
             lines.append((f"the GPU has, so it {'fits' if self.fits else 'DOES NOT FIT'}", self.available))
         width = max(len(name) for name, _ in lines)
-        return "\n".join(
-            [
-                "Memory of one GPU, estimated at the greatest lengths allowed, in GiB:",
-                *(f"  {name:<{width}} {size / GIB:7.2f}" for name, size in lines),
-            ]
-        )
+        head = "Memory of one GPU, estimated at the greatest lengths allowed, in GiB:"
+        return "\n".join([head, *(f"  {name:<{width}} {size / GIB:7.2f}" for name, size in lines)])
 
     def remedies(self) -> list[Remedy]:
         """What would lower the peak, the largest gain first; a change that lowers nothing, or is no setting, is left out."""
@@ -116,12 +110,8 @@ class Forecast:
 
     def advice(self) -> str:
         """The remedies in one line; each gain is for that change alone."""
-        found = self.remedies()
-        return (
-            "What lowers it, each by itself: " + "; ".join(map(str, found))
-            if found
-            else "No setting lowers it: take a smaller model"
-        )
+        found = "; ".join(map(str, self.remedies()))
+        return f"What lowers it, each by itself: {found}" if found else "No setting lowers it: take a smaller model"
 
     def _changes(self) -> list[tuple[str, dict[str, Any], dict[str, Any], str]]:
         """(flags, settings, fields of the plan, what it costs) of every change worth asking about."""

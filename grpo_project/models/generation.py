@@ -15,31 +15,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from grpo_project.common import ranks
 from grpo_project.common.random_streams import stream
+from grpo_project.evaluation.answers import Answer
 from grpo_project.models.cpu_planner import Decoding, decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
 from grpo_project.prompting import render_chat, stop_tokens
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
-
-
-@dataclass(frozen=True)
-class Completion:
-    """`text` without special tokens; tokens of prompt and answer (its end not counted); `cut_off`: it ended at the limit.
-
-    `seconds`: this completion's share of the time that its batch took.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    cut_off: bool
-    seconds: float
 
 
 def complete_greedy(
@@ -70,12 +56,12 @@ def complete(
     temperature: float | None = None,
     samples: Sequence[int] = (1,),
     seed: int = 0,
-    on_batch: Callable[[list[int], list[list[Completion]]], None] | None = None,
-) -> list[list[Completion]]:
-    """One completion per prompt and sample number, in the order of `prompts`; temperature None: the most likely tokens.
+    on_batch: Callable[[list[int], list[list[Answer]]], None] | None = None,
+) -> list[list[Answer]]:
+    """One answer per prompt and sample number, in the order of `prompts`; temperature None: the most likely tokens.
 
-    `on_batch` gets the prompts' positions and their completions as soon as a batch is done. Raises ValueError when a number is
-    out of range.
+    Texts are without special tokens, and the end of an answer is not counted among its tokens. `on_batch` gets the prompts'
+    positions and their answers as soon as a batch is done. Raises ValueError when a number is out of range.
     """
     for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", len(samples))):
         if number < 1:
@@ -93,10 +79,12 @@ def complete(
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stop_ids), 0)
     how = Decoding(max_new_tokens, pad_id, stop_ids, len(samples), temperature)
     decode = decode_in_a_loop if device.type == "cpu" and plain_attention(model) else _decode_with_generate
-    completions: list[list[Completion]] = [[] for _ in prompts]
+    completions: list[list[Answer]] = [[] for _ in prompts]
     prompts_per_batch = max(1, batch_size // len(samples))
     total = len(prompts) * len(samples)
-    with evaluating(model), _without_gradients():
+    # FSDP goes on using the parameters that it gathered from other processes, so they may be no inference tensors.
+    without_gradients = torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
+    with evaluating(model), without_gradients:
         for start in range(0, len(order), prompts_per_batch):
             chosen = order[start : start + prompts_per_batch]
             ids, mask = left_padded([encoded[index] for index in chosen], pad_id, device)
@@ -112,7 +100,7 @@ def complete(
             for position, index in enumerate(chosen):
                 own_rows = range(position * len(samples), (position + 1) * len(samples))
                 completions[index] = [
-                    Completion(texts[row], len(encoded[index]), len(rows[row]), len(rows[row]) == max_new_tokens, seconds)
+                    Answer(texts[row], len(encoded[index]), len(rows[row]), seconds, len(rows[row]) == max_new_tokens)
                     for row in own_rows
                 ]
             if on_batch is not None:
@@ -120,11 +108,6 @@ def complete(
             if progress is not None:
                 progress(min(total, (start + len(chosen)) * len(samples)), total)
     return completions
-
-
-def _without_gradients() -> Any:
-    """inference_mode; no_grad where parameters are gathered from other processes, for FSDP goes on using what it gathered."""
-    return torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
 
 
 def _decode_with_generate(

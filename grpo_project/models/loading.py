@@ -128,7 +128,7 @@ def plan_for(
     four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters() and not (plain and small)
     float32 = device == "cpu" or (plain and (small or whole or half != "bf16"))
     mixed = device == "cuda" and whole and not small and half == "bf16"
-    autocast = half if not plain else "bf16" if mixed else ""
+    autocast = ("bf16" if mixed else "") if plain else half
     return LoadPlan(name, device, reason, small, rank, four_bit, float32, autocast)
 
 

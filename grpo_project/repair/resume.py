@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import object_in, read_lines, write_bytes_atomically, write_json_atomically
+from grpo_project.common.files import json_object_or_none, read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.common.paths import locate
 from grpo_project.configs import ScriptConfig
@@ -78,7 +78,7 @@ def _lengths(settings: Mapping[str, Any], where: str) -> Iterator[Finding]:
             "lower one of the two, or set LENGTH_ALLOCATION_STRATEGY=balanced",
         )
     folder = locate(settings["base_model"]) if "base_model" in settings else None
-    room = object_in(folder / "config.json").get("max_position_embeddings") if folder else None
+    room = (json_object_or_none(folder / "config.json") or {}).get("max_position_embeddings") if folder else None
     if isinstance(room, int) and lengths.script_max_completion_length >= room:
         yield Finding(
             "lengths",
@@ -124,7 +124,7 @@ def _run_state(run: Path, checkpoint: Path, environ: Mapping[str, str]) -> Itera
         )
     if found is None and environ.get("WANDB_RESUME", "") == "must":
         yield Finding("wandb", f"WANDB_RESUME is must, but {checkpoint.name} names no W&B run", "unset WANDB_RESUME")
-    if not object_in(run / RESOLVED_CONFIG):
+    if json_object_or_none(run / RESOLVED_CONFIG) is None:
         yield Finding(
             "configuration",
             f"{run / RESOLVED_CONFIG} is missing or broken",
@@ -155,18 +155,19 @@ def _run_files(run: Path, checkpoint: Path | None) -> Iterator[Finding]:
             lambda: _drop_broken_lines(metrics),
         )
     state_file = run / WANDB_STATE
-    state = object_in(state_file)
+    state = json_object_or_none(state_file)
     if not any((run / JOURNAL_FOLDER).glob("*.jsonl")):
         return
-    missed = int(state.get("points") or 0) - int(state.get("confirmed") or 0)
-    if not state:
+    if state is None:
         yield Finding(
             "wandb",
             f"{state_file} is missing or broken",
             f"write it anew from {JOURNAL_FOLDER}/",
             lambda: _restore_wandb_state(run, checkpoint),
         )
-    elif missed > 0 and state.get("finished") and state.get("mode") == "online":
+        return
+    missed = int(state.get("points") or 0) - int(state.get("confirmed") or 0)
+    if missed > 0 and state.get("finished") and state.get("mode") == "online":
         yield Finding(
             "wandb", f"W&B lacks {missed} points of run {state.get('run_id')}", f"script/sync_wandb.py --output_dir {run}"
         )

@@ -260,12 +260,11 @@ def _rate(counts: tuple[int, int]) -> float:
 def tables(evidence: Mapping[str, Any]) -> str:
     """The comparison as Markdown that also reads as plain text."""
     curricula = evidence["curricula"]
-    labels = list(next(iter(curricula.values()))["completions_ratio"])
+    seeds = len(evidence["seeds"])
     head = (
-        f"{len(evidence['seeds'])} seeds each. Success starts at "
-        f"{evidence['control_start']:.1%}; {evidence['control']} ends at {evidence['control_end']:.1%} of "
-        f"{evidence['problems_per_evaluation']} problems. Intervals: 95%, bootstrap over seeds, paired by seed where two are "
-        "compared."
+        f"{seeds} seeds each. Success starts at {evidence['control_start']:.1%}; {evidence['control']} ends at "
+        f"{evidence['control_end']:.1%} of {evidence['problems_per_evaluation']} problems. Intervals: 95%, bootstrap over seeds, "
+        "paired by seed where two are compared."
     )
     rows = [
         [
@@ -280,12 +279,12 @@ def tables(evidence: Mapping[str, Any]) -> str:
         for name, arm in curricula.items()
     ]
     columns = "completions,success at the end,minus control,mean over the run,minus control,groups without variance"
+    labels, domains, buckets = (
+        list(next(iter(curricula.values()))[key]) for key in ("completions_ratio", "final_by_domain", "final_by_bucket")
+    )
     speed = [
-        [name, *(_ratio_text(arm["completions_ratio"][label], len(evidence["seeds"])) for label in labels)]
-        for name, arm in curricula.items()
+        [name, *(_ratio_text(arm["completions_ratio"][label], seeds) for label in labels)] for name, arm in curricula.items()
     ]
-    domains = list(next(iter(curricula.values()))["final_by_domain"])
-    buckets = list(next(iter(curricula.values()))["final_by_bucket"])
     where = [
         [name, *(_percent(arm["final_by_domain"][d]) for d in domains), *(_percent(arm["final_by_bucket"][b]) for b in buckets)]
         for name, arm in curricula.items()

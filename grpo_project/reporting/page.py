@@ -40,7 +40,7 @@ def _content(data: Mapping[str, Any]) -> dict[str, Any]:
             "name": run["name"],
             "state": run["state"],
             "colour": run_colour(place),
-            "traces": [{**made, "reward": _figure(made["reward"])} for made in run["traces"]],
+            "traces": [{**made, "reward": figure(made["reward"]) if is_number(made["reward"]) else ""} for made in run["traces"]],
             "trace_notes": run["trace_notes"],
             "configuration": run["configuration"],
         }
@@ -55,10 +55,6 @@ def _content(data: Mapping[str, Any]) -> dict[str, Any]:
         "foot": foot(data),
         "runs": runs,
     }
-
-
-def _figure(value: Any) -> str:
-    return figure(value) if is_number(value) else ""
 
 
 def _asset(name: str) -> str:

@@ -100,7 +100,7 @@ def read_run(folder: str | Path, now: float | None = None) -> RecordedRun:
         raise DataError(f"{path} holds no run: neither {RESOLVED_CONFIG} nor {METRICS}. Name the --output_dir of a training run")
     faults: list[str] = []
     described = _object(path / RESOLVED_CONFIG, faults)
-    lines = _by_step(_figures(_lines(path / METRICS, faults), faults))
+    lines = _log(path, faults)
     records = [line for line in lines if line.keys() & _OF_TRAINING]
     last_step = int(records[-1]["step"]) if records else 0
     evaluations = _evaluations(path, last_step or _max_steps(described), faults)
@@ -184,18 +184,14 @@ def _no_number(name: str) -> None:
     """NaN and Infinity, which Python's JSON reads and no other: None, as metrics_file.py writes them."""
 
 
-def _figures(lines: list[dict[str, Any]], faults: list[str]) -> list[dict[str, Any]]:
-    """The lines without figures that have not their form."""
-    checked = [well_formed(line) for line in lines]
+def _log(path: Path, faults: list[str]) -> list[dict[str, Any]]:
+    """The lines by step, without figures that have not their form; of a step that a continued run wrote anew, the last one."""
+    checked = [well_formed(line) for line in _lines(path / METRICS, faults)]
     odd = sorted({name for _, names in checked for name in names})
     if odd:
         faults.append(f"{METRICS}: figures of an unknown form were left out: {', '.join(odd[:8])}")
-    return [line for line, _ in checked]
-
-
-def _by_step(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By step, the last line of a step counting: a continued run writes some steps anew."""
-    return [record for _, record in sorted({record["step"]: record for record in records}.items())]
+    by_step = {line["step"]: line for line, _ in checked}
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def _samples(lines: list[dict[str, Any]], last_step: int) -> list[dict[str, Any]]:

@@ -19,17 +19,8 @@ def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value <= 1
 
 
-def _number_or_none(value: Any) -> bool:
-    return value is None or is_number(value)
-
-
 def _counts(length: int) -> Check:
     return lambda value: isinstance(value, list) and len(value) == length and all(map(is_count, value))
-
-
-def _solved(value: Any) -> bool:
-    """[successes, problems]"""
-    return _counts(2)(value) and value[0] <= value[1]
 
 
 def _map(of: Check) -> Check:
@@ -51,13 +42,13 @@ _CHECKS: dict[str, Check] = {
     "text": _text,
     "names": _list(_text),
     "alarms": lambda value: isinstance(value, list),
-    "numbers": _map(_number_or_none),
+    "numbers": _map(lambda value: value is None or is_number(value)),
     "shares": _map(_share),
     "counts": _map(is_count),
     "pairs": _map(_counts(2)),
     "intervals": _map(_list(_share)),
     "cells": _map(_map(lambda value: _counts(3)(value) and value[2] <= value[1])),
-    "solved_cells": _map(_map(_solved)),
+    "solved_cells": _map(_map(lambda value: _counts(2)(value) and value[0] <= value[1])),
     "numbers_by_difficulty": _map(_map(is_number)),
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 from grpo_project.common.paths import locate
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
-from grpo_project.errors import GrpoProjectError
+from grpo_project.errors import DataError, GrpoProjectError
+from grpo_project.evaluation.results import ProblemResult
 from grpo_project.pddl import (
     Atom,
     GroundAction,
@@ -23,7 +24,7 @@ from grpo_project.pddl import (
 )
 from grpo_project.pddl.model import Domain
 from grpo_project.pddl.render import render_constraint
-from grpo_project.reporting.run import RecordedRun
+from grpo_project.reporting.run import RecordedRun, StoredEvaluation
 
 LONGEST_TRACE = 300  # steps; a plan of ours takes some 30, and a page must not drown in a degenerate one
 TRACES_PER_DOMAIN = 24  # of training samples
@@ -94,12 +95,8 @@ def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
     """(traces for the page, why some are missing): training samples from all over the run, and one held-out answer of each
     verdict class per domain and evaluation."""
     notes: list[str] = []
-    traces = []
-    for found in _evenly_chosen(run.samples):
-        made = _sample_trace(found, notes)
-        if made is not None:
-            traces.append(made)
-    traces += _held_out_traces(run, notes)
+    made = [_sample_trace(sample, notes) for sample in _evenly_chosen(run.samples)]
+    traces = [*filter(None, made), *_held_out_traces(run, notes)]
     if not run.samples:
         notes.append("This run recorded no training samples (no completions.jsonl).")
     return traces, list(dict.fromkeys(notes))
@@ -154,19 +151,17 @@ def _domain(name: str, text: object) -> Domain:
 
 def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, Any]]:
     """One answer of each verdict class, the first in the order of the problems, per domain and evaluation."""
-    chosen = []
-    for stored in run.evaluations:
-        seen: set[tuple[str, str]] = set()
+    first: dict[tuple[int, str, str], tuple[StoredEvaluation, ProblemResult]] = {}
+    for place, stored in enumerate(run.evaluations):
         for problem in stored.result.problems:
-            key = (problem.domain, problem.verdict_class)
-            if key not in seen:
-                seen.add(key)
-                chosen.append((stored, problem))
+            first.setdefault((place, problem.domain, problem.verdict_class), (stored, problem))
+    chosen = list(first.values())
     if not chosen:
         return
-    table, index, why = _held_out_rows(run, {problem.domain for _, problem in chosen})
-    if table is None:
-        notes.append(why)
+    try:
+        table, index = _held_out_rows(run, {problem.domain for _, problem in chosen})
+    except GrpoProjectError as error:
+        notes.append(f"Held-out answers cannot be replayed: {error}")
         return
     missing = 0
     for stored, problem in chosen:
@@ -188,15 +183,12 @@ def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, A
         notes.append(f"{missing} held-out answers cannot be replayed: their problems are no longer in the test folder.")
 
 
-def _held_out_rows(run: RecordedRun, domains: set[str]) -> tuple[RowTable | None, dict[tuple[str, str], int], str]:
-    """(rows, (domain, problem file) -> index, ""), or (None, {}, why not)."""
+def _held_out_rows(run: RecordedRun, domains: set[str]) -> tuple[RowTable, dict[tuple[str, str], int]]:
+    """(rows, (domain, problem file) -> index). Raises DataError where the problems of the run are not here."""
     name = run.described.get("held_out")
     root = locate(name) if isinstance(name, str) and name else None
     if root is None:
-        return None, {}, f"Held-out answers cannot be replayed here: their problems ({name or 'source unknown'}) are no folder."
-    try:
-        present = [domain for domain in sorted(domains) if (Path(root) / f"{domain}.jsonl").exists()]
-        table = read_rows(root, present, validate_pddl=False)
-    except GrpoProjectError as error:
-        return None, {}, f"Held-out answers cannot be replayed: {error}"
-    return table, {(row.scenario, row.problem_file): index for index, row in enumerate(table.rows)}, ""
+        raise DataError(f"their problems ({name or 'source unknown'}) are no folder here")
+    present = [domain for domain in sorted(domains) if (Path(root) / f"{domain}.jsonl").exists()]
+    table = read_rows(root, present, validate_pddl=False)
+    return table, {(row.scenario, row.problem_file): index for index, row in enumerate(table.rows)}

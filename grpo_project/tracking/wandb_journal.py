@@ -108,7 +108,7 @@ def server_count(project: str, entity: str | None, run_id: str) -> int | None:
 def ask_server(project: str, entity: str | None, run_id: str) -> int:
     """How many points the server holds of a run; 0 where it knows no such run. Raises OSError where it cannot be asked."""
     base_url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rstrip("/")
-    key = _api_key(base_url)
+    key = os.environ.get("WANDB_API_KEY", "").strip() or netrc_password(urlsplit(base_url).netloc, os.environ)
     variables = {"project": project, "entity": entity, "name": run_id}
     request = urllib.request.Request(
         f"{base_url}/graphql",
@@ -123,10 +123,6 @@ def ask_server(project: str, entity: str | None, run_id: str) -> int:
         return int(bucket["historyLineCount"] or 0) if bucket else 0
     except (ValueError, KeyError, TypeError):
         raise OSError(f"{base_url} gave an answer that is none of W&B's") from None
-
-
-def _api_key(base_url: str) -> str:
-    return os.environ.get("WANDB_API_KEY", "").strip() or netrc_password(urlsplit(base_url).netloc, os.environ)
 
 
 def local_steps(folder: Path, run_id: str) -> set[int]:

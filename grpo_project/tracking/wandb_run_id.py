@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import object_in
+from grpo_project.common.files import json_object_or_none
 from grpo_project.common.guide_lines import with_english
 from grpo_project.runs.states import TRACKING_STATE
 
@@ -111,7 +111,7 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
 
 
 def _own_record(checkpoint: Path) -> FoundRun | None:
-    about = object_in(checkpoint / f"{TRACKING_STATE}.json").get("wandb")
+    about = (json_object_or_none(checkpoint / f"{TRACKING_STATE}.json") or {}).get("wandb")
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None
     points = about["points"] if isinstance(about.get("points"), int) else None
@@ -135,10 +135,8 @@ def _from_folder(folder: Path) -> str | None:
 
 
 def _from_trainer_state(path: Path) -> str | None:
-    for key, value in _leaves(object_in(path)):
-        if key in _KEYS and isinstance(value, str) and _ID.fullmatch(value):
-            return value
-    return None
+    named = (value for key, value in _leaves(json_object_or_none(path)) if key in _KEYS and isinstance(value, str))
+    return next(filter(_ID.fullmatch, named), None)
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, Any]]:

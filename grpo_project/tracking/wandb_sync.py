@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import object_in, write_json_atomically
+from grpo_project.common.files import json_object_or_none, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.errors import ConfigError
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
@@ -116,14 +116,15 @@ class WandbSyncManager:
     def update_step_offset(self, step: int) -> int:
         """W&B's own counter less the trainer's step; remembered, and logged when it changes. Our step axis makes it harmless."""
         self._trainer_step = int(step)
-        wandb_step = self.journal.total if self.mode != "disabled" else self._trainer_step
+        if self.mode == "disabled":
+            return 0
+        wandb_step = self.journal.total
         offset = wandb_step - self._trainer_step
         if offset != self.step_offset:
             found = f"⚠️ 检测到步数偏移: WandB={wandb_step}, Trainer={self._trainer_step}, 偏移={offset}"
             logger.info(with_english(found, "W&B counts other steps than the trainer; its points carry the trainer's"))
         self.step_offset = offset
-        if self.mode != "disabled":
-            self._save_state()
+        self._save_state()
         return offset
 
     def position(self) -> dict[str, Any]:
@@ -184,7 +185,7 @@ class WandbSyncManager:
                 counted = server_count(self.project, self.entity, self.run_id)
                 self.confirmed = counted if counted is not None else self.confirmed
             else:
-                self.confirmed = self.journal.base + len(local_steps(self._wandb_folder, self.run_id))
+                self.confirmed = self.journal.base + len(local_steps(self.output_dir / "wandb", self.run_id))
         except Exception as error:
             # The boundary: whatever a tracker raises, it must not reach the training.
             self._failure = _first_line(error)
@@ -232,7 +233,9 @@ class WandbSyncManager:
             self._failure = _first_line(error)
             self.state = f"not reached ({self._failure}); points are kept in {self.journal.path}"
             logger.warning("W&B did not start (%s); training goes on, and its points are kept", self._failure)
-            _forget_attempt()
+            with contextlib.suppress(Exception):  # also where there is no wandb to tear down
+                # Its service process would refuse the run id of an attempt that failed half way.
+                wandb.teardown()
             return None
 
     def _resume_mode(self) -> str | None:
@@ -259,7 +262,7 @@ class WandbSyncManager:
                 already = float(self._run.summary.get(STEP_AXIS) or 0)
             have = set(range(held))
         else:
-            have = local_steps(self._wandb_folder, self.run_id)
+            have = local_steps(self.output_dir / "wandb", self.run_id)
         number = 0  # of the next point
         while True:
             while number < len(self.journal):
@@ -276,10 +279,6 @@ class WandbSyncManager:
                 self._run.summary.update(item["summary"])
 
     # -- files --------------------------------------------------------------------------------------------------------
-
-    @property
-    def _wandb_folder(self) -> Path:
-        return self.output_dir / "wandb"
 
     def _adopt_earlier_points(self) -> None:
         parent, count = self.choice.parent, self.choice.copy_points
@@ -337,14 +336,6 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
-def _forget_attempt() -> None:
-    """Ends W&B's service process, which would refuse the run id of an attempt that failed half way."""
-    with contextlib.suppress(Exception):
-        import wandb
-
-        wandb.teardown()
-
-
 def _first_line(error: BaseException) -> str:
     """For a message. A key that W&B quotes back must not be in it."""
     text = (str(error).strip().splitlines() or [""])[0][:200]
@@ -394,7 +385,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
     there is nothing of ours, or the server cannot be asked.
     """
     journals = sorted((output_dir / "wandb_journal").glob("*.jsonl"))
-    state = object_in(output_dir / STATE_FILE)
+    state = json_object_or_none(output_dir / STATE_FILE) or {}
     if not journals or not state.get("project"):
         raise ConfigError(f"{output_dir} holds no {STATE_FILE} with a journal beside it: nothing to send")
     results = []
@@ -425,7 +416,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
 def _put_away_backups(output_dir: Path, run_id: str) -> None:
     """Backups of points that arrived are kept in wandb_backup/sent/."""
     for path in sorted((output_dir / BACKUP_FOLDER).glob("step_*.json")):
-        if object_in(path).get("run_id") == run_id:
+        if (json_object_or_none(path) or {}).get("run_id") == run_id:
             sent = path.parent / SENT_FOLDER
             sent.mkdir(exist_ok=True)
             os.replace(path, sent / path.name)

@@ -8,9 +8,7 @@ function configuration() {
   const names = [...new Set(RUNS.flatMap((run) => Object.keys(run.configuration.settings)))];
   if (!names.length)
     return section(spec, empty("resolved_config.json is missing or still being written: the settings are not known."));
-  const options = several
-    ? [["differences", "differences"]]
-    : [["set", "not left to the built-in default"]];
+  const options = several ? [["differences", "differences"]] : [["set", "not left to the built-in default"]];
   let only = options[0][0],
     sought = "";
   const valuesOf = (name) => RUNS.map((run) => run.configuration.settings[name]);

@@ -29,6 +29,12 @@ const color = (name) => `var(--${name})`;
 const swatch = (name) => h("span", {class: "swatch", style: `background:${color(name)}`, "aria-hidden": "true"});
 const word = (verdict) => DATA.verdicts[verdict] || String(verdict).replace(/_/g, " ");
 const empty = (text) => h("p", {class: "empty"}, text);
+const code = (text) => h("span", {class: "code"}, text);
+const bold = (text) => h("b", {}, text);
+const remark = (...said) => h("p", {class: "soft small"}, ...said);
+/* kind: the class of each text. */
+const listed = (texts, kind = null, also = "") =>
+  h("ul", {class: "atoms" + also}, ...texts.map((text) => h("li", {class: kind}, text)));
 
 /* ---- tables. A cell is a text, a node, or {text, of, tone, colour, left, state}; nothing at all is shown as a dash. ---- */
 const badge = (state) => h("span", {class: "badge " + (state === "in progress" ? "progress" : state)}, state);

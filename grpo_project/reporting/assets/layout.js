@@ -22,7 +22,7 @@ const BLOCKS = {
       typeof step === "number" ? h("span", {class: "where"}, ` \u00b7 step ${step}`) : null,
       detail ? h("div", {}, detail) : null
     ),
-  state: ({state, path, text}) => h("p", {class: "soft"}, badge(state), " ", h("span", {class: "code"}, path), ". ", text),
+  state: ({state, path, text}) => h("p", {class: "soft"}, badge(state), " ", code(path), ". ", text),
   tiles: ({tiles}) => h("div", {class: "tiles"}, tiles.map(tile)),
   toggles: () => h("div", {class: "controls", role: "group", "aria-label": "Runs shown"}, RUNS.map(toggle)),
 };

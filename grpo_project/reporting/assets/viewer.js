@@ -29,6 +29,14 @@ class Scene {
   all(predicate) {
     return this.atoms.filter((atom) => atom[0] === predicate).map((atom) => atom.slice(1));
   }
+  /* Who is there: a of each (predicate a place). */
+  there(predicate, place) {
+    return this.all(predicate).flatMap(([name, at]) => (at === place ? [name] : []));
+  }
+  /* What somebody has: the arguments behind `own` in each (predicate own ...). */
+  owned(predicate, own) {
+    return this.all(predicate).flatMap(([name, ...rest]) => (name === own ? [rest] : []));
+  }
   has(...atom) {
     return this.atoms.some((one) => one.length === atom.length && one.every((part, i) => part === atom[i]));
   }
@@ -159,7 +167,7 @@ function drawBlocks(scene, width) {
   const slots = tableSlots(scene.states.slice(0, scene.index + 1));
   const most = Math.max(1, ...scene.states.map((_, i) => tableSlots(scene.states.slice(0, i + 1)).length));
   const goalStacks = goalTowers(scene.trace.goal);
-  const goalShown = goalStacks.some((stack) => stack.length > 1) || goalStacks.length > 0;
+  const goalShown = goalStacks.length > 0;
   const columns = most + (goalShown ? goalStacks.length + 0.7 : 0);
   const across = Math.min(64, (width - 4) / columns),
     tall = Math.min(34, across * 0.72);
@@ -261,10 +269,7 @@ function drawFerry(scene, width) {
     (at) =>
       places.map((name) => ({
         name,
-        chips: at
-          .all("at")
-          .filter(([, place]) => place === name)
-          .map(([car]) => cargo(at, car, name, at.goal("at", car))),
+        chips: at.there("at", name).map((car) => cargo(at, car, name, at.goal("at", car))),
         carriers: at.has("at-ferry", name)
           ? [
               {
@@ -286,32 +291,23 @@ function drawRooms(scene, width) {
     (at) =>
       rooms.map((name) => ({
         name,
-        chips: at
-          .all("at")
-          .filter(([, room]) => room === name)
-          .map(([ball]) => cargo(at, ball, name, at.goal("at", ball), true)),
-        carriers: at
-          .all("at-robby")
-          .filter(([, room]) => room === name)
-          .map(([robot]) => ({
-            name: robot,
-            mark: at.mark(robot),
-            chips: [
-              ...at
-                .all("free")
-                .filter(([own]) => own === robot)
-                .map(([, gripper]) => ({
-                  text: gripper,
-                  kind: "ghost" + at.mark(gripper),
-                  textKind: "ghost-text",
-                  order: gripper,
-                })),
-              ...at
-                .all("carry")
-                .filter(([own]) => own === robot)
-                .map(([, ball, gripper]) => ({...cargo(at, ball, null, at.goal("at", ball), true), order: gripper})),
-            ].sort((a, b) => (a.order < b.order ? -1 : 1)),
-          })),
+        chips: at.there("at", name).map((ball) => cargo(at, ball, name, at.goal("at", ball), true)),
+        carriers: at.there("at-robby", name).map((robot) => ({
+          name: robot,
+          mark: at.mark(robot),
+          chips: [
+            ...at.owned("free", robot).map(([gripper]) => ({
+              text: gripper,
+              kind: "ghost" + at.mark(gripper),
+              textKind: "ghost-text",
+              order: gripper,
+            })),
+            ...at.owned("carry", robot).map(([ball, gripper]) => ({
+              ...cargo(at, ball, null, at.goal("at", ball), true),
+              order: gripper,
+            })),
+          ].sort((a, b) => (a.order < b.order ? -1 : 1)),
+        })),
       })),
     width,
     {minimum: 190}
@@ -340,21 +336,18 @@ function drawCorridor(scene, width) {
     scene,
     (at) =>
       order.map((place) => {
-        const here = at.all("at").filter(([, where]) => where === place);
+        const here = at.there("at", place);
         return {
           name: place,
           chips: here
-            .filter(([name]) => !men.includes(name))
-            .map(([name]) => (at.trace.objects[name] === "nut" ? nut(at, name) : spanner(at, name))),
+            .filter((name) => !men.includes(name))
+            .map((name) => (at.trace.objects[name] === "nut" ? nut(at, name) : spanner(at, name))),
           carriers: here
-            .filter(([name]) => men.includes(name))
-            .map(([man]) => ({
+            .filter((name) => men.includes(name))
+            .map((man) => ({
               name: man,
               mark: at.mark(man),
-              chips: at
-                .all("carrying")
-                .filter(([own]) => own === man)
-                .map(([, name]) => spanner(at, name)),
+              chips: at.owned("carrying", man).map(([name]) => spanner(at, name)),
             })),
         };
       }),
@@ -377,31 +370,22 @@ function drawGrid(scene, width) {
   const corner = (cell) => [2 + cell.column * size, 2 + cell.row * size];
   for (const cell of cells) {
     const [x, y] = corner(cell);
-    const here = scene.all("at").filter(([, where]) => where === cell.name);
+    const here = scene.there("at", cell.name);
     const inner = size - 12;
+    const kind = (visited.has(cell.name) ? "trail" : "place") + scene.mark(cell.name);
     svg.append(
-      box(
-        x + 1.5,
-        y + 1.5,
-        size - 3,
-        size - 3,
-        (visited.has(cell.name) ? "trail" : "place") + scene.mark(cell.name),
-        6
-      ),
+      box(x + 1.5, y + 1.5, size - 3, size - 3, kind, 6),
       write(x + 7, y + 14, shortened(cell.name, inner), "label", "start")
     );
     const chips = [
       ...here
-        .filter(([name]) => !trucks.includes(name))
-        .map(([name]) => cargo(scene, name, cell.name, scene.goal("at", name))),
+        .filter((name) => !trucks.includes(name))
+        .map((name) => cargo(scene, name, cell.name, scene.goal("at", name))),
       ...here
-        .filter(([name]) => trucks.includes(name))
-        .flatMap(([truck]) => [
+        .filter((name) => trucks.includes(name))
+        .flatMap((truck) => [
           {text: `\u25a3 ${truck}${scene.has("empty", truck) ? ", empty" : ""}`, kind: "carrier" + scene.mark(truck)},
-          ...scene
-            .all("carrying")
-            .filter(([own]) => own === truck)
-            .map(([, name]) => loaded(cargo(scene, name, null, scene.goal("at", name)))),
+          ...scene.owned("carrying", truck).map(([name]) => loaded(cargo(scene, name, null, scene.goal("at", name)))),
         ]),
     ];
     const [placed, lines] = flow(chips, inner);
@@ -454,14 +438,12 @@ function drawScene(scene, width) {
   return h(
     "div",
     {},
-    h("p", {class: "soft small"}, "No drawing for this domain: the atoms that hold and can change."),
-    h(
-      "ul",
-      {class: "atoms"},
+    remark("No drawing for this domain: the atoms that hold and can change."),
+    listed(
       scene.atoms
         .slice(scene.trace.static.length)
-        .map((atom) => h("li", {}, `(${atom.join(" ")})`))
         .slice(0, 200)
+        .map((atom) => `(${atom.join(" ")})`)
     )
   );
 }
@@ -481,64 +463,46 @@ function statusOf(trace, position) {
     const met = trace.goals_met[Math.min(position, ran)];
     return `${[...met].filter((one) => one === "1").length} of ${met.length} goals hold.`;
   };
-  const atoms = (texts) =>
-    h(
-      "ul",
-      {class: "atoms"},
-      texts.map((text) => h("li", {class: "unmet"}, text))
-    );
+  const unmet = () => listed(verdict.unmet, "unmet");
   if (verdict.class === "plan_format_error")
-    return ["bad", h("b", {}, "This is no plan that can be run. "), verdict.detail || "No step could be read."];
+    return ["bad", bold("This is no plan that can be run. "), verdict.detail || "No step could be read."];
   if (fails && position === last)
     return [
       "bad",
-      h("b", {}, `Step ${verdict.failing_step} cannot run: `),
-      h("span", {class: "code"}, trace.steps[verdict.failing_step - 1]),
+      bold(`Step ${verdict.failing_step} cannot run: `),
+      code(trace.steps[verdict.failing_step - 1]),
       ". It needs what does not hold:",
-      atoms(verdict.unmet),
+      unmet(),
     ];
   if (verdict.class === "safety_constraints_violation" && position === verdict.state_index)
     return [
       "bad",
-      h(
-        "b",
-        {},
-        position ? `After step ${position} a constraint is broken: ` : "The initial state breaks a constraint: "
-      ),
-      h("span", {class: "code"}, verdict.violated_constraint || ""),
+      bold(position ? `After step ${position} a constraint is broken: ` : "The initial state breaks a constraint: "),
+      code(verdict.violated_constraint || ""),
     ];
   if (position === last && verdict.class === "goal_not_satisfied")
-    return ["bad", h("b", {}, "The plan ends here and the goal is not reached. Unmet:"), atoms(verdict.unmet)];
+    return ["bad", bold("The plan ends here and the goal is not reached. Unmet:"), unmet()];
   if (position === last && verdict.class === "success_plans")
-    return ["good", h("b", {}, `All ${total} steps ran and the goal is reached. `), goals()];
+    return ["good", bold(`All ${total} steps ran and the goal is reached. `), goals()];
   if (position === last && verdict.steps_executed > ran)
-    return ["", h("b", {}, `The page keeps the first ${ran} steps; ${verdict.steps_executed} ran. `), verdict.detail];
-  if (!position) return ["", h("b", {}, "Before the first step. "), goals()];
+    return ["", bold(`The page keeps the first ${ran} steps; ${verdict.steps_executed} ran. `), verdict.detail];
+  if (!position) return ["", bold("Before the first step. "), goals()];
   const [added, deleted] = trace.changes[position - 1];
   const list = (texts) => texts.join(" ") || "nothing";
   return [
     "",
-    h("b", {}, `Step ${position} of ${total}: `),
-    h("span", {class: "code"}, trace.steps[position - 1]),
-    h(
-      "div",
-      {class: "small"},
-      "Now true: ",
-      h("span", {class: "code"}, list(added)),
-      ". No longer: ",
-      h("span", {class: "code"}, list(deleted)),
-      ". ",
-      goals()
-    ),
+    bold(`Step ${position} of ${total}: `),
+    code(trace.steps[position - 1]),
+    h("div", {class: "small"}, "Now true: ", code(list(added)), ". No longer: ", code(list(deleted)), ". ", goals()),
   ];
 }
 function sceneOf(trace, states, position) {
   const {last, ran, fails} = positionsOf(trace);
   const atFailure = fails && position === last;
-  const step = atFailure ? trace.steps[position - 1] : position ? trace.steps[position - 1] : null;
   const wrong =
     atFailure || (position === last && trace.verdict.class === "goal_not_satisfied") ? trace.verdict.unmet : [];
-  const scene = new Scene(trace, states[Math.min(position, ran)], argumentsOf(step ? [step] : []), argumentsOf(wrong));
+  const active = argumentsOf(position ? [trace.steps[position - 1]] : []);
+  const scene = new Scene(trace, states[Math.min(position, ran)], active, argumentsOf(wrong));
   scene.states = states;
   scene.index = Math.min(position, ran);
   scene.missing = wrong;
@@ -555,16 +519,13 @@ function viewer() {
     "Plans of the model, replayed step by step up to the one that fails. Training samples are the first completion of a domain after each log line, chosen before they were verified; held-out answers are the first of each verdict.";
   const withTraces = RUNS.filter((run) => run.traces.length);
   const notes = RUNS.flatMap((run) => run.trace_notes.map((note) => (several ? `${run.name}: ${note}` : note)));
-  const told = notes.length ? h("p", {class: "soft small"}, notes.join(" ")) : null;
+  const told = notes.length ? remark(notes.join(" ")) : null;
   const spec = {id: "plans", title: "Plans", about};
   if (!withTraces.length) return section(spec, empty("No plan to show yet."), told);
   const state = {run: withTraces[0], domain: null, verdict: "all", trace: null, states: null, position: 0, timer: null};
 
-  const runSelect = h(
-    "select",
-    {"aria-label": "Run"},
-    options(withTraces, (run) => run.name)
-  );
+  const names = options(withTraces, (run) => run.name);
+  const runSelect = h("select", {"aria-label": "Run"}, names);
   const domainBox = h("div", {class: "segments", role: "group", "aria-label": "Domain"});
   const verdictSelect = h("select", {"aria-label": "Verdict"});
   const planSelect = h("select", {"aria-label": "Plan", class: "plans"});
@@ -574,7 +535,7 @@ function viewer() {
   const counter = h("span", {class: "soft small counter"});
   const steps = h("ol", {class: "steps", "aria-label": "Steps of the plan"});
   const side = h("div", {});
-  const head = h("p", {class: "soft small"});
+  const head = remark();
 
   const button = (label, title, act) =>
     h("button", {type: "button", class: "plain", "aria-label": title, title, onclick: act}, label);
@@ -646,7 +607,7 @@ function viewer() {
     const {verdict} = trace;
     const {ran, fails} = positionsOf(trace);
     head.replaceChildren(
-      h("span", {class: "code"}, trace.problem_file),
+      code(trace.problem_file),
       ` \u00b7 ${trace.bucket || "no difficulty"} \u00b7 ${trace.source}, step ${trace.step}` +
         (trace.reward ? ` \u00b7 reward ${trace.reward}` : ""),
       trace.recorded_verdict && trace.recorded_verdict !== verdict.class
@@ -657,14 +618,14 @@ function viewer() {
           )
         : ""
     );
-    const bad = verdict.class === "safety_constraints_violation" ? verdict.state_index : verdict.failing_step;
+    const broken = verdict.class === "safety_constraints_violation";
+    const bad = broken ? verdict.state_index : verdict.failing_step;
     steps.replaceChildren(
       ...trace.steps.map((step, i) => {
         const number = i + 1;
         const kind = number === bad ? "fails" : number > ran ? "idle" : "";
         const reachable = number <= ran || (fails && number === ran + 1);
-        const markText =
-          number === bad ? (verdict.class === "safety_constraints_violation" ? "breaks a constraint" : "fails") : "";
+        const markText = number === bad ? (broken ? "breaks a constraint" : "fails") : "";
         return h(
           "li",
           {class: kind},
@@ -672,7 +633,7 @@ function viewer() {
             "button",
             {type: "button", disabled: !reachable, onclick: () => go(number)},
             h("span", {class: "n"}, number),
-            h("span", {class: "code"}, step),
+            code(step),
             h("span", {class: "mark"}, markText)
           )
         );
@@ -681,11 +642,7 @@ function viewer() {
     if (!trace.steps.length) steps.replaceChildren(h("li", {class: "none"}, "No step could be read."));
     side.replaceChildren(
       h("h3", {}, "Goal"),
-      h(
-        "ul",
-        {class: "atoms goals"},
-        trace.goal.map((part) => h("li", {}, part))
-      ),
+      listed(trace.goal, null, " goals"),
       ...(trace.constraints.length
         ? [h("h3", {}, "Constraints"), ...trace.constraints.map((text) => h("pre", {}, text))]
         : []),
@@ -696,7 +653,7 @@ function viewer() {
         {},
         h("summary", {}, "What the model wrote"),
         h("pre", {class: "completion"}, trace.text || "(nothing)"),
-        trace.cut ? h("p", {class: "soft small"}, "Only the beginning was kept.") : null
+        trace.cut ? remark("Only the beginning was kept.") : null
       )
     );
     show(0);
@@ -762,7 +719,7 @@ function viewer() {
         stage,
         h("div", {class: "transport"}, Object.values(buttons), slider, counter),
         status,
-        h("p", {class: "soft small"}, "Keys: \u2190 \u2192 step, Home and End jump.")
+        remark("Keys: \u2190 \u2192 step, Home and End jump.")
       ),
       side
     )
