@@ -47,7 +47,6 @@ def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import wandb
 
     monkeypatch.setattr(wandb_sync_manager, "_manager", None)
-    monkeypatch.setattr(wandb_sync_manager, "INIT_SECONDS", 8.0)
     monkeypatch.setattr(wandb_journal, "ASK_SECONDS", 3.0)
     yield
     wandb.teardown()
@@ -56,6 +55,7 @@ def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
     server = WandbServer()
+    monkeypatch.setattr(wandb_sync_manager, "INIT_SECONDS", 8.0)  # some of these servers never answer
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -67,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
 def manager(tmp_path: Path) -> Manager:
     def make(mode: str = "online", resume: str = "allow", run_id: str = RUN, **how: Any) -> WandbSyncManager:
         choice = how.pop("choice", None) or RunChoice(run_id, resume)
-        how = {"finish_seconds": 4.0, "retry_seconds": 0.3, **how}
+        how = {"finish_seconds": 30.0, "retry_seconds": 0.3, **how}
         return WandbSyncManager(tmp_path, "p", "name", mode=mode, choice=choice, **how)
 
     return make
