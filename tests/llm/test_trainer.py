@@ -1,0 +1,4 @@
+from tests.llm.conftest import MARKS
+from tests.unit.training.test_trainer import *  # noqa: F403
+
+pytestmark = MARKS
