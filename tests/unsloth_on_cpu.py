@@ -1,9 +1,9 @@
-"""The GRPOTrainer that Unsloth really writes, on a CPU. Only the model is plain transformers and PEFT, since Unsloth's kernels want a GPU.
+"""The GRPOTrainer that Unsloth really writes, on a CPU. Only the model is transformers and PEFT: Unsloth's kernels want a GPU.
 
-    python tests/unsloth_on_cpu.py settings.json self_kill_at_step    (a run of its own, killed as step N begins)
+    python tests/unsloth_on_cpu.py settings.json 3    (a run of its own, killed as it takes its third step)
 
-UNSLOTH_ALLOW_CPU=1 lets `import unsloth` pass without a GPU, but then it leaves TRL as it is. So the variable is taken away again and
-its rewriting called by hand. It compiles what it writes, which takes minutes and changes nothing here: that is turned off.
+UNSLOTH_ALLOW_CPU=1 lets `import unsloth` pass without a GPU, but then it leaves TRL as it is. So the variable is taken away again
+and its rewriting called by hand. It compiles what it writes, which takes minutes and changes nothing here: that is turned off.
 """
 
 from __future__ import annotations
@@ -33,10 +33,18 @@ def rewrite_trl() -> None:
     PatchFastRL(FastLanguageModel=FastLlamaModel)
 
 
-def take_unsloth(replace: Replace) -> None:
-    """models/loading.py chooses Unsloth, by `replace(module, name, value)`."""
+def with_modes(model: Any) -> Any:
+    """The model with what Unsloth's own loading puts on it and its trainer calls."""
     from unsloth.models.llama import FastLlamaModel
 
+    model.for_training = functools.partial(FastLlamaModel.for_training, model, use_gradient_checkpointing=False)
+    model.for_inference = functools.partial(FastLlamaModel.for_inference, model)
+    model._unsloth_user_float32 = True  # as where float32 was asked for: else its trainer computes in float16
+    return model
+
+
+def take_unsloth(replace: Replace) -> None:
+    """models/loading.py chooses Unsloth, by `replace(module, name, value)`."""
     from grpo_project.models import loading
 
     def load(path: str, *, lora_rank: int, lora_alpha: int, seed: int, **_: Any) -> Any:
@@ -50,11 +58,9 @@ def take_unsloth(replace: Replace) -> None:
             trust_remote_code=False,
             seed=seed,
         )
-        model.for_training = functools.partial(FastLlamaModel.for_training, model, use_gradient_checkpointing=False)
-        model.for_inference = functools.partial(FastLlamaModel.for_inference, model)
         from transformers import AutoTokenizer
 
-        return model, AutoTokenizer.from_pretrained(path)
+        return with_modes(model), AutoTokenizer.from_pretrained(path)
 
     replace(loading, "choose_backend", lambda asked="auto", small=False: ("unsloth", "cpu", "a test asks for it"))
     replace(loading, "_load_with_unsloth", load)

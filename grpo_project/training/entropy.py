@@ -11,8 +11,8 @@ ONE_IN = 8  # answers; a forward pass of all of them would cost about a tenth of
 
 
 class EntropySample:
-    """Which answers of a step are measured: all of them in the first `whole_steps` of a run, whose entropies stop it where there
-    are none; later one in ONE_IN of a step, drawn from `seed`. A continued run draws the same."""
+    """Which answers of a step are measured: all in the first `whole_steps` of a run, where answers without entropy stop it;
+    later one in ONE_IN, drawn from `seed`. A continued run draws the same."""
 
     def __init__(self, seed: int, whole_steps: int = 0) -> None:
         self._seed = seed
@@ -33,8 +33,8 @@ class EntropySample:
 def answer_entropies(model: Any, ids: Any, mask: Any, kept: int, temperature: float, vocabulary: int) -> Any:
     """(rows, kept) nats at `temperature`, 0 where `mask` is. `ids` and `mask`: (rows, tokens), the last `kept` of which are answers.
 
-    Row by row and without padding: then neither memory nor the position of a token depends on the other rows. Raises
-    BackendMissing where the model does not answer with logits over `vocabulary` tokens: Unsloth's may hand out other tensors.
+    Row by row and without padding: then neither memory nor the position of a token depends on the other rows.
+    Raises BackendMissing where the model does not give logits over `vocabulary` tokens: Unsloth's can give other tensors.
     """
     import torch
 
@@ -45,10 +45,11 @@ def answer_entropies(model: Any, ids: Any, mask: Any, kept: int, temperature: fl
         if length == 0:  # --mask_truncated_completions took it out of the loss
             continue
         with torch.no_grad():
-            logits = model(input_ids=ids[row][there][None], use_cache=False, logits_to_keep=length + 1).logits[0, -length - 1 : -1]
+            output = model(input_ids=ids[row][there][None], use_cache=False, logits_to_keep=length + 1)
+            logits = output.logits[0, -length - 1 : -1]
             if tuple(logits.shape) != (length, vocabulary):
                 raise BackendMissing(
-                    f"the model answered with a tensor of {tuple(logits.shape)} for the logits of {length} tokens of {vocabulary}: "
+                    f"the model gave a tensor of {tuple(logits.shape)} for the logits of {length} tokens of {vocabulary}: "
                     "install the versions that requirements.txt pins"
                 )
             log_probabilities = torch.log_softmax(logits.float() / temperature, dim=-1)

@@ -214,8 +214,8 @@ def planning_trainer(base: type) -> type:
         # -- gradients ----------------------------------------------------------------------------------------------
 
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            """TRL's loss tells the entropies of its answers. Unsloth's computes none, so a sample of them is measured here, behind
-            the backward pass: before it the activations of the loss are still in memory."""
+            """TRL's loss tells the entropies of its answers. Unsloth's computes none, so a sample of them is measured here,
+            after the backward pass: before it the activations of the loss are still in memory."""
             loss = super().training_step(*args, **kwargs)
             unmeasured, self._unmeasured = self._unmeasured, None
             if unmeasured is not None:

@@ -1,4 +1,4 @@
-"""`make test-llm`: everything here runs on the trainer that Unsloth writes. Without unsloth, or beside TRL as it is, nothing runs."""
+"""`make test-llm`: all here runs on the trainer that Unsloth writes. Without unsloth, or beside TRL as it is, nothing does."""
 
 from __future__ import annotations
 
