@@ -31,7 +31,7 @@ class EntropySample:
 
 
 def answer_entropies(model: Any, ids: Any, mask: Any, kept: int, temperature: float, vocabulary: int) -> Any:
-    """(rows, kept) nats at `temperature`, 0 where `mask` is. `ids` and `mask`: (rows, tokens), the last `kept` of which are answers.
+    """(rows, kept) nats at `temperature`, 0 where `mask` is. `ids` and `mask`: (rows, tokens), whose last `kept` are the answers.
 
     Row by row and without padding: then neither memory nor the position of a token depends on the other rows.
     Raises BackendMissing where the model does not give logits over `vocabulary` tokens: Unsloth's can give other tensors.
