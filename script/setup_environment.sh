@@ -2,6 +2,7 @@
 # Makes .venv with the pinned requirements: the full Unsloth stack where CUDA is present, the CPU stack elsewhere.
 # Run it as often as you like: a finished set-up with the same requirements is left alone.
 # TORCH_INDEX_URL: an extra package index for torch (for example PyTorch's own, for a CPU build). PYTHON: the interpreter to use.
+# ENVIRONMENT and STACK: another folder than .venv, another requirements file than the machine suggests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,17 +11,19 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
   echo "setup: Python 3.11 or newer is needed; found: $("$python" --version 2>&1 || true). Set PYTHON=/path/to/python3.11." >&2
   exit 2
 fi
+environment=${ENVIRONMENT:-.venv}
 if nvidia-smi >/dev/null 2>&1; then stack=requirements.txt; else stack=requirements-cpu.txt; fi
+stack=${STACK:-$stack}
 wanted="$stack $("$python" -c 'import platform; print(platform.python_version())') $(cat requirements*.txt requirements/*.txt | sha256sum)"
-stamp=.venv/requirements.stamp
+stamp=$environment/requirements.stamp
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
-echo "setup: installing $stack into .venv (the first time takes some minutes)"
-if [ ! -x .venv/bin/pip ] && ! "$python" -m venv .venv; then
+echo "setup: installing $stack into $environment (the first time takes some minutes)"
+if [ ! -x "$environment/bin/pip" ] && ! "$python" -m venv "$environment"; then
   echo "setup: '$python -m venv' failed. On Debian: apt-get install python3-venv" >&2
   exit 2
 fi
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 # torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
 torch=$(grep '^torch==' requirements/train.txt)
 pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} "$torch"

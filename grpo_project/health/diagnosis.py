@@ -187,7 +187,7 @@ class Diagnosis(Observer):
             answer = chosen[padding]
             before, after = answer.prompt[-TOKENS_BESIDE_THE_BOUNDARY:], answer.tokens[:TOKENS_BESIDE_THE_BOUNDARY]
             entropy = self._entropy_of.get(answer.prompt + answer.tokens)
-            shown = "not computed, since nothing is learned from it" if entropy is None else f"{entropy:.3f}"
+            shown = "not computed (docs/diagnosis.md says when)" if entropy is None else f"{entropy:.3f}"
             yield with_english(f"样本 {number}:", f"sample {number}")
             opening = boundary.text(answer.tokens)[:OPENING_CHARACTERS]
             yield with_english(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check_quotas, set_up_curriculum
@@ -20,6 +21,7 @@ from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
 from grpo_project.rewards.registry import NamedReward, parse_rewards, reward_source
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.training.algorithms import ALGORITHMS, Algorithm
+from grpo_project.training.algorithms.base import refuse_under_unsloth
 from grpo_project.training.console import quiet_hugging_face
 from grpo_project.training.launch import Start
 
@@ -56,6 +58,8 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     plan = plan_load(
         start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
     )
+    if plan.name == "unsloth":
+        refuse_under_unsloth(config, batch_shape(config, plan.device, ranks.world_size()), start.model)
     tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
     data = measure(rows, tokenizer, read_model_card(start.model).get("prompt_style", "full"), config.max_prompt_length)
     curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)

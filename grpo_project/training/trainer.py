@@ -25,6 +25,7 @@ from grpo_project.runs.run_folder import RunFolder
 from grpo_project.runs.states import RunStates
 from grpo_project.training.algorithms import Algorithm, trainer_arguments
 from grpo_project.training.algorithms.base import refuse_changes
+from grpo_project.training.entropy import EntropySample
 from grpo_project.training.resampling import Resampler
 
 if TYPE_CHECKING:  # it loads torch, and Unsloth must be the first to
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 OF_TRANSFORMERS = ("_get_output_dir", "_load_optimizer_and_scheduler", "_save_checkpoint")
 OF_TRL = (
     "_get_train_sampler create_model_card _generate_and_score_completions _generate_single_turn _prepare_inputs "
-    "_get_per_token_logps_and_entropies _calculate_rewards _get_grad_norm _compute_loss"
+    "_get_per_token_logps_and_entropies _calculate_rewards _get_grad_norm _compute_loss training_step"
 ).split()
 # Method -> the section of a step's time that it is counted to.
 TIMED = {
@@ -112,11 +113,13 @@ def planning_trainer(base: type) -> type:
     Takes more keyword arguments: `row_sampler` yields row indices in training order; `observers` hear of completions, entropies
     and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
     --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
-    own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm.
+    own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm;
+    `entropy_sample`: the answers to measure where the loss computes no entropies.
 
     Raises BackendMissing where `base` lacks a method that is overridden here.
     """
     require_methods(base, (*OF_TRANSFORMERS, *OF_TRL))
+    import torch
 
     class PlanningTrainer(TransactionalSaving, base):  # type: ignore[misc,valid-type]
         _buffered_inputs: Any
@@ -134,6 +137,7 @@ def planning_trainer(base: type) -> type:
             shortcuts: bool = False,
             regrouping: Regrouping | None = None,
             with_log_probabilities: bool = True,
+            entropy_sample: EntropySample | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = row_sampler
@@ -146,6 +150,8 @@ def planning_trainer(base: type) -> type:
             self._shortcuts = shortcuts
             self._regrouping = regrouping
             self._with_log_probabilities = with_log_probabilities
+            self._entropy_sample = entropy_sample or EntropySample(0)
+            self._unmeasured: Mapping[str, Any] | None = None  # a micro-batch whose entropies nobody was told
             super().__init__(*args, **kwargs)
             self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
 
@@ -209,9 +215,38 @@ def planning_trainer(base: type) -> type:
 
         # -- gradients ----------------------------------------------------------------------------------------------
 
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            """TRL's loss tells the entropies of its answers. Unsloth's computes none, so a sample of them is measured here,
+            after the backward pass: before it the activations of the loss are still in memory."""
+            loss = super().training_step(*args, **kwargs)
+            unmeasured, self._unmeasured = self._unmeasured, None
+            if unmeasured is not None:
+                with self._timer.section("log_probs"):
+                    self._measure_entropies(unmeasured)
+            if self.beta == 0.0:
+                self._metrics["train"].pop("kl", None)  # Unsloth's, which is 0 for want of a reference
+            return loss
+
+        def _measure_entropies(self, inputs: Mapping[str, Any]) -> None:
+            from grpo_project.training.entropy import answer_entropies
+
+            answers = inputs["completion_mask"]
+            rows = self._entropy_sample.rows(self.state.global_step, len(answers))
+            if not rows:
+                return
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)[rows]
+            mask = torch.cat([inputs["prompt_mask"], answers], dim=1)[rows]
+            kept = answers.shape[1]
+            vocabulary = self.model.get_output_embeddings().weight.shape[0]
+            entropies = answer_entropies(self.model_wrapped, ids, mask, kept, self.temperature, vocabulary)
+            totals = self.accelerator.reduce(torch.stack([entropies.sum(), answers[rows].float().sum()]), reduction="sum")
+            self._metrics["train"]["entropy"].append((totals[0] / totals[1].clamp(min=1.0)).item())
+            self._observers.entropies_computed(ids, mask, kept, entropies)
+
         def _prepare_inputs(self, generation_batch: Any) -> Any:
             before = self._buffered_inputs
             inputs = super()._prepare_inputs(generation_batch)
+            self._unmeasured = inputs if self.model.training else None
             if self._regrouping is None or not self._alone_on_a_cpu or not self.model.training or self._buffered_inputs is before:
                 return inputs
             from grpo_project.models.cpu_planner import regroup
@@ -224,6 +259,7 @@ def planning_trainer(base: type) -> type:
             found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
             if kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training and found[1] is not None:
                 _, ids, mask, kept = args[:4]
+                self._unmeasured = None
                 self._observers.entropies_computed(ids, mask, kept, found[1].detach())
             return found
 
@@ -290,6 +326,7 @@ def make_trainer(
         shortcuts=plain,
         regrouping=algorithm.regrouping(config) if plain else None,
         with_log_probabilities=algorithm.with_log_probabilities,
+        entropy_sample=EntropySample(config.seed, config.diagnose_steps),
         **parts,
     )
     refuse_changes(arguments, trainer.args, policy.name)

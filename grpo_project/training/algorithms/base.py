@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_project.configs.batches import BatchShape
@@ -169,6 +170,20 @@ def _vllm(config: Settings) -> dict[str, Any]:
         "vllm_importance_sampling_clip_max": 3.0,
         "vllm_importance_sampling_clip_min": None,
     }
+
+
+def refuse_under_unsloth(config: Settings, shape: BatchShape, model_folder: str) -> None:
+    """Raises ConfigError for what Unsloth's trainer takes and computes as something else (tests/llm/test_losses.py)."""
+    if config.loss_type == "bnpo" and shape.micro_batches > 1:
+        raise ConfigError(
+            "--loss_type bnpo: Unsloth averages over the tokens of the whole step, which is dapo, and not over those of each of "
+            f"the {shape.micro_batches} micro-batches. Take --loss_type dapo, or --backend transformers"
+        )
+    if config.beta and (Path(model_folder) / "adapter_config.json").exists():
+        raise ConfigError(
+            f"--beta {config.beta}: {model_folder} is an adapter, and Unsloth would pull towards the model below it, away from "
+            "what the adapter has learned. Take --beta 0, a merged model (script/export_model.py), or --backend transformers"
+        )
 
 
 def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:

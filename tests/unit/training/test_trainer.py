@@ -160,7 +160,7 @@ def test_a_run_leaves_what_is_needed_to_read_and_to_repeat_it(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str], test_data_root: Path
 ) -> None:
     from grpo_project.models.generation import complete_greedy
-    from grpo_project.models.loading import load_policy
+    from grpo_project.models.loading import choose_backend, load_policy
 
     config = TrainingConfig(**{**settings, "eval_samples": 3, "test_data": str(test_data_root), "use_wandb": True})
     assert train(config, schedule) == 0
@@ -168,7 +168,8 @@ def test_a_run_leaves_what_is_needed_to_read_and_to_repeat_it(
     shown = capsys.readouterr().out
     assert "Step 0/4: curriculum weights = {'easy': 1.0, 'medium': 0.0, 'hard': 0.0}" in shown
     assert "Step 2/4: curriculum weights = {'easy': 0.2, 'medium': 0.4, 'hard': 0.4}" in shown
-    assert "Backend: transformers, because no CUDA device" in shown
+    backend, _, reason = choose_backend()
+    assert f"Backend: {backend}, because {reason}" in shown
     resolved = json.loads((run / "resolved_config.json").read_text())
     assert resolved["settings"]["batch_size"] == 4
     assert resolved["environment"]["packages"]["trl"]
