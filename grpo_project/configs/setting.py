@@ -25,6 +25,8 @@ class OnResume(Enum):
 FIXED, FREE, PER_LAUNCH = OnResume.FIXED, OnResume.FREE, OnResume.PER_LAUNCH
 BY_CARD, NOT_BY_CARD = True, False  # whether the card of a model (planner.json) may propose a value
 
+WHOLE_BELOW = 2**63  # what torch and numpy can count to
+
 KINDS = {"str": "TEXT", "int": "N", "float": "X", "bool": "", "tuple[str, ...]": "NAME"}  # annotation -> placeholder in --help
 
 
@@ -53,6 +55,8 @@ class Nature:
             return f"must be one of {', '.join(self.choices)}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
+        if isinstance(value, int) and abs(value) >= WHOLE_BELOW:
+            return f"must be below {WHOLE_BELOW}"
         inside = self.least <= value <= self.most and self.above < value < self.below
         return None if inside and math.isfinite(value) else f"must {self._range()}"
 

@@ -57,7 +57,7 @@ class Settings:
         "prompts in memory at once; changes speed and memory, never what a batch holds; divides batch_size", least=1)
     gradient_accumulation_steps: int = setting(1, BATCH, FIXED, BY_CARD, "whole batches per optimizer step", least=1)
     max_steps: int = setting(1000, BATCH, FIXED, BY_CARD,
-        "optimizer steps of the run; the curriculum is spread over them", least=1)
+        "optimizer steps of the run; the curriculum is spread over them", least=1, most=1_000_000)
     seed: int = setting(42, BATCH, FIXED, NOT_BY_CARD,
         "decides batches, sampling and initial adapters; same seed, same run", least=0, below=2**32)
 
@@ -120,7 +120,7 @@ class Settings:
         "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25, or 0 "
         "where --eval_samples is 0 and neither --curriculum nor --on_collapse needs them", least=0)
     max_eval_samples: int = setting(24, CURRICULUM, FIXED, NOT_BY_CARD,
-        "problems per domain in an evaluation during training", least=1)
+        "problems per domain in an evaluation during training", least=1, most=100_000)
     on_collapse: str = setting("warn", CURRICULUM, FIXED, NOT_BY_CARD,
         "when a domain's held-out success falls significantly below its best: name it; give it more and easier prompts; go back"
         " to the weights of the last evaluation without a fallen domain, and reweight; stop",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import ScriptConfig
 from grpo_project.configs.rules import check_together
-from grpo_project.configs.setting import check_alone
-from grpo_project.configs.settings import Settings, settings
+from grpo_project.configs.setting import BUILT_IN, COMMAND_LINE, check_alone
+from grpo_project.configs.settings import Settings, flag_of, settings
+from grpo_project.errors import GrpoProjectError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +31,29 @@ class TrainingConfig(Settings):
     def __post_init__(self) -> None:
         for spec in settings():
             check_alone(spec, getattr(self, spec.name), self.sources.get(spec.name, ""))
-        check_together(self)
+        with self.sources_named():
+            check_together(self)
         lengths = self.script_config()
         for name in ("max_prompt_length", "max_completion_length"):
             object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    @contextmanager
+    def sources_named(self) -> Iterator[None]:
+        """An error of ours that names a setting also says where its value came from, if not from the command line."""
+        try:
+            yield
+        except GrpoProjectError as error:
+            text = str(error)
+            given = {name: source for name, source in self.sources.items() if source not in (COMMAND_LINE, BUILT_IN)}
+            named = [
+                f"{flag_of(name)} is from {source}"
+                for name, source in given.items()
+                if re.search(rf"{flag_of(name)}\b", text) and f"from {source})" not in text
+            ]
+            if named:
+                error.args = (f"{text} ({', '.join(named)})",)
+            raise
 
     def script_config(self) -> ScriptConfig:
         """The lengths, checked against each other. Raises ConfigError for a strategy without --max_seq_length."""

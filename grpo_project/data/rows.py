@@ -183,32 +183,32 @@ def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
     try:
         if not root.exists():
             raise DataError(
-                f"data root {root} does not exist: name a folder with one <domain>.jsonl per domain, or run make data"
+                f"--data_root {root} does not exist: name a folder with one <domain>.jsonl per domain, or run make data"
             )
         if not root.is_dir():
-            raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
+            raise DataError(f"--data_root {root} is a file: name the folder that holds the <domain>.jsonl files")
         present = sorted(path.stem for path in root.glob("*.jsonl"))
     except (OSError, ValueError) as error:
-        raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
+        raise DataError(f"--data_root {root} cannot be read: {_cause(error)}") from error
     if not present:
         raise DataError(
-            f"data root {root} holds no .jsonl file: name a folder with one <domain>.jsonl per domain, or run make data"
+            f"--data_root {root} holds no .jsonl file: name a folder with one <domain>.jsonl per domain, or run make data"
         )
     names = present if domains is None else list(domains)
     if not names:
-        raise ConfigError(f"no domain was asked for: name some of {', '.join(present)}")
+        raise ConfigError(f"--domains names none: name some of {', '.join(present)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"domain named more than once: {', '.join(twice)}")
+        raise ConfigError(f"--domains names one more than once: {', '.join(twice)}")
     known = all_domains()
     for name in names:
         if name not in known:
             raise DataError(
-                f"{root / f'{name}.jsonl'}: {name} is no known domain ({', '.join(known)}). Name the domains to read, "
+                f"{root / f'{name}.jsonl'}: {name} is no known domain ({', '.join(known)}). Name others with --domains, "
                 f"or add grpo_project/domains/{name}.py"
             )
         if name not in present:
-            raise DataError(f"{root / f'{name}.jsonl'} does not exist; the folder holds {', '.join(present)}")
+            raise DataError(f"{root / f'{name}.jsonl'} does not exist; --domains may name {', '.join(present)}")
     return {name: root / f"{name}.jsonl" for name in names}
 
 

@@ -69,7 +69,7 @@ def test_the_fingerprint_is_of_what_is_decided_not_of_how_it_is_written() -> Non
 
 def test_a_schedule_that_raises_is_told_in_one_line() -> None:
     def late(step: int, max_steps: int) -> dict[str, float]:
-        return weights(step, max_steps) if step < 3 else {}["three"]
+        return weights(step, max_steps) if step < 3 else vars()["three"]
 
     with pytest.raises(ConfigError, match="^--curriculum step: late at step 3 raised KeyError: 'three'$"):
         check_curriculum(TrainingConfig(max_steps=4), ROWS, late)
