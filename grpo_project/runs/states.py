@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,16 @@ class RunStates:
     def load(self, checkpoint: Path) -> None:
         """Every thing goes on where the checkpoint left it. Raises ConfigError for a state that is missing, broken or foreign."""
         for name, thing in self._things.items():
-            thing.load_state_dict(read_state(checkpoint, name))
+            state = read_state(checkpoint, name)
+            try:
+                thing.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                what = (
+                    str(error)
+                    if isinstance(error, ConfigError)
+                    else f"it is damaged: {type(error).__name__}: {first_line(error)}"
+                )
+                raise ConfigError(f"{checkpoint / f'{name}.json'}: {what}") from error
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
