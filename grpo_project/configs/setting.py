@@ -98,6 +98,8 @@ def flag_of_field(spec: Field[Any]) -> str:
 def check_alone(spec: Field[Any], value: Any, source: str = "") -> None:
     """Raises ConfigError, naming flag, value and source, for a value that the setting's own declaration rules out."""
     fault = None if value is None and spec.default is None else nature_of(spec).fault(value)
+    if fault is None and isinstance(value, str) and not value.strip() and spec.default != "":
+        fault = "must not be empty"
     if fault is not None:
         where = f" (from {source})" if source not in ("", COMMAND_LINE, BUILT_IN) else ""
         raise ConfigError(f"{flag_of_field(spec)} {fault}, got {value!r}{where}")

@@ -55,7 +55,9 @@ def test_the_built_in_defaults_are_the_guides() -> None:
         ("scale_rewards", "group", "dr_grpo is defined without reward scaling"),
         ("domains", (), "--domains must name at least one domain"),
         ("domains", ("ferry", "ferry"), "--domains names a domain twice"),
-        ("base_model", " ", "--base_model must name a model"),
+        ("alarm_thresholds", ("kl=1", "kl=2"), "--alarm_thresholds names kl twice"),
+        ("base_model", " ", "--base_model must not be empty, got ' '"),
+        ("output_dir", "", "--output_dir must not be empty, got ''"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_flag(name: str, value: Any, message: str) -> None:
