@@ -12,6 +12,7 @@ from grpo_project.errors import ConfigError
 
 BUILT_IN = "built-in default"  # the source of a value that nobody gave
 COMMAND_LINE = "command line"
+CHECKPOINT = "the run being continued"
 
 
 class OnResume(Enum):

@@ -12,7 +12,7 @@ from typing import Any
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import ScriptConfig
 from grpo_project.configs.rules import check_together
-from grpo_project.configs.setting import BUILT_IN, COMMAND_LINE, check_alone
+from grpo_project.configs.setting import BUILT_IN, CHECKPOINT, COMMAND_LINE, check_alone
 from grpo_project.configs.settings import Settings, flag_of, settings
 from grpo_project.errors import GrpoProjectError
 
@@ -40,12 +40,13 @@ class TrainingConfig(Settings):
 
     @contextmanager
     def sources_named(self) -> Iterator[None]:
-        """An error of ours that names a setting also says where its value came from, if not from the command line."""
+        """An error of ours that names a setting also says where its value came from, where one would not think of it."""
         try:
             yield
         except GrpoProjectError as error:
             text = str(error)
-            given = {name: source for name, source in self.sources.items() if source not in (COMMAND_LINE, BUILT_IN)}
+            expected = (COMMAND_LINE, BUILT_IN, CHECKPOINT)
+            given = {name: source for name, source in self.sources.items() if source not in expected}
             named = [
                 f"{flag_of(name)} is from {source}"
                 for name, source in given.items()

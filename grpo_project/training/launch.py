@@ -14,7 +14,7 @@ from grpo_project.common.paths import locate, locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
-from grpo_project.configs.setting import COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
+from grpo_project.configs.setting import CHECKPOINT, COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
 from grpo_project.configs.settings import default_of, flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
@@ -25,7 +25,6 @@ from grpo_project.runs.checkpoint import read_run_state, step_of
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "environment"
-CHECKPOINT = "the run being continued"
 PATHS = ("base_model", "data_root", "test_data")  # the same folder may be written in several ways
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
