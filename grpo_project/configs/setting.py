@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field
 from enum import Enum
@@ -103,4 +104,5 @@ def check_alone(spec: Field[Any], value: Any, source: str = "") -> None:
         fault = "must not be empty"
     if fault is not None:
         where = f" (from {source})" if source not in ("", COMMAND_LINE, BUILT_IN) else ""
-        raise ConfigError(f"{flag_of_field(spec)} {fault}, got {value!r}{where}")
+        shown = reprlib.repr(value) if isinstance(value, int) else repr(value)
+        raise ConfigError(f"{flag_of_field(spec)} {fault}, got {shown}{where}")

@@ -6,11 +6,26 @@ model's card may propose are all read from here. rules.py has what settings mean
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
 from grpo_project.configs.lengths import STRATEGIES
-from grpo_project.configs.setting import BY_CARD, FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, flag_of_field, setting
+from grpo_project.configs.setting import (
+    BUILT_IN,
+    BY_CARD,
+    CHECKPOINT,
+    COMMAND_LINE,
+    FIXED,
+    FREE,
+    NOT_BY_CARD,
+    PER_LAUNCH,
+    flag_of_field,
+    setting,
+)
+from grpo_project.errors import GrpoProjectError
 
 DATA = "model and data"
 RUN = "output and continuing"
@@ -209,3 +224,27 @@ def default_of(name: str) -> Any:
     default = Settings.__dataclass_fields__[name].default
     assert default is not MISSING  # every setting has one
     return default
+
+
+@contextmanager
+def sources_named(sources: Mapping[str, str]) -> Iterator[None]:
+    """An error of ours that names a setting also says where its value came from, where one would not think of it.
+
+    `sources`: of each setting's value.
+    """
+    try:
+        yield
+    except GrpoProjectError as error:
+        text, expected = str(error), (COMMAND_LINE, BUILT_IN, CHECKPOINT)
+        named = [
+            f"{flag_of(name)} is from {source}"
+            for name, source in sources.items()
+            if source not in expected
+            and name in Settings.__dataclass_fields__
+            and re.search(rf"{flag_of(name)}\b", text)
+            and f"from {source}" not in text
+            and f"({source})" not in text
+        ]
+        if named:
+            error.args = (f"{text} ({', '.join(named)})",)
+        raise

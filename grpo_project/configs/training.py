@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +11,8 @@ from typing import Any
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import ScriptConfig
 from grpo_project.configs.rules import check_together
-from grpo_project.configs.setting import BUILT_IN, CHECKPOINT, COMMAND_LINE, check_alone
-from grpo_project.configs.settings import Settings, flag_of, settings
-from grpo_project.errors import GrpoProjectError
+from grpo_project.configs.setting import check_alone
+from grpo_project.configs.settings import Settings, settings, sources_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +36,9 @@ class TrainingConfig(Settings):
             object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
 
-    @contextmanager
-    def sources_named(self) -> Iterator[None]:
-        """An error of ours that names a setting also says where its value came from, where one would not think of it."""
-        try:
-            yield
-        except GrpoProjectError as error:
-            text = str(error)
-            expected = (COMMAND_LINE, BUILT_IN, CHECKPOINT)
-            given = {name: source for name, source in self.sources.items() if source not in expected}
-            named = [
-                f"{flag_of(name)} is from {source}"
-                for name, source in given.items()
-                if re.search(rf"{flag_of(name)}\b", text) and f"from {source})" not in text
-            ]
-            if named:
-                error.args = (f"{text} ({', '.join(named)})",)
-            raise
+    def sources_named(self) -> AbstractContextManager[None]:
+        """`settings.sources_named` of this config."""
+        return sources_named(self.sources)
 
     def script_config(self) -> ScriptConfig:
         """The lengths, checked against each other. Raises ConfigError for a strategy without --max_seq_length."""

@@ -15,7 +15,7 @@ from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
 from grpo_project.configs.setting import CHECKPOINT, COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
-from grpo_project.configs.settings import default_of, flag_of, settings
+from grpo_project.configs.settings import default_of, flag_of, settings, sources_named
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
@@ -42,6 +42,11 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
     config_file = _strongest(layers, "config_file")
     if config_file is not None:
         layers.append((config_file, read_config_file(config_file)))
+    with sources_named({name: source for source, layer in reversed(layers) for name in layer}):
+        return _resolved(layers)
+
+
+def _resolved(layers: Layers) -> TrainingConfig:
     checkpoint, output_dir = _strongest(layers, "resume_from_checkpoint"), _strongest(layers, "output_dir")
     if checkpoint is not None:
         checkpoint = run_folder.find_checkpoint(checkpoint, output_dir)
