@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.errors import ConfigError, first_line
+from grpo_project.runs.checkpoint import step_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
 MODEL_CARD_STATE = "planner"  # planner.json, so that a checkpoint is a model folder too
 TRACKING_STATE = "tracking_state"
+TRAINER_STATE = "trainer_state"  # transformers' own; it is loaded there
 
 
 class Stateful(Protocol):
@@ -87,3 +89,11 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / f"{name}.json").exists():
         raise ConfigError(f"{folder} has no {name}.json: the run cannot be continued from it")
     return read_json_object(folder / f"{name}.json")
+
+
+def require_trainer_state(checkpoint: Path) -> None:
+    """Raises ConfigError for a checkpoint whose trainer_state.json is missing, broken or of another step: transformers would
+    end in a traceback, after everything was loaded."""
+    state = read_state(checkpoint, TRAINER_STATE)
+    if state.get("global_step") != step_of(checkpoint) or not isinstance(state.get("train_batch_size"), int):
+        raise ConfigError(f"{checkpoint / f'{TRAINER_STATE}.json'} is not that of step {step_of(checkpoint)}")

@@ -10,7 +10,7 @@ import pytest
 
 from grpo_project.callbacks.collapse import CollapseActions
 from grpo_project.errors import ConfigError
-from grpo_project.runs.states import COLLAPSE_STATE, RunStates
+from grpo_project.runs.states import COLLAPSE_STATE, RunStates, require_trainer_state
 
 
 class Refusing:
@@ -36,3 +36,23 @@ def test_what_a_state_says_itself_is_said_with_its_file(tmp_path: Path) -> None:
     states.save(tmp_path)
     with pytest.raises(ConfigError, match=f"^{tmp_path}/thing.json: it has format 1$"):
         states.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "has no trainer_state.json"),
+        ("{", "cannot be read"),
+        ("{}", "is not that of step 2"),
+        ('{"global_step": 3, "train_batch_size": 8}', "is not that of step 2"),
+    ],
+)
+def test_a_trainer_state_that_transformers_could_not_load_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    checkpoint.mkdir()
+    if content is not None:
+        (checkpoint / "trainer_state.json").write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        require_trainer_state(checkpoint)
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 2, "train_batch_size": 8}')
+    require_trainer_state(checkpoint)
