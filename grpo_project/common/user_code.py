@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
+import traceback
 import types
 import zlib
 from collections.abc import Callable
@@ -41,13 +43,25 @@ def load_function(spec: str, flag: str, locate: Locate = paths.locate) -> Callab
     path, name = file_of(spec, flag, locate), spec.rpartition(":")[2]
     try:
         module = _run(path.resolve(), path.stat().st_mtime_ns)
-    except Exception as error:  # whatever a user's file raises is a fault of the file, told in one line
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is a fault of the file, told in one line
         what = f"{type(error).__name__}: {first_line(error)}"
         raise ConfigError(f"{flag} {spec}: {path} fails when it is loaded: {what}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"{flag} {spec}: {path} has no function {name}")
     return function  # type: ignore[no-any-return]
+
+
+def code_of(path: Path) -> str:
+    """The code of a user's file without comments and layout, which may change under a run; what it imports is not looked at."""
+    return ast.unparse(ast.parse(path.read_bytes()))
+
+
+def what_failed(error: BaseException, file: Path | None) -> str:
+    """`ValueError: too short in line 3`: an error on one line, with the line of the user's `file` as far as it arose there."""
+    own = str(file.resolve()) if file else None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f"{type(error).__name__}: {first_line(error)}" + (f" in line {lines[-1]}" if lines else "")
 
 
 def source_of(function: Any) -> str:

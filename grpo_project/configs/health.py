@@ -62,6 +62,8 @@ class HealthConfig:
             name, _, text = change.partition("=")
             if name not in kinds:
                 raise ConfigError(f"--alarm_thresholds: there is no threshold {name!r}; they are {', '.join(kinds)}")
+            if name in values:
+                raise ConfigError(f"--alarm_thresholds names {name} twice")
             try:
                 values[name] = kinds[name](text)
             except ValueError:

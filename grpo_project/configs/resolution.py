@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,15 @@ def describe_settings(config: TrainingConfig) -> str:
 
 
 def read_config_file(path: str) -> dict[str, Any]:
-    """The settings in a JSON file. Raises ConfigError where it is none, or names a file of its own."""
+    """The settings in a JSON file, each of its kind. Raises ConfigError where it is none, or names a file of its own."""
     try:
         found = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config_file {path} cannot be read: {error}") from None
     if not isinstance(found, dict) or "config_file" in found:
         raise ConfigError(f"--config_file {path} must hold one JSON object of settings, without config_file among them")
-    return found
+    known = {spec.name for spec in settings()}
+    return {name: _of_right_kind(name, value, path) if name in known else value for name, value in found.items()}
 
 
 def _did_you_mean(name: str, known: set[str]) -> str:
@@ -86,10 +88,15 @@ def _of_right_kind(name: str, value: Any, source: str) -> Any:
             raise ConfigError(f"{source}: {name} must have a value")
         return None
     if kind.startswith("tuple") and isinstance(value, (str, list, tuple)):
-        return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
+        parts = (value,) if isinstance(value, str) else tuple(value)
+        if all(isinstance(part, str) for part in parts):
+            return parts
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{source}: {name} is beyond every number of kind float") from None
     wanted = {"str": str, "int": int, "bool": bool}.get(kind)
     if wanted is None or not isinstance(value, wanted) or (kind == "int" and isinstance(value, bool)):
-        raise ConfigError(f"{source}: {name} must be of kind {kind}, got {value!r}")
+        raise ConfigError(f"{source}: {name} must be of kind {kind}, got {reprlib.repr(value)}")
     return value

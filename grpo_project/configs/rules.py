@@ -28,8 +28,6 @@ def not_neutral(config: Settings) -> list[str]:
 
 
 def _check_names(config: Settings) -> None:
-    if not config.base_model.strip():
-        raise ConfigError("--base_model must name a model")
     domains = config.domains
     if domains is not None and not domains:
         raise ConfigError("--domains must name at least one domain")

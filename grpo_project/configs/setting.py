@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field
 from enum import Enum
@@ -12,6 +13,7 @@ from grpo_project.errors import ConfigError
 
 BUILT_IN = "built-in default"  # the source of a value that nobody gave
 COMMAND_LINE = "command line"
+CHECKPOINT = "the run being continued"
 
 
 class OnResume(Enum):
@@ -24,6 +26,8 @@ class OnResume(Enum):
 
 FIXED, FREE, PER_LAUNCH = OnResume.FIXED, OnResume.FREE, OnResume.PER_LAUNCH
 BY_CARD, NOT_BY_CARD = True, False  # whether the card of a model (planner.json) may propose a value
+
+WHOLE_BELOW = 2**63  # what torch and numpy can count to
 
 KINDS = {"str": "TEXT", "int": "N", "float": "X", "bool": "", "tuple[str, ...]": "NAME"}  # annotation -> placeholder in --help
 
@@ -53,6 +57,8 @@ class Nature:
             return f"must be one of {', '.join(self.choices)}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
+        if isinstance(value, int) and abs(value) >= WHOLE_BELOW:
+            return f"must be below {WHOLE_BELOW}"
         inside = self.least <= value <= self.most and self.above < value < self.below
         return None if inside and math.isfinite(value) else f"must {self._range()}"
 
@@ -94,6 +100,9 @@ def flag_of_field(spec: Field[Any]) -> str:
 def check_alone(spec: Field[Any], value: Any, source: str = "") -> None:
     """Raises ConfigError, naming flag, value and source, for a value that the setting's own declaration rules out."""
     fault = None if value is None and spec.default is None else nature_of(spec).fault(value)
+    if fault is None and isinstance(value, str) and not value.strip() and spec.default != "":
+        fault = "must not be empty"
     if fault is not None:
         where = f" (from {source})" if source not in ("", COMMAND_LINE, BUILT_IN) else ""
-        raise ConfigError(f"{flag_of_field(spec)} {fault}, got {value!r}{where}")
+        shown = reprlib.repr(value) if isinstance(value, int) else repr(value)
+        raise ConfigError(f"{flag_of_field(spec)} {fault}, got {shown}{where}")

@@ -6,11 +6,26 @@ model's card may propose are all read from here. rules.py has what settings mean
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
 from grpo_project.configs.lengths import STRATEGIES
-from grpo_project.configs.setting import BY_CARD, FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, flag_of_field, setting
+from grpo_project.configs.setting import (
+    BUILT_IN,
+    BY_CARD,
+    CHECKPOINT,
+    COMMAND_LINE,
+    FIXED,
+    FREE,
+    NOT_BY_CARD,
+    PER_LAUNCH,
+    flag_of_field,
+    setting,
+)
+from grpo_project.errors import GrpoProjectError
 
 DATA = "model and data"
 RUN = "output and continuing"
@@ -57,7 +72,7 @@ class Settings:
         "prompts in memory at once; changes speed and memory, never what a batch holds; divides batch_size", least=1)
     gradient_accumulation_steps: int = setting(1, BATCH, FIXED, BY_CARD, "whole batches per optimizer step", least=1)
     max_steps: int = setting(1000, BATCH, FIXED, BY_CARD,
-        "optimizer steps of the run; the curriculum is spread over them", least=1)
+        "optimizer steps of the run; the curriculum is spread over them", least=1, most=1_000_000)
     seed: int = setting(42, BATCH, FIXED, NOT_BY_CARD,
         "decides batches, sampling and initial adapters; same seed, same run", least=0, below=2**32)
 
@@ -120,7 +135,7 @@ class Settings:
         "steps between two held-out evaluations during training, for curriculum and collapse guard; 0: none; default: 25, or 0 "
         "where --eval_samples is 0 and neither --curriculum nor --on_collapse needs them", least=0)
     max_eval_samples: int = setting(24, CURRICULUM, FIXED, NOT_BY_CARD,
-        "problems per domain in an evaluation during training", least=1)
+        "problems per domain in an evaluation during training", least=1, most=100_000)
     on_collapse: str = setting("warn", CURRICULUM, FIXED, NOT_BY_CARD,
         "when a domain's held-out success falls significantly below its best: name it; give it more and easier prompts; go back"
         " to the weights of the last evaluation without a fallen domain, and reweight; stop",
@@ -209,3 +224,27 @@ def default_of(name: str) -> Any:
     default = Settings.__dataclass_fields__[name].default
     assert default is not MISSING  # every setting has one
     return default
+
+
+@contextmanager
+def sources_named(sources: Mapping[str, str]) -> Iterator[None]:
+    """An error of ours that names a setting also says where its value came from, where one would not think of it.
+
+    `sources`: of each setting's value.
+    """
+    try:
+        yield
+    except GrpoProjectError as error:
+        text, expected = str(error), (COMMAND_LINE, BUILT_IN, CHECKPOINT)
+        named = [
+            f"{flag_of(name)} is from {source}"
+            for name, source in sources.items()
+            if source not in expected
+            and name in Settings.__dataclass_fields__
+            and re.search(rf"{flag_of(name)}\b", text)
+            and f"from {source}" not in text
+            and f"({source})" not in text
+        ]
+        if named:
+            error.args = (f"{text} ({', '.join(named)})",)
+        raise

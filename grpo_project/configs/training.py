@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import ScriptConfig
 from grpo_project.configs.rules import check_together
 from grpo_project.configs.setting import check_alone
-from grpo_project.configs.settings import Settings, settings
+from grpo_project.configs.settings import Settings, settings, sources_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,16 @@ class TrainingConfig(Settings):
     def __post_init__(self) -> None:
         for spec in settings():
             check_alone(spec, getattr(self, spec.name), self.sources.get(spec.name, ""))
-        check_together(self)
+        with self.sources_named():
+            check_together(self)
         lengths = self.script_config()
         for name in ("max_prompt_length", "max_completion_length"):
             object.__setattr__(self, name, getattr(lengths, f"script_{name}"))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    def sources_named(self) -> AbstractContextManager[None]:
+        """`settings.sources_named` of this config."""
+        return sources_named(self.sources)
 
     def script_config(self) -> ScriptConfig:
         """The lengths, checked against each other. Raises ConfigError for a strategy without --max_seq_length."""

@@ -70,6 +70,11 @@ class CurriculumEngine:
         self._pauses: list[tuple[int, int]] = []  # (first generation batch, row index) of every pause, in order
 
     @property
+    def domains(self) -> tuple[str, ...]:
+        """Those that prompts are drawn from."""
+        return tuple(self._quotas)
+
+    @property
     def feedback(self) -> bool:
         """Whether anything observed can change a batch. Where nothing can, no journal is needed."""
         learns = self.curriculum.uses_groups or self.curriculum.uses_evaluations
@@ -114,7 +119,7 @@ class CurriculumEngine:
 
     def _weights(self, generation: int) -> DomainWeights:
         step = self.step_of(generation)
-        return domain_weights(self.curriculum.weights(step, self._max_steps), tuple(self._quotas), step, self._weights_name)
+        return domain_weights(self.curriculum.weights(step, self._max_steps), self.domains, step, self._weights_name)
 
     def _take_in(self, last: int) -> None:
         """Hands the curriculum what was known after generation batch `last`, one generation batch after another."""

@@ -48,7 +48,7 @@ def domain_quotas(batch_size: int, domains: Sequence[str], weights: Mapping[str,
         shown = ", ".join(f"{name}={part}" for name, part in zip(domains, parts, strict=True))
         by_weight = f" in the proportion {shown}, {whole} parts in all"
     raise ConfigError(
-        f"batch_size {batch_size} is not divisible by the {len(domains)} domains ({', '.join(domains)}){by_weight}; "
+        f"--batch_size {batch_size} is not divisible by the {len(domains)} domains ({', '.join(domains)}){by_weight}; "
         f"sizes that work: {working}, ..., nearest to yours: {nearest}"
     )
 

@@ -10,13 +10,14 @@ from fractions import Fraction
 from typing import Any
 
 from grpo_project.common.paths import locate
-from grpo_project.common.user_code import is_user_code, load_function, source_of
+from grpo_project.common.user_code import code_of, file_of, is_user_code, load_function, source_of
 from grpo_project.configs.settings import Settings
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.engine import CurriculumEngine
 from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
-from grpo_project.curriculum.registry import FLAG, CurriculumInputs, make_curriculum, weights_function_of
+from grpo_project.curriculum.registry import FLAG, CurriculumInputs, make_curriculum, told_in_one_line, weights_function_of
 from grpo_project.curriculum.schedules import WeightsFunction
+from grpo_project.curriculum.weights import domain_weights
 from grpo_project.errors import ConfigError
 
 BucketRows = Mapping[str, Mapping[str, Sequence[int]]]  # {domain: {bucket: row indices}}
@@ -57,6 +58,7 @@ def check_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_w
 
 def set_up_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> RunCurriculum:
     """The curriculum at its start over these rows. Raises ConfigError for one that cannot work, at any of the run's steps."""
+    get_curriculum_weights = told_in_one_line("step", get_curriculum_weights)
     function = weights_function_of(config.curriculum, get_curriculum_weights)
     curriculum = make_curriculum(config.curriculum, CurriculumInputs(bucket_rows, get_curriculum_weights))
     quota_weights = parse_domain_weights(config.domain_weights or ())
@@ -94,9 +96,10 @@ def _decided(config: Settings, engine: CurriculumEngine, function: WeightsFuncti
     if not engine.feedback:
         shares = [engine.decide(engine.generation_of(step)).weights for step in steps]
     elif function is not None:
-        shares += [function(step, config.max_steps) for step in steps]
+        shares += [domain_weights(function(step, config.max_steps), engine.domains, step) for step in steps]
     else:
-        shares.append(source)  # a user's class learns, so only its text can be held against it
+        # A user's class learns, so only the code of its file can be held against it.
+        shares.append(code_of(file_of(config.curriculum, FLAG)) if is_user_code(config.curriculum) else source)
     return hashlib.sha256(json.dumps(shares, sort_keys=True).encode()).hexdigest()
 
 

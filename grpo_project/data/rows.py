@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 ON_BAD_ROW = ("skip", "error")
 # A row of ours takes a few kilobytes. A longer line is a file of another kind, and must not fill the memory.
 MAX_LINE_BYTES = 16 * 1024 * 1024
+WANTED = "name a folder with one <domain>.jsonl per domain, or run make data"
 NAMED_PER_FILE = 20  # bad rows named one by one in the log; `RowTable.bad_rows` holds all
 CACHED_TASKS = 4096  # compiled tasks kept; the least recently used go first
 
@@ -178,17 +179,16 @@ def read_rows(
 
 def _files(root: Path) -> list[Path]:
     """The .jsonl files of a data root, one or more, by name."""
-    wanted = "name a folder with one <domain>.jsonl per domain, or run make data"
     try:
         if not root.exists():
-            raise DataError(f"data root {root} does not exist: {wanted}")
+            raise DataError(f"data root {root} does not exist: {WANTED}")
         if not root.is_dir():
             raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
         found = sorted(root.glob("*.jsonl"))
     except (OSError, ValueError) as error:
         raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
     if not found:
-        raise DataError(f"data root {root} holds no .jsonl file: {wanted}")
+        raise DataError(f"data root {root} holds no .jsonl file: {WANTED}")
     return found
 
 
@@ -197,19 +197,19 @@ def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
     present = sorted(path.stem for path in _files(root))
     names = present if domains is None else list(domains)
     if not names:
-        raise ConfigError(f"no domain was asked for: name some of {', '.join(present)}")
+        raise ConfigError(f"--domains names none: name some of {', '.join(present)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"domain named more than once: {', '.join(twice)}")
+        raise ConfigError(f"--domains names one more than once: {', '.join(twice)}")
     known = all_domains()
     for name in names:
         if name not in known:
             raise DataError(
-                f"{root / f'{name}.jsonl'}: {name} is no known domain ({', '.join(known)}). Name the domains to read, "
+                f"{root / f'{name}.jsonl'}: {name} is no known domain ({', '.join(known)}). Name others with --domains, "
                 f"or add grpo_project/domains/{name}.py"
             )
         if name not in present:
-            raise DataError(f"{root / f'{name}.jsonl'} does not exist; the folder holds {', '.join(present)}")
+            raise DataError(f"{root / f'{name}.jsonl'} does not exist; --domains may name {', '.join(present)}")
     return {name: root / f"{name}.jsonl" for name in names}
 
 

@@ -10,7 +10,7 @@ from grpo_project.common.paths import locate
 from grpo_project.configs.settings import Settings
 from grpo_project.data.difficulty import Buckets, fill_buckets
 from grpo_project.data.prompts import row_prompt
-from grpo_project.data.rows import RowTable, read_rows
+from grpo_project.data.rows import WANTED, RowTable, read_rows
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.prompting import render_chat
 
@@ -63,7 +63,10 @@ class TrainingData:
 
 def read_training_rows(config: Settings) -> RowTable:
     """The usable rows of --data_root. Raises DataError or ConfigError as `read_rows` does."""
-    return read_rows(locate(config.data_root) or config.data_root, config.domains, config.on_bad_row)
+    root = locate(config.data_root)
+    if root is None:
+        raise DataError(f"--data_root {config.data_root} does not exist: {WANTED}")
+    return read_rows(root, config.domains, config.on_bad_row)
 
 
 def measure(rows: RowTable, tokenizer: Any, style: str, max_prompt_length: int) -> TrainingData:

@@ -8,19 +8,19 @@ data set's columns it gets, one entry per completion, `row_index`, `verdict` (pd
 
 from __future__ import annotations
 
-import ast
+import copy
+import inspect
 import math
 import reprlib
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, SupportsFloat
 
-from grpo_project.common.user_code import file_of, is_user_code, load_function, source_of
+from grpo_project.common.user_code import code_of, file_of, is_user_code, load_function, source_of, what_failed
 from grpo_project.configs.reward import REWARD_MODES, Bands, RewardConfig, parse_bands
-from grpo_project.errors import ConfigError, RewardError, first_line
+from grpo_project.errors import ConfigError, RewardError
 from grpo_project.pddl import Verdict
 from grpo_project.rewards.score import score
 
@@ -65,16 +65,19 @@ class NamedReward:
     def values(self, prompts: Any, completions: Sequence[Any], **columns: Any) -> list[float]:
         """One finite number for each completion, without the weight.
 
-        Raises RewardError, in one line, where a user's function raises or returns anything else.
+        A user's function gets copies, so that what it changes stays its own. Raises RewardError, in one line, where it raises or
+        returns anything else.
         """
         if self.is_preset:
             return self.function(prompts, completions, **columns)  # type: ignore[no-any-return]
+        own = {name: list(column) if isinstance(column, list) else column for name, column in columns.items()}
         try:
-            returned = self.function(prompts, completions, **columns)
-            values = list(returned) if isinstance(returned, Iterable) else None
-        except Exception as error:  # whatever a user's function raises ends the run in one line, and never is a reward
-            what = f"{type(error).__name__}: {first_line(error)}"
-            raise self._fault(f"raised {what}{self._line(error)} on a batch of {len(completions)} completions") from error
+            returned = self.function(prompts=copy.deepcopy(prompts), completions=copy.deepcopy(completions), **own)
+            in_order = isinstance(returned, Iterable) and not isinstance(returned, (Mapping, Set))
+            values = list(returned) if in_order else None
+        except (Exception, SystemExit) as error:  # whatever it raises ends the run in one line, and never is a reward
+            what = what_failed(error, self.file)
+            raise self._fault(f"raised {what} on a batch of {len(completions)} completions") from error
         if values is None:
             raise self._fault(f"returned {reprlib.repr(returned)} for {len(completions)} completions; return a list of numbers")
         if len(values) != len(completions):
@@ -88,12 +91,6 @@ class NamedReward:
 
     def _fault(self, what: str) -> RewardError:
         return RewardError(f"the reward function {self.name}{f' of {self.file}' if self.file else ''} {what}")
-
-    def _line(self, error: BaseException) -> str:
-        """Where in the user's file `error` arose, as far as it arose there."""
-        own = str(self.file.resolve()) if self.file else None
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-        return f" in line {lines[-1]}" if lines else ""
 
 
 def preset_reward(config: RewardConfig, weight: float = 1.0) -> NamedReward:
@@ -140,10 +137,25 @@ def _parse(spec: str, bands: Bands) -> NamedReward:
     except ValueError:
         raise ConfigError(f"{FLAG} {spec}: the weight {tail!r} is no number") from None
     if is_user_code(head):
-        return NamedReward(head.rpartition(":")[2], weight, load_function(head, FLAG), file_of(head, FLAG))
+        function = load_function(head, FLAG)
+        if not _takes_columns(function):
+            raise ConfigError(f"{FLAG} {head} must be a function that takes (prompts, completions, **columns)")
+        return NamedReward(head.rpartition(":")[2], weight, function, file_of(head, FLAG))
     if head not in REWARDS:
         raise ConfigError(f"{FLAG} must be one of {', '.join(REWARDS)}, or path/to/file.py:function; got {head!r}")
     return preset_reward(replace(REWARDS[head], bands=bands) if head == "banded" else REWARDS[head], weight)
+
+
+def _takes_columns(function: Callable[..., Any]) -> bool:
+    """Whether it can be called as by TRL, whose columns may become more; also where it does not tell."""
+    try:
+        names = ("prompts", "completions", "row_index", "verdict", "scenario", "problem_file", "any_other")
+        inspect.signature(function).bind(**dict.fromkeys(names))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return not inspect.iscoroutinefunction(function)
 
 
 def _source(reward: NamedReward) -> Any:
@@ -151,7 +163,7 @@ def _source(reward: NamedReward) -> Any:
         return reward.function.config.as_dict()
     if reward.file is None:
         return source_of(reward.function)
-    return ast.unparse(ast.parse(reward.file.read_bytes()))
+    return code_of(reward.file)
 
 
 def _number(value: Any) -> float:

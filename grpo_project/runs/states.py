@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, first_line
+from grpo_project.runs.checkpoint import step_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
 MODEL_CARD_STATE = "planner"  # planner.json, so that a checkpoint is a model folder too
 TRACKING_STATE = "tracking_state"
+TRAINER_STATE = "trainer_state"  # transformers' own; it is loaded there
 
 
 class Stateful(Protocol):
@@ -70,7 +72,16 @@ class RunStates:
     def load(self, checkpoint: Path) -> None:
         """Every thing goes on where the checkpoint left it. Raises ConfigError for a state that is missing, broken or foreign."""
         for name, thing in self._things.items():
-            thing.load_state_dict(read_state(checkpoint, name))
+            state = read_state(checkpoint, name)
+            try:
+                thing.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                what = (
+                    str(error)
+                    if isinstance(error, ConfigError)
+                    else f"it is damaged: {type(error).__name__}: {first_line(error)}"
+                )
+                raise ConfigError(f"{checkpoint / f'{name}.json'}: {what}") from error
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
@@ -78,3 +89,11 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / f"{name}.json").exists():
         raise ConfigError(f"{folder} has no {name}.json: the run cannot be continued from it")
     return read_json_object(folder / f"{name}.json")
+
+
+def require_trainer_state(checkpoint: Path) -> None:
+    """Raises ConfigError for a checkpoint whose trainer_state.json is missing, broken or of another step: transformers would
+    end in a traceback, after everything was loaded."""
+    state = read_state(checkpoint, TRAINER_STATE)
+    if state.get("global_step") != step_of(checkpoint) or not isinstance(state.get("train_batch_size"), int):
+        raise ConfigError(f"{checkpoint / f'{TRAINER_STATE}.json'} is not that of step {step_of(checkpoint)}")

@@ -6,6 +6,7 @@ import errno
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class Ending:
     def told(self) -> Iterator[None]:
         """Raises Stopped after a signal, MemoryShort or DataError for memory or disk that ran out, and all else as it came."""
         try:
-            yield
+            with self._terminated_as_interrupted():
+                yield
         except KeyboardInterrupt:
             if ranks.is_main():
                 say_how_to_go_on(self.folder)
@@ -70,6 +72,23 @@ class Ending:
             raise disk_refused(error, self.folder, self.start.output_dir) from None
         finally:
             self.cleanup.close()
+
+    @contextmanager
+    def _terminated_as_interrupted(self) -> Iterator[None]:
+        """SIGTERM raises KeyboardInterrupt as Ctrl-C does, where training does not catch both. Only in the main thread."""
+
+        def interrupt(number: int, frame: object) -> None:
+            self.signal_number = number
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def open_folder(start: Start, ending: Ending) -> RunFolder:

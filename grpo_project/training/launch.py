@@ -14,18 +14,18 @@ from grpo_project.common.paths import locate, locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
-from grpo_project.configs.setting import COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
-from grpo_project.configs.settings import default_of, flag_of, settings
+from grpo_project.configs.setting import CHECKPOINT, COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
+from grpo_project.configs.settings import default_of, flag_of, settings, sources_named
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import read_run_state, step_of
+from grpo_project.runs.states import require_trainer_state
 
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "environment"
-CHECKPOINT = "the run being continued"
 PATHS = ("base_model", "data_root", "test_data")  # the same folder may be written in several ways
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
@@ -43,6 +43,11 @@ def resolve_settings(given: Mapping[str, Any], environment: EnvironmentConfig | 
     config_file = _strongest(layers, "config_file")
     if config_file is not None:
         layers.append((config_file, read_config_file(config_file)))
+    with sources_named({name: source for source, layer in reversed(layers) for name in layer}):
+        return _resolved(layers)
+
+
+def _resolved(layers: Layers) -> TrainingConfig:
     checkpoint, output_dir = _strongest(layers, "resume_from_checkpoint"), _strongest(layers, "output_dir")
     if checkpoint is not None:
         checkpoint = run_folder.find_checkpoint(checkpoint, output_dir)
@@ -106,6 +111,8 @@ def starting_point(config: TrainingConfig) -> Start:
     """Where the run begins. Raises RunExists for a folder in use, ConfigError or ModelError for what cannot be there."""
     asked = config.resume_from_checkpoint
     checkpoint = Path(asked) if asked not in (None, "auto") else None
+    if checkpoint is not None:
+        require_trainer_state(checkpoint)
     if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
         raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
     named = config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S")

@@ -49,7 +49,9 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
 
     Raises a GrpoProjectError for what the user can put right.
     """
-    ending = Ending(starting_point(config), config.use_gradient_checkpointing)
+    with config.sources_named():
+        start = starting_point(config)
+    ending = Ending(start, config.use_gradient_checkpointing)
     try:
         with ending.told():
             return _run(config, get_curriculum_weights, ending)
@@ -62,7 +64,8 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     environment = run_folder.describe_environment(REPOSITORY)
 
     # -- settings, data, curriculum and problems to be measured on: each made once, and checked before anything is loaded
-    inputs = gather_inputs(config, get_curriculum_weights, start)
+    with config.sources_named():
+        inputs = gather_inputs(config, get_curriculum_weights, start)
     data, curriculum, held_out, steering = inputs.data, inputs.curriculum, inputs.held_out, inputs.steering
     say(f"Data: {data.describe()}" + (f"; {len(held_out)} held-out ones from {held_out.name}" if held_out else ""))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_project.configs.batches import BatchShape
-from grpo_project.configs.setting import BUILT_IN
+from grpo_project.configs.setting import BUILT_IN, CHECKPOINT
 from grpo_project.configs.settings import Settings, default_of, flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
@@ -43,10 +43,14 @@ class Algorithm:
         return getattr(trl, self.config_class), getattr(trl, self.trainer_class)
 
     def refuse_settings(self, config: TrainingConfig) -> None:
-        """Raises ConfigError for a setting that somebody gave and that this algorithm does not have."""
+        """Raises ConfigError for a setting that somebody gave and that this algorithm does not have.
+
+        What a model's card proposes, and what a run began with, nobody gave.
+        """
         for name in self.without:
             source = config.sources.get(name, BUILT_IN)
-            if source != BUILT_IN and not source.endswith("planner.json") and getattr(config, name) != default_of(name):
+            given = source not in (BUILT_IN, CHECKPOINT) and not source.endswith("planner.json")
+            if given and getattr(config, name) != default_of(name):
                 raise ConfigError(f"--algorithm {self.name} has no {flag_of(name)}: leave it out")
 
 

@@ -11,11 +11,11 @@ import pytest
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import model_defaults, read_model_card
-from grpo_project.configs.resolution import convert, resolve
+from grpo_project.configs.resolution import convert, read_config_file, resolve
 from grpo_project.configs.setting import BUILT_IN, KINDS, PER_LAUNCH, OnResume, check_alone, kind_of, nature_of, setting
 from grpo_project.configs.settings import flag_of, settings
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.errors import ConfigError, ModelError
+from grpo_project.errors import ConfigError, DataError, ModelError
 
 
 def test_the_built_in_defaults_are_the_guides() -> None:
@@ -42,7 +42,9 @@ def test_the_built_in_defaults_are_the_guides() -> None:
         ("seed", 2**32, r"--seed must lie in \[0, 4294967296\)"),
         ("algorithm", "ppo", "--algorithm must be one of grpo, rloo, got 'ppo'"),
         ("eval_every_n_steps", -1, "--eval_every_n_steps must be at least 0"),
-        ("max_eval_samples", 0, "--max_eval_samples must be at least 1"),
+        ("max_eval_samples", 0, r"--max_eval_samples must lie in \[1, 100000\]"),
+        ("max_steps", 10**7, r"--max_steps must lie in \[1, 1000000\]"),
+        ("lora_rank", 10**400, "--lora_rank must be below 9223372036854775808"),
         ("on_collapse", "panic", "--on_collapse must be one of warn, reweight, rollback, stop"),
         ("repetition_penalty", 0.0, r"--repetition_penalty must lie in \(0, 10\]"),
         ("presence_penalty", float("nan"), "--presence_penalty must lie in"),
@@ -53,7 +55,9 @@ def test_the_built_in_defaults_are_the_guides() -> None:
         ("scale_rewards", "group", "dr_grpo is defined without reward scaling"),
         ("domains", (), "--domains must name at least one domain"),
         ("domains", ("ferry", "ferry"), "--domains names a domain twice"),
-        ("base_model", " ", "--base_model must name a model"),
+        ("alarm_thresholds", ("kl=1", "kl=2"), "--alarm_thresholds names kl twice"),
+        ("base_model", " ", "--base_model must not be empty, got ' '"),
+        ("output_dir", "", "--output_dir must not be empty, got ''"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_flag(name: str, value: Any, message: str) -> None:
@@ -121,6 +125,35 @@ def test_a_wrong_name_or_kind_in_a_layer_is_refused() -> None:
         resolve([("planner.json", {"max_steps": True})])
     with pytest.raises(ConfigError, match="planner.json: max_steps must have a value"):
         resolve([("planner.json", {"max_steps": None})])
+    with pytest.raises(ConfigError, match="planner.json: learning_rate is beyond every number of kind float"):
+        resolve([("planner.json", {"learning_rate": 10**400})])
+    with pytest.raises(ConfigError, match="planner.json: reward must be of kind"):
+        resolve([("planner.json", {"reward": ["dense", 1]})])
+
+
+def test_a_config_file_holds_values_of_their_kind(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    for name, value in (("base_model", None), ("base_model", ["a"]), ("resume_from_checkpoint", 5), ("output_dir", True)):
+        file.write_text(json.dumps({name: value}))
+        with pytest.raises(ConfigError, match=f"{file}: {name} must"):
+            read_config_file(str(file))
+
+
+def test_what_settings_mean_for_each_other_names_where_they_came_from() -> None:
+    layers: list[tuple[str, dict[str, Any]]] = [
+        ("command line", {"loss_type": "dr_grpo", "save_steps": 50}),
+        ("environment", {"num_iterations": 3}),
+    ]
+    with pytest.raises(ConfigError, match=r"exactly \(--num_iterations is from environment\)$"):
+        resolve(layers)
+    with pytest.raises(ConfigError, match=r"\(--scale_rewards is from a/planner.json\)$"):
+        resolve([layers[0], ("a/planner.json", {"scale_rewards": "group"})])
+    with pytest.raises(ConfigError, match=r"^--batch_size must be at least 1, got 0 \(from environment\)$"):
+        resolve([("environment", {"batch_size": 0})])
+    config = resolve([("environment", {"test_data": "nowhere"})])
+    with pytest.raises(DataError, match=r"^--test_data nowhere: no such folder \(--test_data is from environment\)$"):
+        with config.sources_named():
+            raise DataError("--test_data nowhere: no such folder")
 
 
 def test_the_settings_survive_json() -> None:

@@ -230,7 +230,7 @@ def test_the_guides_table_of_batch_sizes() -> None:
     with pytest.raises(ConfigError) as error:
         planner(batch_size=10)
     assert str(error.value) == (
-        "batch_size 10 is not divisible by the 4 domains (blocksworld, ferry, grippers, spanner); "
+        "--batch_size 10 is not divisible by the 4 domains (blocksworld, ferry, grippers, spanner); "
         "sizes that work: 4, 8, 12, 16, ..., nearest to yours: 8 or 12"
     )
 

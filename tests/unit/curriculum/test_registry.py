@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def sharper(inputs):
     return AdaptiveCurriculum(inputs.bucket_rows, sharpness=4.0)
 
 def nothing(): return None
+class Fails(Mine):
+    def weights(self, step, max_steps):
+        return ramp(step, max_steps) if step < 3 else {}["three"]
+    def observe_groups(self, groups): self.kept = {1}
+    def metrics(self): return None
 def three(a, b, c): return {}
 def fails(inputs): return inputs.rows
 class Half: pass
@@ -76,7 +82,9 @@ def test_a_function_of_step_and_max_steps_is_a_schedule() -> None:
 
 @pytest.mark.usefixtures("mine")
 def test_a_class_and_a_factory_make_a_curriculum_that_goes_by_the_users_name_for_it() -> None:
-    kinds = {name: type(make_curriculum(f"mine.py:{name}", INPUTS)).__name__ for name in ("Mine", "WithRows", "sharper")}
+    kinds = {
+        name: type(vars(make_curriculum(f"mine.py:{name}", INPUTS))["made"]).__name__ for name in ("Mine", "WithRows", "sharper")
+    }
     assert kinds == {"Mine": "Mine", "WithRows": "WithRows", "sharper": "AdaptiveCurriculum"}
     for name in kinds:
         assert make_curriculum(f"mine.py:{name}", INPUTS).name == f"mine.py:{name}"
@@ -110,7 +118,7 @@ def test_only_step_and_a_users_function_are_a_weights_function() -> None:
         ("mine.py:fails", "--curriculum mine.py:fails fails at its start: AttributeError: 'CurriculumInputs' object has no"),
         ("mine.py:nothing", "--curriculum mine.py:nothing gives NoneType without uses_groups"),
         ("mine.py:Half", "--curriculum mine.py:Half gives Half without uses_groups, uses_evaluations, weights, observe_groups"),
-        ("mine.py:NoJson", "fails at its start: TypeError: Object of type set is not JSON serializable"),
+        ("mine.py:NoJson", "state_dict gives {'kept': {1, 2}}, which is no JSON: Object of type set is not JSON serializable"),
         ("mine.py:Tuples", "state_dict gives {'kept': (1, 2)}, which JSON changes: use lists and text keys"),
     ],
 )
@@ -121,3 +129,19 @@ def test_what_is_no_curriculum_ends_in_one_line(spec: str, words: str) -> None:
     if ".py" not in spec:
         with pytest.raises(ConfigError, match="--curriculum must be one of"):
             weights_function_of(spec, INPUTS.weights_function)
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_method_that_fails_during_a_run_ends_in_one_line_that_names_it() -> None:
+    made = make_curriculum("mine.py:Fails", INPUTS)
+    assert made.weights(2, 7)
+    made.observe_groups([])
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: made.weights(3, 7), "weights at step 3 raised KeyError: 'three' in line 31"),
+        (made.metrics, "metrics gives None; return a dict"),
+        (made.state_dict, "state_dict gives {'kept': {1}}, which is no JSON"),
+    ]
+    for call, words in calls:
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert str(error.value).startswith(f"--curriculum mine.py:Fails: {words}") and "\n" not in str(error.value)

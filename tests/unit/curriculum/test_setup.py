@@ -65,3 +65,37 @@ def test_the_fingerprint_is_of_what_is_decided_not_of_how_it_is_written() -> Non
     assert first.fingerprint == second.fingerprint and first.source != second.source
     easy = set_up_curriculum(config, ROWS, lambda step, max_steps: {"easy": 1, "medium": 0, "hard": 0})
     assert easy.fingerprint != first.fingerprint
+
+
+def test_a_schedule_that_raises_is_told_in_one_line() -> None:
+    def late(step: int, max_steps: int) -> dict[str, float]:
+        return weights(step, max_steps) if step < 3 else vars()["three"]
+
+    with pytest.raises(ConfigError, match="^--curriculum step: late at step 3 raised KeyError: 'three'$"):
+        check_curriculum(TrainingConfig(max_steps=4), ROWS, late)
+
+
+def test_numpy_weights_are_numbers_where_a_run_is_steered_too() -> None:
+    import numpy as np
+
+    def shares(step: int, max_steps: int) -> dict[str, float]:
+        return dict.fromkeys(("easy", "medium", "hard"), np.float32(1))  # type: ignore[arg-type]
+
+    config = TrainingConfig(max_steps=4, skip_zero_variance=2)
+    assert set_up_curriculum(config, ROWS, shares).fingerprint == set_up_curriculum(config, ROWS, weights).fingerprint
+
+
+def test_a_users_class_is_compared_by_the_code_of_its_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    text = (
+        "from grpo_project.curriculum.schedules import BaseCurriculum\n"
+        "SHARE = 1\n"
+        "class Mine(BaseCurriculum):\n"
+        "    uses_groups = True\n"
+        "    def weights(self, step, max_steps): return {'easy': SHARE, 'medium': 1, 'hard': 1}\n"
+    )
+    found = []
+    for content in (text, text + "# a comment\n", text.replace("SHARE = 1", "SHARE = 22")):
+        file.write_text(content)
+        found.append(set_up_curriculum(TrainingConfig(curriculum=f"{file}:Mine"), ROWS, weights).fingerprint)
+    assert found[0] == found[1] != found[2]

@@ -237,7 +237,7 @@ def test_data_roots_that_cannot_be_used_say_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path, "ferry", [a_row("ferry")])
     with pytest.raises(DataError, match="is a file"):
         read_rows(path)
-    with pytest.raises(DataError, match=r"blocksworld\.jsonl does not exist; the folder holds ferry"):
+    with pytest.raises(DataError, match=r"blocksworld\.jsonl does not exist; --domains may name ferry"):
         read_rows(tmp_path, ["ferry", "blocksworld"])
     with pytest.raises(DataError, match="chess is no known domain"):
         read_rows(tmp_path, ["chess"])
@@ -250,9 +250,9 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "ferry", [a_row("ferry")])
     with pytest.raises(ConfigError, match="on_bad_row must be one of skip, error"):
         read_rows(tmp_path, on_bad_row="ignore")
-    with pytest.raises(ConfigError, match="more than once: ferry"):
+    with pytest.raises(ConfigError, match="--domains names one more than once: ferry"):
         read_rows(tmp_path, ["ferry", "ferry"])
-    with pytest.raises(ConfigError, match="no domain was asked for"):
+    with pytest.raises(ConfigError, match="--domains names none: name"):
         read_rows(tmp_path, [])
 
 

@@ -69,6 +69,9 @@ def test_a_sign_in_the_path_is_no_weight(tmp_path: Path) -> None:
         (["mine.py"], "", "must be one of"),
         (["other.py:own"], "", "--reward other.py:own: there is no file other.py"),
         (["mine.py:other"], "", "--reward mine.py:other: mine.py has no function other"),
+        (["mine.py:narrow"], "", "--reward mine.py:narrow must be a function that takes (prompts, completions, **columns)"),
+        (["mine.py:waits"], "", "--reward mine.py:waits must be a function that takes"),
+        (["leaves.py:own"], "", "--reward leaves.py:own: leaves.py fails when it is loaded: SystemExit: 3"),
         (["mine.py:not a name"], "", "write path/to/file.py:function"),
         (["dense=much"], "", "--reward dense=much: the weight 'much' is no number"),
         (["dense="], "", "the weight '' is no number"),
@@ -86,6 +89,9 @@ def test_what_cannot_be_used_ends_in_one_line(
     mine: Path, monkeypatch: pytest.MonkeyPatch, specs: list[str], bands: str, words: str
 ) -> None:
     monkeypatch.chdir(mine.parent)
+    with mine.open("a") as file:
+        file.write("\ndef narrow(prompts, completions): return [0.0] * len(completions)\nasync def waits(**columns): return []\n")
+    Path("leaves.py").write_text("raise SystemExit(3)\n")
     with pytest.raises(ConfigError) as error:
         parse_rewards(specs, bands)
     assert words in str(error.value) and "\n" not in str(error.value)
@@ -160,6 +166,9 @@ def test_a_function_is_called_once_with_trls_arguments_and_what_is_known_of_each
         ("return [0.0, [1.0], 0.0]", "returned [1.0] for completion 1 (from 0) of 3"),
         ("return [0.0, 10 ** 400, 0.0]", "returned 100000000000000000...0000000000000000000 for completion 1 (from 0) of 3"),
         ("return 'abc'", "returned 'a' for completion 0 (from 0) of 3"),
+        ("return {1: 0.5, 2: 0.5, 3: 0.5}", "returned {1: 0.5, 2: 0.5, 3: 0.5} for 3 completions; return a list of numbers"),
+        ("return {0.0, 1.0, 0.5}", "returned {0.0, 0.5, 1.0} for 3 completions; return a list of numbers"),
+        ("raise SystemExit('bye')", "raised SystemExit: bye in line 2"),
     ],
 )
 def test_a_function_that_fails_ends_in_one_line_that_names_it(tmp_path: Path, body: str, words: str) -> None:
@@ -169,6 +178,30 @@ def test_a_function_that_fails_ends_in_one_line_that_names_it(tmp_path: Path, bo
         scored("dense", f"{file}:own=0.1")
     assert str(error.value).startswith(f"the reward function own of {file} {words}")
     assert "\n" not in str(error.value)
+
+
+def test_what_a_function_does_to_its_arguments_stays_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def spoils(prompts, completions, row_index, verdict, **columns):\n"
+        "    count = len(completions)\n"
+        "    completions[0][0]['content'] = ''\n"
+        "    for column in (prompts, completions, row_index, verdict):\n"
+        "        column.clear()\n"
+        "    return [0.0] * count\n"
+    )
+    seen: list[Any] = []
+    reward = make_reward_function(TABLE, parse_rewards([f"{file}:spoils", "dense"]), seen.extend)
+    messages = [[{"role": "assistant", "content": text}] for text in ANSWERS]
+    assert reward(["p"] * 3, messages, row_index=ROWS) == scored("dense")[0]
+    assert [(one.row_index, one.text) for one in seen] == list(zip(ROWS, ANSWERS, strict=True))
+    assert [message[0]["content"] for message in messages] == list(ANSWERS)
+
+
+def test_arguments_go_by_name_as_trl_gives_them(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def own(completions, **columns):\n    return [float(len(text)) for text in completions]\n")
+    assert scored(f"{file}:own")[0] == [float(len(text)) for text in ANSWERS]
 
 
 def test_whatever_is_a_number_counts(tmp_path: Path) -> None:

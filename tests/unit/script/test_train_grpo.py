@@ -184,7 +184,7 @@ def _break_nothing(root: Path) -> None:
         (_break_problem, ["--on_bad_row", "error"], "ferry.jsonl:13"),
         (_break_nothing, ["--base_model", "no/such/model"], "--base_model no/such/model: no such folder"),
         (_break_nothing, ["--output_dir", "USED"], "already holds a run with a checkpoint at step 5. Go on with it by"),
-        (_break_nothing, ["--max_steps", "0"], "--max_steps must be at least 1, got 0"),
+        (_break_nothing, ["--max_steps", "0"], "--max_steps must lie in [1, 1000000], got 0"),
         (_break_nothing, ["--max_steps", "many"], "--max_steps must be a whole number, got 'many'"),
         (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie in (0, 1)"),
         (_break_nothing, ["--temperature", "nan"], "--temperature must lie in (0, 10]"),

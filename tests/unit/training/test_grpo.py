@@ -298,6 +298,6 @@ def test_a_setting_that_an_algorithm_does_not_have_is_refused_where_somebody_gav
     given = TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": "command line"})
     with pytest.raises(ConfigError, match="--algorithm rloo has no --loss_type: leave it out"):
         ALGORITHMS["rloo"].refuse_settings(given)
-    by_the_card = TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": "some/model/planner.json"})
-    ALGORITHMS["rloo"].refuse_settings(by_the_card)
+    for source in ("some/model/planner.json", "the run being continued"):  # a continued run keeps what the card proposed
+        ALGORITHMS["rloo"].refuse_settings(TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": source}))
     ALGORITHMS["grpo"].refuse_settings(given)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from grpo_project.configs.environment import EnvironmentConfig
 from grpo_project.configs.setting import FIXED, FREE, PER_LAUNCH, kind_of, nature_of
 from grpo_project.configs.settings import flag_of, settings
 from grpo_project.configs.training import TrainingConfig
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.runs.checkpoint import begin, commit
 from grpo_project.training.launch import resolve_settings
 
@@ -97,3 +98,9 @@ def test_what_is_asked_of_one_launch_is_never_taken_from_a_checkpoint(checkpoint
     assert set(names) == {"output_dir", "resume_from_checkpoint", "config_file", "wandb_continuity", "force_new_wandb_run"}
     assert config.wandb_continuity == "continue" and not config.force_new_wandb_run and config.config_file is None
     assert config.output_dir == str(checkpoint.parent) and config.resume_from_checkpoint == str(checkpoint)
+
+
+def test_a_path_that_is_not_there_names_its_source(tmp_path: Path) -> None:
+    for name in ("resume_from_checkpoint", "base_model"):
+        with pytest.raises(GrpoProjectError, match=rf"nowhere.*\(--{name} is from environment\)$"):
+            resolve_settings({}, EnvironmentConfig(values={name: str(tmp_path / "nowhere")}))

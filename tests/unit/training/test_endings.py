@@ -1,0 +1,27 @@
+"""How a run ends that does not come to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from grpo_project.runs import run_folder
+from grpo_project.training.endings import Ending, Stopped
+from grpo_project.training.launch import Start
+
+
+def test_sigterm_outside_of_training_ends_like_ctrl_c_and_is_given_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = []
+    ending = Ending(Start("model", None, tmp_path), False, folder=run_folder.create(tmp_path / "run"))
+    ending.cleanup.callback(lambda: closed.append("all"))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped) as stopped, ending.told():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.status == 143
+    assert "Interrupted before the first checkpoint" in capsys.readouterr().err
+    assert closed == ["all"] and signal.getsignal(signal.SIGTERM) == before
