@@ -150,8 +150,9 @@ def _files(folder: Path) -> dict[str, bytes]:
 def write_checkpoint(run: Path, step: int, settings: Mapping[str, Any] | None = None) -> Path:
     """A whole checkpoint as far as can be told without loading it."""
     folder = begin(run, step)
-    for name in ("trainer_state.json", "optimizer.pt", "scheduler.pt"):
+    for name in ("optimizer.pt", "scheduler.pt"):
         (folder / name).write_text("precious")
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "train_batch_size": 1}))
     (folder / "run_state.json").write_text(json.dumps({"settings": dict(settings or {}), "fingerprints": {}}))
     return commit(run, step)
 
