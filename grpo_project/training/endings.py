@@ -166,7 +166,8 @@ def memory_ran_out(
 
 
 def disk_refused(error: OSError, folder: RunFolder | None, output_dir: Path) -> DataError:
-    """For one of UNWRITABLE: where there is no room, and where the run can go on. `output_dir`: where `folder` would be."""
+    """For one of UNWRITABLE: what refused, and where the run can go on. `output_dir`: where `folder` would be."""
     where = folder.path if folder is not None else output_dir
     how = f"; then go on by {command_to_go_on(folder)}" if folder is not None and newest_good(folder.path) else ""
-    return DataError(f"{where} cannot be written to ({error.strerror}): make room{how}")
+    advice = "let it be written to" if error.errno == errno.EROFS else "make room"
+    return DataError(f"{where} cannot be written to ({error.strerror}): {advice}{how}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grpo_project.runs import run_folder
-from grpo_project.training.endings import Ending, Stopped
+from grpo_project.training.endings import Ending, Stopped, disk_refused
 from grpo_project.training.launch import Start
 
 
@@ -25,3 +26,9 @@ def test_sigterm_outside_of_training_ends_like_ctrl_c_and_is_given_back(
     assert stopped.value.status == 143
     assert "Interrupted before the first checkpoint" in capsys.readouterr().err
     assert closed == ["all"] and signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "make room"), (errno.EROFS, "let it be written to")])
+def test_a_disk_that_refuses_gets_advice_of_its_own(tmp_path: Path, number: int, advice: str) -> None:
+    told = str(disk_refused(OSError(number, os.strerror(number)), None, tmp_path))
+    assert told == f"{tmp_path} cannot be written to ({os.strerror(number)}): {advice}"
