@@ -20,6 +20,7 @@ from grpo_project.data.training_data import TrainingData, measure, read_training
 from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
 from grpo_project.rewards.registry import NamedReward, parse_rewards, reward_source
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
+from grpo_project.runs.states import require_trainer_state
 from grpo_project.training.algorithms import ALGORITHMS, Algorithm
 from grpo_project.training.algorithms.base import refuse_under_unsloth
 from grpo_project.training.console import quiet_hugging_face
@@ -76,4 +77,5 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     identity = RunIdentity(config.as_dict(), fingerprints, curriculum.source)
     if start.checkpoint is not None:
         identity.refuse_changes(start.checkpoint)
+        require_trainer_state(start.checkpoint)
     return RunInputs(algorithm, rewards, plan, tokenizer, data, curriculum, held_out, steering, identity)

@@ -21,7 +21,6 @@ from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import read_run_state, step_of
-from grpo_project.runs.states import require_trainer_state
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +110,6 @@ def starting_point(config: TrainingConfig) -> Start:
     """Where the run begins. Raises RunExists for a folder in use, ConfigError or ModelError for what cannot be there."""
     asked = config.resume_from_checkpoint
     checkpoint = Path(asked) if asked not in (None, "auto") else None
-    if checkpoint is not None:
-        require_trainer_state(checkpoint)
     if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
         raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
     named = config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S")
