@@ -113,10 +113,15 @@ def starting_point(config: TrainingConfig) -> Start:
     if ranks.world_size() > 1 and not (config.output_dir or config.run_name):
         raise ConfigError("several processes need --output_dir or --run_name: a folder named after the time would differ")
     named = config.run_name or time.strftime("grpo-%Y%m%d-%H%M%S")
+    if not config.output_dir and (Path(named).name != named or named == ".."):
+        raise ConfigError(f"--run_name {named} names a folder in outputs/ and must be a plain name; --output_dir takes any path")
     output_dir = Path(config.output_dir) if config.output_dir else Path("outputs") / named
     # Rank 0 makes the folder, so only it can tell whether the folder was used before.
-    if checkpoint is None and ranks.is_main() and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
-        run_folder.refuse_used_folder(output_dir)
+    if checkpoint is None and ranks.is_main():
+        if asked == "auto" and run_folder.may_begin_again(output_dir):
+            logger.warning("%s has no checkpoint: the run begins at step 0, with the settings of this command", output_dir)
+        else:
+            run_folder.refuse_used_folder(output_dir)
     if config.validator != "builtin":
         find_val()
     return Start(locate_model(config.base_model), checkpoint, output_dir)

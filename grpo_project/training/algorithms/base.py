@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from grpo_project.configs.batches import BatchShape
 from grpo_project.configs.setting import BUILT_IN, CHECKPOINT
-from grpo_project.configs.settings import Settings, default_of, flag_of, settings
+from grpo_project.configs.settings import Settings, flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 
@@ -50,7 +50,7 @@ class Algorithm:
         for name in self.without:
             source = config.sources.get(name, BUILT_IN)
             given = source not in (BUILT_IN, CHECKPOINT) and not source.endswith("planner.json")
-            if given and getattr(config, name) != default_of(name):
+            if given:
                 raise ConfigError(f"--algorithm {self.name} has no {flag_of(name)}: leave it out")
 
 

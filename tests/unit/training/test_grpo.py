@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from trainers import grpo_arguments, grpo_trainer  # noqa: E402
 
 from grpo_project.configs.batches import batch_shape  # noqa: E402
+from grpo_project.configs.settings import default_of
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import BackendMissing, ConfigError  # noqa: E402
 from grpo_project.models.cpu_planner import Regrouping, regroup, trim_padding  # noqa: E402
@@ -294,8 +295,9 @@ def test_every_setting_of_the_same_name_reaches_trls_config(name: str, tmp_path:
         assert getattr(made, setting) == getattr(config, setting)
 
 
-def test_a_setting_that_an_algorithm_does_not_have_is_refused_where_somebody_gave_it() -> None:
-    given = TrainingConfig(algorithm="rloo", loss_type="dapo", sources={"loss_type": "command line"})
+@pytest.mark.parametrize("value", ["dapo", default_of("loss_type")])
+def test_a_setting_that_an_algorithm_does_not_have_is_refused_where_somebody_gave_it(value: str) -> None:
+    given = TrainingConfig(algorithm="rloo", loss_type=value, sources={"loss_type": "command line"})
     with pytest.raises(ConfigError, match="--algorithm rloo has no --loss_type: leave it out"):
         ALGORITHMS["rloo"].refuse_settings(given)
     for source in ("some/model/planner.json", "the run being continued"):  # a continued run keeps what the card proposed

@@ -14,7 +14,7 @@ from grpo_project.configs.settings import flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.runs.checkpoint import begin, commit
-from grpo_project.training.launch import resolve_settings
+from grpo_project.training.launch import resolve_settings, starting_point
 
 # Where one value more or the other switch would contradict another setting.
 OTHERS: dict[str, Any] = {
@@ -104,3 +104,20 @@ def test_a_path_that_is_not_there_names_its_source(tmp_path: Path) -> None:
     for name in ("resume_from_checkpoint", "base_model"):
         with pytest.raises(GrpoProjectError, match=rf"nowhere.*\(--{name} is from environment\)$"):
             resolve_settings({}, EnvironmentConfig(values={name: str(tmp_path / "nowhere")}))
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "/root", ".."])
+def test_the_name_of_a_run_leads_nowhere_else(name: str, tiny_planner: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"--run_name {name} names a folder in outputs/ and must be a plain name"):
+        starting_point(TrainingConfig(base_model=str(tiny_planner), run_name=name))
+    start = starting_point(TrainingConfig(base_model=str(tiny_planner), run_name=name, output_dir=str(tmp_path / "run")))
+    assert start.output_dir == tmp_path / "run"
+
+
+def test_a_run_that_died_before_its_first_checkpoint_says_that_it_begins_again(
+    tiny_planner: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "resolved_config.json").write_text("{}")
+    asked = TrainingConfig(base_model=str(tiny_planner), output_dir=str(tmp_path), resume_from_checkpoint="auto")
+    assert starting_point(asked).checkpoint is None
+    assert f"{tmp_path} has no checkpoint: the run begins at step 0" in caplog.text
