@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from trainers import grpo_arguments, grpo_trainer  # noqa: E402
 
 from grpo_project.configs.batches import batch_shape  # noqa: E402
-from grpo_project.configs.settings import default_of
+from grpo_project.configs.settings import default_of  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import BackendMissing, ConfigError  # noqa: E402
 from grpo_project.models.cpu_planner import Regrouping, regroup, trim_padding  # noqa: E402
