@@ -17,7 +17,8 @@ from grpo_project.errors import ConfigError
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
     """Writes aside in the same folder, syncs, renames: readers see the old file or the new one, never half of one.
 
-    Missing folders are made; the mode of an existing file is kept. Raises OSError; the file aside is removed then.
+    Missing folders are made; the mode of an existing file is kept. Raises OSError, which names `path`; the file aside is
+    removed then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,8 +31,11 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(aside, path)
-    except BaseException:  # Ctrl-C too: no temporary file may stay behind
-        aside.unlink(missing_ok=True)
+    except BaseException as error:  # Ctrl-C too: no temporary file may stay behind
+        with contextlib.suppress(OSError):  # a read-only disk refuses also to remove what is not there
+            aside.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.health import HealthConfig
-from grpo_project.configs.lengths import ScriptConfig
+from grpo_project.configs.lengths import TOO_LONG, ScriptConfig
 from grpo_project.configs.settings import Settings, default_of, flag_of
 from grpo_project.errors import ConfigError
 
+MOST_COMPLETIONS = 2**20  # per step; far beyond what is trained with, and what is counted out for it still fits the memory
 TRACKERS = ("wandb", "tensorboard", "trackio")
 COUNTED_OVER_THE_ANSWER = ("repetition_penalty", "presence_penalty", "frequency_penalty", "min_new_tokens")
 
@@ -43,11 +45,20 @@ def _check_names(config: Settings) -> None:
 def _check_lengths(config: Settings) -> None:
     names = ("max_prompt_length", "max_completion_length", "max_seq_length", "length_allocation_strategy")
     lengths = ScriptConfig.of({name: getattr(config, name) for name in names})
+    warning = lengths.warning()
+    if warning is not None:
+        raise ConfigError(with_english(warning, TOO_LONG))
     if config.min_new_tokens >= lengths.script_max_completion_length:
         raise ConfigError(f"--min_new_tokens must be below --max_completion_length, got {config.min_new_tokens}")
 
 
 def _check_batches(config: Settings) -> None:
+    completions = config.batch_size * config.gradient_accumulation_steps * config.num_generations
+    if completions > MOST_COMPLETIONS:
+        raise ConfigError(
+            f"--batch_size x --gradient_accumulation_steps x --num_generations must be at most {MOST_COMPLETIONS:,} completions "
+            f"per step, got {config.batch_size} x {config.gradient_accumulation_steps} x {config.num_generations}"
+        )
     micro = config.micro_batch_size
     if micro is not None and config.batch_size % micro:
         sizes = ", ".join(str(size) for size in range(1, config.batch_size + 1) if config.batch_size % size == 0)

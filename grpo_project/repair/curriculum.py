@@ -14,7 +14,6 @@ from grpo_project.curriculum.manager import FixedCurriculumManager, setup_fixed_
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
 from grpo_project.runs.checkpoint import newest_good, read_run_state, survey
-from grpo_project.runs.identity import require_format
 from grpo_project.runs.states import CURRICULUM_STATE, read_state
 
 FILE = f"{CURRICULUM_STATE}.json"
@@ -83,9 +82,7 @@ def _checkpoints(run: Path) -> Iterator[Finding]:
         if not one.good:
             continue  # fix_resume_parameters.py reports those
         try:
-            run_state = read_run_state(one.path)
-            require_format(run_state, one.path)
-            curriculum = run_state["settings"].get("curriculum")
+            curriculum = read_run_state(one.path)["settings"].get("curriculum")
             state = read_curriculum_state(one.path)
         except GrpoProjectError as error:
             yield Finding("curriculum", str(error), "go on from another checkpoint")

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import json_object_or_none, read_lines, write_bytes_atomically, write_json_atomically
-from grpo_project.common.guide_lines import with_english
 from grpo_project.common.paths import locate
 from grpo_project.configs import ScriptConfig
 from grpo_project.configs.environment import read_environment
-from grpo_project.configs.lengths import TOO_LONG
 from grpo_project.configs.resolution import resolve
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
@@ -61,22 +59,12 @@ def _settings(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     for variable in environment.unknown:
         yield Finding("configuration", f"environment variable {variable} is no setting, so it does nothing", f"unset {variable}")
-    yield from _lengths(environment.values, "the environment")
+    yield from _room(environment.values, "the environment")
 
 
-def _lengths(settings: Mapping[str, Any], where: str) -> Iterator[Finding]:
-    try:
-        lengths = ScriptConfig.of(settings)
-    except ConfigError as error:
-        yield Finding("lengths", f"{where}: {error}", "correct the value")
-        return
-    warning = lengths.warning()
-    if warning:
-        yield Finding(
-            "lengths",
-            with_english(f"{where}: {warning}", TOO_LONG),
-            "lower one of the two, or set LENGTH_ALLOCATION_STRATEGY=balanced",
-        )
+def _room(settings: Mapping[str, Any], where: str) -> Iterator[Finding]:
+    """Whether the model reads so many tokens; what lengths mean for each other, `resolve` has looked at."""
+    lengths = ScriptConfig.of(settings)
     folder = locate(settings["base_model"]) if "base_model" in settings else None
     room = (json_object_or_none(folder / "config.json") or {}).get("max_position_embeddings") if folder else None
     if isinstance(room, int) and lengths.script_max_completion_length >= room:
@@ -112,7 +100,7 @@ def _run_state(run: Path, checkpoint: Path, environ: Mapping[str, str]) -> Itera
     except GrpoProjectError as error:
         yield Finding("checkpoint", str(error), "go on from an older checkpoint, with the version of this project that wrote it")
         return
-    yield from _lengths(state["settings"], checkpoint.name)
+    yield from _room(state["settings"], checkpoint.name)
     found = find_run(checkpoint, {}, lambda line: None)
     given = environ.get("WANDB_RUN_ID", "").strip()
     if found is not None and given and given != found.run_id:

@@ -169,6 +169,7 @@ def _source(reward: NamedReward) -> Any:
 def _number(value: Any) -> float:
     """As a float; NaN for what is none. Text is none, also where it could be read as one."""
     try:
+        value = value.detach() if hasattr(value, "detach") else value  # torch warns of a number that a gradient hangs on
         return float(value) if isinstance(value, SupportsFloat) else math.nan
     except (TypeError, ValueError, OverflowError, RuntimeError):  # the last from a tensor of several numbers
         return math.nan

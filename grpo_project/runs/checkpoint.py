@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from grpo_project.errors import ConfigError
 MANIFEST = "manifest.json"
 RUN_STATE = "run_state.json"
 FORMAT = 1
+RUN_STATE_FORMAT = 3  # of what every checkpoint keeps (runs/states.py); 1 and 2 named none
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -179,11 +180,28 @@ def newest_good(run: Path) -> Path | None:
 
 
 def read_run_state(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says about its run: settings, fingerprints, W&B. Raises ConfigError when it cannot be read."""
+    """What a checkpoint says about its run: settings and fingerprints, by name. Raises ConfigError when it cannot be read."""
     state = read_json_object(folder / RUN_STATE)
-    if not isinstance(state.get("settings"), dict):
-        raise ConfigError(f"{folder / RUN_STATE} holds no settings of a run")
+    if state.get("format") != RUN_STATE_FORMAT:
+        raise ConfigError(
+            f"{folder} was written by another version of this suite (its run state has format {state.get('format')}, this "
+            f"one reads {RUN_STATE_FORMAT}): go on with the version that began the run"
+        )
+    for part in ("settings", "fingerprints"):
+        if not isinstance(state.get(part), dict):
+            raise ConfigError(f"{folder / RUN_STATE} holds no {part} of a run: go on from another checkpoint")
     return state
+
+
+def require_names(folder: Path, part: str, names: Iterable[str]) -> None:
+    """Raises ConfigError where `part` of a run state lacks one of these names: what is not there cannot be compared."""
+    known = read_run_state(folder)[part]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ConfigError(
+            f"{folder / RUN_STATE} has no {', '.join(missing)} among its {part}: it is damaged, or another version of this "
+            "suite wrote it; go on from another checkpoint"
+        )
 
 
 def step_of(folder: Path) -> int:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.errors import ConfigError
-from grpo_project.runs.checkpoint import read_run_state
+from grpo_project.runs.checkpoint import RUN_STATE_FORMAT, read_run_state, require_names
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3  # of what every checkpoint keeps (runs/states.py); 1 and 2 named none
 LARGE_BYTES = 64 * 2**20  # of a larger file only the size and both ends are read
 END_BYTES = 2**20
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "planner.json")
@@ -69,16 +68,15 @@ class RunIdentity:
 
     def refuse_changes(self, checkpoint: Path) -> None:
         """Raises ConfigError where what a continued run must share is not as it was; warns where only last digits may differ."""
-        state = read_run_state(checkpoint)
-        require_format(state, checkpoint)
-        for difference in differences(state.get("fingerprints", {}), self.fingerprints):
+        require_names(checkpoint, "fingerprints", self.fingerprints)
+        for difference in differences(read_run_state(checkpoint)["fingerprints"], self.fingerprints):
             if difference.fatal:
                 raise ConfigError(f"{difference.text} since {checkpoint} was written: restore it, or start a new run")
             logger.warning("%s since %s was written; the last digits may differ", difference.text, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format": RUN_STATE_FORMAT,
             "settings": dict(self.settings),
             "fingerprints": dict(self.fingerprints),
             "schedule_source": self.schedule_source,
@@ -86,15 +84,6 @@ class RunIdentity:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing: `refuse_changes` has looked at it long before."""
-
-
-def require_format(state: Mapping[str, Any], checkpoint: Path) -> None:
-    """Raises ConfigError for the run state of a checkpoint that another version of this suite wrote."""
-    if state.get("format") != FORMAT:
-        raise ConfigError(
-            f"{checkpoint} was written by another version of this suite (its run state has format {state.get('format')}, this "
-            f"one reads {FORMAT}): go on with the version that began the run"
-        )
 
 
 def of_the_machine(model: str, world_size: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from grpo_project.common import ranks
 from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.batches import BatchShape
-from grpo_project.configs.lengths import TOO_LONG
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.models.loading import Policy
 from grpo_project.rewards.registry import NamedReward, PresetReward
@@ -71,16 +70,13 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
     say(f"Backend: {policy.name}, because {policy.reason}")
     weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
     say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
-    lengths = config.script_config()
-    prompt, completion, whole = config.max_prompt_length, config.max_completion_length, lengths.sequence_length
+    prompt, completion = config.max_prompt_length, config.max_completion_length
+    whole = config.script_config().sequence_length
     say(
         with_english(
             f"🔧 同步长度配置: prompt {prompt}, completion {completion}, 序列 {whole}", "lengths in tokens; 序列: both together"
         )
     )
-    warning = lengths.warning()
-    if warning is not None:
-        say(with_english(warning, TOO_LONG))
 
 
 def describe_step(shape: BatchShape, quotas: Mapping[str, int]) -> str:

@@ -20,7 +20,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
 from grpo_project.runs import run_folder
-from grpo_project.runs.checkpoint import read_run_state, step_of
+from grpo_project.runs.checkpoint import read_run_state, require_names, step_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def _strongest(layers: Layers, name: str) -> Any:
 def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
     """The run of a checkpoint, with what a continued run may change. Raises ConfigError for what it may not."""
     natures = {spec.name: nature_of(spec).on_resume for spec in settings()}
+    require_names(checkpoint, "settings", [name for name, nature in natures.items() if nature is FIXED])
     saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if natures.get(name) is not PER_LAUNCH}
     for source, layer in layers:
         for name, value in layer.items():
@@ -116,8 +117,9 @@ def starting_point(config: TrainingConfig) -> Start:
     if not config.output_dir and (Path(named).name != named or named == ".."):
         raise ConfigError(f"--run_name {named} names a folder in outputs/ and must be a plain name; --output_dir takes any path")
     output_dir = Path(config.output_dir) if config.output_dir else Path("outputs") / named
-    # Rank 0 makes the folder, so only it can tell whether the folder was used before.
-    if checkpoint is None and ranks.is_main():
+    if ranks.is_main():
+        run_folder.require_writable(output_dir)
+    if checkpoint is None and ranks.is_main():  # rank 0 makes the folder, so only it can tell whether it was used before
         if asked == "auto" and run_folder.may_begin_again(output_dir):
             logger.warning("%s has no checkpoint: the run begins at step 0, with the settings of this command", output_dir)
         else:

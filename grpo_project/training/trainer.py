@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from grpo_project.common import ranks
 from grpo_project.configs.batches import BatchShape
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.data.training_data import TrainingData
-from grpo_project.errors import BackendMissing
+from grpo_project.errors import BackendMissing, ConfigError, GrpoProjectError, first_line
+from grpo_project.models.forecast import out_of_memory
 from grpo_project.models.loading import Policy
 from grpo_project.prompting import to_messages
 from grpo_project.runs import checkpoint
@@ -35,7 +37,9 @@ logger = logging.getLogger(__name__)
 
 # What we override or call of transformers.Trainer, and of TRL's online trainers. A release that renames one of these must not
 # pass in silence: what hung on it would simply stop happening.
-OF_TRANSFORMERS = ("_get_output_dir", "_load_optimizer_and_scheduler", "_save_checkpoint")
+OF_TRANSFORMERS = (
+    "_get_output_dir _save_checkpoint _load_from_checkpoint _load_optimizer_and_scheduler _load_scaler _load_rng_state"
+).split()
 OF_TRL = (
     "_get_train_sampler create_model_card _generate_and_score_completions _generate_single_turn _prepare_inputs "
     "_get_per_token_logps_and_entropies _calculate_rewards _get_grad_norm _compute_loss training_step"
@@ -79,7 +83,20 @@ class TransactionalSaving:
         _load_to_numbered_cpus()
         trainer: Any = self  # its state is the checkpoint's by now, with the --save_steps and --logging_steps of then
         trainer.state.save_steps, trainer.state.logging_steps = trainer.args.save_steps, trainer.args.logging_steps
-        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        with _reading(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with _reading(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+
+    def _load_scaler(self, checkpoint: Any) -> None:
+        with _reading(checkpoint):
+            super()._load_scaler(checkpoint)  # type: ignore[misc]
+
+    def _load_rng_state(self, checkpoint: Any) -> None:
+        with _reading(checkpoint):
+            super()._load_rng_state(checkpoint)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trainer: Any = self
@@ -105,6 +122,18 @@ class TransactionalSaving:
         self.states.save(aside)
         checkpoint.commit(run, step)
         checkpoint.rotate(run, self.checkpoint_limit)
+
+
+@contextmanager
+def _reading(checkpoint: Any) -> Iterator[None]:
+    """Raises ConfigError for a file that its manifest calls whole and a library cannot use; memory that ran out is not that."""
+    try:
+        yield
+    except Exception as error:  # the boundary: torch, pickle, safetensors and peft have no error in common
+        if out_of_memory(error) or isinstance(error, GrpoProjectError):
+            raise
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(f"{checkpoint} cannot be loaded ({what}): go on from another checkpoint") from error
 
 
 def planning_trainer(base: type) -> type:

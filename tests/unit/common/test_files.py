@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -42,6 +43,16 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
         files.write_json_atomically(path, {"step": 2})
     assert json.loads(path.read_text()) == {"step": 1}
     assert names(tmp_path) == ["state.json"]
+
+
+def test_a_disk_that_refuses_is_told_by_the_name_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, *_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=f"Read-only file system: '{tmp_path}/page.html'"):
+        files.write_text_atomically(tmp_path / "page.html", "x")
 
 
 def test_the_new_content_is_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,11 @@ def test_the_guides_warning_is_given_when_it_is_true() -> None:
     assert full.warning() is None  # the guide warns here; 4096 > 4096 does not hold
     over = ScriptConfig(1536, 2561, 4096)
     assert over.warning() == "⚠️ 警告: prompt长度(1536) + completion长度(2561) = 4097 > 最大序列长度(4096)"
+    asked = {"max_prompt_length": 1536, "max_completion_length": 2561}
     with pytest.raises(ConfigError, match="4097 > "):
-        validate_config_consistency(over, TrainingConfig(max_prompt_length=1536, max_completion_length=2561))
+        validate_config_consistency(over, TrainingConfig(**asked))
+    with pytest.raises(ConfigError, match="4097 > .*lower one of the two"):
+        TrainingConfig(**asked, max_seq_length=4096)
     with pytest.raises(ConfigError, match="max_completion_length is 2560 in the script's settings but 512 in the trainer's"):
         validate_config_consistency(full, TrainingConfig(max_prompt_length=1536))
 

@@ -217,6 +217,17 @@ def test_whatever_is_a_number_counts(tmp_path: Path) -> None:
     assert scored(f"{file}:array")[0] == [0.0, 1.0, 2.0]
 
 
+def test_a_tensor_with_a_gradient_is_a_number_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "def own(prompts, completions, **columns):\n"
+        "    return torch.full((len(completions),), 0.5, requires_grad=True)\n"
+    )
+    assert scored(f"{file}:own")[0] == [0.5] * len(ANSWERS)
+
+
 def test_a_fault_of_a_preset_is_ours_and_raises_as_it_is() -> None:
     class Broken:
         rows = TABLE.rows

@@ -111,9 +111,10 @@ def test_what_another_format_says_is_unreadable_not_a_crash(tmp_path: Path) -> N
 def test_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run_state.json is not there"):
         checkpoint.read_run_state(tmp_path)
-    (tmp_path / "run_state.json").write_text('{"settings": 3}')
-    with pytest.raises(ConfigError, match="holds no settings"):
-        checkpoint.read_run_state(tmp_path)
+    for content, part in (({"settings": 3}, "settings"), ({"settings": {}}, "fingerprints")):
+        (tmp_path / "run_state.json").write_text(json.dumps({"format": checkpoint.RUN_STATE_FORMAT, **content}))
+        with pytest.raises(ConfigError, match=f"holds no {part} of a run: go on from another checkpoint"):
+            checkpoint.read_run_state(tmp_path)
     with pytest.raises(ConfigError, match="its name must be checkpoint-<step>"):
         checkpoint.step_of(tmp_path)
 

@@ -77,3 +77,10 @@ def test_a_checkpoint_of_another_version_says_so_and_not_that_something_changed(
     (tmp_path / "run_state.json").write_text(json.dumps({**now.state_dict(), "fingerprints": {"reward": "of then"}}))
     with pytest.raises(ConfigError, match="the reward changed .*since"):
         now.refuse_changes(tmp_path)
+
+
+def test_a_fingerprint_that_the_checkpoint_lacks_is_no_agreement(tmp_path: Path) -> None:
+    now = identity.RunIdentity({}, {"reward": "of now", "model": "m"})
+    (tmp_path / "run_state.json").write_text(json.dumps({**now.state_dict(), "fingerprints": {"model": "m"}}))
+    with pytest.raises(ConfigError, match="run_state.json has no reward among its fingerprints: it is damaged, or another"):
+        now.refuse_changes(tmp_path)

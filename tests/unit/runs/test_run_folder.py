@@ -47,6 +47,17 @@ def test_an_empty_folder_may_be_used_and_a_foreign_one_may_not(tmp_path: Path) -
         run_folder.create(tmp_path / "thesis" / "chapter1.tex")
     with pytest.raises(ConfigError, match="cannot be written"):
         run_folder.create(tmp_path / "thesis" / "chapter1.tex" / "below")
+    with pytest.raises(ConfigError, match="cannot be a folder: File name too long"):
+        run_folder.create(tmp_path / ("a" * 300))
+
+
+def test_a_folder_that_refuses_is_told_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder.os, "access", lambda folder, how: folder != tmp_path)
+    for path in (tmp_path, tmp_path / "new" / "run"):
+        with pytest.raises(ConfigError, match=f"cannot be written to: {tmp_path} is read-only, or not this user's"):
+            run_folder.refuse_used_folder(path)
+    (tmp_path / "mine").mkdir()
+    run_folder.refuse_used_folder(tmp_path / "mine" / "run")
 
 
 def test_torn_checkpoints_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

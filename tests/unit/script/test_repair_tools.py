@@ -16,8 +16,7 @@ import pytest
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
 from grpo_project.errors import ConfigError
-from grpo_project.runs.checkpoint import begin, commit
-from grpo_project.runs.identity import FORMAT
+from grpo_project.runs.checkpoint import RUN_STATE_FORMAT, begin, commit
 from grpo_project.runs.states import CURRICULUM_STATE, RunStates
 from grpo_project.tracking.wandb_journal import STEP_AXIS, Journal
 
@@ -51,7 +50,7 @@ def write_checkpoint(run: Path, step: int, state: dict[str, Any] | None = None, 
     about = {
         "settings": TrainingConfig(**{"curriculum": "stage", **settings}).as_dict(),
         "fingerprints": {"data": "d"},
-        "format": FORMAT,
+        "format": RUN_STATE_FORMAT,
     }
     wandb = {"run_id": "own00001", "project": "p", "points": 2}
     (folder / "tracking_state.json").write_text(json.dumps({"wandb": wandb}))
@@ -149,7 +148,7 @@ def test_settings_lengths_and_wandb_that_do_not_fit_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    write_checkpoint(run, 2, curriculum_state(), max_prompt_length=1536, max_completion_length=2561, max_seq_length=4096)
+    write_checkpoint(run, 2, curriculum_state(), max_completion_length=2561)
     (run / "resolved_config.json").write_text(json.dumps({"settings": {}}))
     (run / "curriculum_state.json").write_text(json.dumps(curriculum_state()))
     monkeypatch.setenv("WANDB_RUN_ID", "other001")
@@ -157,14 +156,18 @@ def test_settings_lengths_and_wandb_that_do_not_fit_are_found(
     status, found = ask(PARAMETERS, capsys, "--checkpoint", run)
     texts = {one["area"]: one["text"] for one in found["findings"]}
     assert status == 1 and set(texts) == {"configuration", "lengths", "wandb"}
-    lengths = [one["text"] for one in found["findings"] if one["area"] == "lengths"]
-    assert any("prompt长度(1536) + completion长度(2561) = 4097 > 最大序列长度(4096)" in text for text in lengths)
-    assert any("the model reads 1024 tokens" in text for text in lengths)  # the shipped planner
+    assert "the model reads 1024 tokens" in texts["lengths"]  # the shipped planner
     assert "GRPO_LERNING_RATE is no setting" in texts["configuration"]
     assert "WANDB_RUN_ID is other001, but checkpoint-2 belongs to the W&B run own00001" in texts["wandb"]
     monkeypatch.setenv("GRPO_LEARNING_RATE", "fast")
     _, found = ask(PARAMETERS, capsys, "--report-only")
     assert ["must be a number" in one["text"] for one in found["findings"]] == [True]
+    monkeypatch.delenv("GRPO_LEARNING_RATE")
+    for name, value in (("PROMPT", "1536"), ("COMPLETION", "2561"), ("SEQ", "4096")):
+        monkeypatch.setenv(f"MAX_{name}_LENGTH", value)
+    _, found = ask(PARAMETERS, capsys, "--report-only")
+    (finding,) = found["findings"]
+    assert "prompt长度(1536) + completion长度(2561) = 4097 > 最大序列长度(4096)" in finding["text"]
 
 
 # -- fix_curriculum_sync.py -------------------------------------------------------------------------------------------

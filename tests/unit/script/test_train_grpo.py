@@ -17,7 +17,7 @@ import pytest
 
 from grpo_project.configs.setting import BUILT_IN
 from grpo_project.errors import ConfigError, ModelError
-from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.runs.checkpoint import RUN_STATE_FORMAT, begin, commit
 
 GUIDE_FLAGS = (
     "--base_model --data_root --domains --output_dir --batch_size --gradient_accumulation_steps --max_steps --learning_rate "
@@ -153,7 +153,8 @@ def write_checkpoint(run: Path, step: int, settings: Mapping[str, Any] | None = 
     for name in ("optimizer.pt", "scheduler.pt"):
         (folder / name).write_text("precious")
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "train_batch_size": 1}))
-    (folder / "run_state.json").write_text(json.dumps({"settings": dict(settings or {}), "fingerprints": {}}))
+    state = {"format": RUN_STATE_FORMAT, "settings": dict(settings or {}), "fingerprints": {}}
+    (folder / "run_state.json").write_text(json.dumps(state))
     return commit(run, step)
 
 
@@ -190,6 +191,14 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--learning_rate", "-1"], "--learning_rate must lie in (0, 1)"),
         (_break_nothing, ["--temperature", "nan"], "--temperature must lie in (0, 10]"),
         (_break_nothing, ["--batch_size", "10"], "sizes that work: 4, 8, 12, 16"),
+        (
+            _break_nothing,
+            ["--batch_size", "4000000000"],
+            "must be at most 1,048,576 completions per step, got 4000000000 x 1 x 8",
+        ),
+        (_break_nothing, ["--gradient_accumulation_steps", "4000000000"], " x 4000000000 x "),
+        (_break_nothing, ["--num_generations", "4000000000"], " x 1 x 4000000000"),
+        (_break_nothing, ["--max_seq_length", "2559"], "completion长度(512) = 2560 > 最大序列长度(2559)"),
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--domain_weights", "ferry=2"], "ferry=2, grippers=1, spanner=1, 5 parts in all; sizes that work: 5"),
         (_break_nothing, ["--domain_weights", "ferry"], "--domain_weights 'ferry': write domain=N"),

@@ -13,7 +13,7 @@ from grpo_project.configs.setting import FIXED, FREE, PER_LAUNCH, kind_of, natur
 from grpo_project.configs.settings import flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError, GrpoProjectError
-from grpo_project.runs.checkpoint import begin, commit
+from grpo_project.runs.checkpoint import RUN_STATE_FORMAT, begin, commit
 from grpo_project.training.launch import resolve_settings, starting_point
 
 # Where one value more or the other switch would contradict another setting.
@@ -59,8 +59,18 @@ CONFIG = TrainingConfig(loss_type="grpo", scale_rewards="group", max_seq_length=
 def checkpoint(tmp_path: Path) -> Path:
     folder = begin(tmp_path / "run", 1)
     saved = {**CONFIG.as_dict(), "output_dir": str(tmp_path / "run")}
-    (folder / "run_state.json").write_text(json.dumps({"settings": saved, "fingerprints": {}}))
+    (folder / "run_state.json").write_text(json.dumps({"format": RUN_STATE_FORMAT, "settings": saved, "fingerprints": {}}))
     return commit(tmp_path / "run", 1)
+
+
+def rewrite(checkpoint: Path, settings: dict[str, Any]) -> None:
+    """Other settings in a checkpoint that is whole."""
+    state = json.loads((checkpoint / "run_state.json").read_text())
+    (checkpoint / "run_state.json").write_text(json.dumps({**state, "settings": settings}))
+    (checkpoint / "manifest.json").unlink()
+    begin(checkpoint.parent, 1).rmdir()
+    checkpoint.rename(checkpoint.parent / ".checkpoint-1.partial" / "checkpoint-1")
+    commit(checkpoint.parent, 1)
 
 
 @pytest.mark.parametrize("spec", [spec for spec in settings() if nature_of(spec).on_resume is FIXED], ids=lambda spec: spec.name)
@@ -86,18 +96,23 @@ def test_a_free_setting_is_the_checkpoints_unless_another_is_given(spec: Any, ch
 
 
 def test_what_is_asked_of_one_launch_is_never_taken_from_a_checkpoint(checkpoint: Path) -> None:
-    state = json.loads((checkpoint / "run_state.json").read_text())
-    state["settings"] |= {"wandb_continuity": "fork", "force_new_wandb_run": True, "config_file": "gone.json"}
-    (checkpoint / "run_state.json").write_text(json.dumps(state))
-    (checkpoint / "manifest.json").unlink()
-    begin(checkpoint.parent, 1).rmdir()
-    checkpoint.rename(checkpoint.parent / ".checkpoint-1.partial" / "checkpoint-1")
-    commit(checkpoint.parent, 1)
+    given = {"wandb_continuity": "fork", "force_new_wandb_run": True, "config_file": "gone.json"}
+    rewrite(checkpoint, {**CONFIG.as_dict(), "output_dir": str(checkpoint.parent), **given})
     config = resolve_settings({"resume_from_checkpoint": str(checkpoint)})
     names = [spec.name for spec in settings() if nature_of(spec).on_resume is PER_LAUNCH]
     assert set(names) == {"output_dir", "resume_from_checkpoint", "config_file", "wandb_continuity", "force_new_wandb_run"}
     assert config.wandb_continuity == "continue" and not config.force_new_wandb_run and config.config_file is None
     assert config.output_dir == str(checkpoint.parent) and config.resume_from_checkpoint == str(checkpoint)
+
+
+def test_a_setting_that_the_checkpoint_lacks_is_named_and_not_taken_from_its_default(checkpoint: Path) -> None:
+    kept = CONFIG.as_dict()
+    del kept["max_steps"], kept["reward"], kept["logging_steps"]
+    rewrite(checkpoint, kept)
+    with pytest.raises(
+        ConfigError, match="run_state.json has no max_steps, reward among its settings: it is damaged, or another"
+    ):
+        resolve_settings({"resume_from_checkpoint": str(checkpoint)})
 
 
 def test_a_path_that_is_not_there_names_its_source(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, RewardError, RunExists  # noqa: E402
+from grpo_project.runs.checkpoint import begin, commit  # noqa: E402
 from grpo_project.training import launch  # noqa: E402
 from grpo_project.training.inputs import gather_inputs  # noqa: E402
 from grpo_project.training.launch import starting_point  # noqa: E402
@@ -154,6 +156,20 @@ def test_a_continued_run_ends_where_the_uninterrupted_one_does(
 
     with pytest.raises(ConfigError, match="the curriculum schedule changed"):
         train(again, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0})
+
+
+def test_a_checkpoint_of_garbage_ends_in_one_line_also_where_its_manifest_calls_it_whole(settings: dict[str, Any]) -> None:
+    run = Path(settings["output_dir"])
+    assert train(TrainingConfig(**settings), schedule) == 0
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"):
+        checkpoint = begin(run, 3)
+        shutil.copytree(run / "checkpoint-2", checkpoint, dirs_exist_ok=True)
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+        (checkpoint / "trainer_state.json").write_text(json.dumps({**state, "global_step": 3}))
+        (checkpoint / name).write_bytes(b"garbage")
+        again = launch.resolve_settings({"resume_from_checkpoint": str(commit(run, 3))})
+        with pytest.raises(ConfigError, match=r"checkpoint-3 cannot be loaded \(.*\): go on from another checkpoint$"):
+            train(again, schedule)
 
 
 def test_a_run_leaves_what_is_needed_to_read_and_to_repeat_it(
