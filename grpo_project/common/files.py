@@ -60,7 +60,7 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
     NaN and infinities become null, so that every line is standard JSON. A last line that a crash left without its end is
     closed first: it costs that one line, not the new one too.
     """
-    line = json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, default=_plain)
+    line = json.dumps(without_nan(value), ensure_ascii=False, allow_nan=False, default=_plain)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as handle:
@@ -123,13 +123,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Plain data with None for NaN and infinities, which JSON lacks, and numbers for numpy scalars."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _without_nan(part) for key, part in value.items()}
+        return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return value

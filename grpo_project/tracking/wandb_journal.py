@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import struct
 import urllib.request
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from grpo_project.common.files import append_json_line, read_lines
+from grpo_project.common.files import append_json_line, read_lines, without_nan
 from grpo_project.common.netrc_file import netrc_password
 
 FOLDER = "wandb_journal"
@@ -66,7 +65,8 @@ class Journal:
 
         A resumed run comes by the steps after its checkpoint again, perhaps with a timing more or less than the first time.
         """
-        point = _finite(point)
+        # What W&B draws: numbers, truth values and short texts.
+        point = {name: value for name, value in without_nan(point).items() if isinstance(value, (bool, int, float, str))}
         names = set(point) - AXES
         known = self._names.get(point.get(STEP_AXIS))
         if known is not None and (not names or names & known):
@@ -86,15 +86,6 @@ class Journal:
     def total(self) -> int:
         """How many points the run has, those before the first one here included."""
         return self.base + len(self.points)
-
-
-def _finite(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What W&B draws: numbers, truth values and short texts. NaN and infinities are left out; JSON has neither."""
-    return {
-        name: value
-        for name, value in point.items()
-        if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
-    }
 
 
 def server_count(project: str, entity: str | None, run_id: str) -> int | None:
