@@ -105,6 +105,22 @@ def test_offline_files_hold_every_point_on_our_own_axis(manager: Manager, tmp_pa
     assert json.loads((tmp_path / "wandb_sync_state.json").read_text())["run_id"] == RUN
 
 
+def test_figures_are_summed_up_as_they_are_pooled(manager: Manager, tmp_path: Path) -> None:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    first = manager("offline")
+    log(first, 1)
+    first.close()
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    records = [Record.FromString(content) for content in wandb_journal._records(file.read_bytes())]
+    made = {one.metric.name or one.metric.glob_name: one.metric for one in records if one.WhichOneof("record_type") == "metric"}
+    assert made["grad_norm_max"].summary.max and not made["grad_norm_max"].summary.mean
+    assert made["completion_length_min"].summary.min
+    for name in ("reward", "seconds_per_step/*"):
+        assert made[name].summary.mean and made[name].summary.last and made[name].step_metric == STEP_AXIS
+    assert not {"learning_rate", "curriculum/stage", "cells", "cells/*"} & set(made)
+
+
 def test_a_resumed_offline_run_shares_the_id_and_repeats_nothing(manager: Manager, tmp_path: Path) -> None:
     first = manager("offline")
     log(first, 1, 2, 3, 4)

@@ -13,6 +13,10 @@ POOLS = ("mean", "mean by step", "sum", "max", "min", "last", "none")
 FORMS = (
     "number count share text names alarms numbers shares counts pairs intervals cells solved_cells numbers_by_difficulty"
 ).split()
+# The forms that are curves: {form: how the names of its curves go on}.
+DRAWN = {"number": "", "count": "", "share": ""} | dict.fromkeys(("numbers", "shares", "counts", "numbers_by_difficulty"), "/*")
+# How W&B sums a figure up; what is not here is summed up by its last value, as W&B does by itself.
+SUMMARIES = {"mean": "last,mean", "mean by step": "last,mean", "max": "max", "min": "min"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,26 @@ def trainer_names() -> dict[str, str]:
 def finite_names() -> tuple[str, ...]:
     """The figures that may never be NaN or infinite."""
     return tuple(metric.name for metric in _ALL if metric.finite)
+
+
+def is_drawn(name: str) -> bool:
+    """Whether the form of a figure is a number or numbers by name, which every tracker draws; so is what nobody declared."""
+    return name not in METRICS or METRICS[name].form in DRAWN
+
+
+def wandb_summaries() -> dict[str, str]:
+    """{figure, or `figure/*` where it is numbers by name: how W&B sums it up}."""
+    return {
+        f"{metric.name}{DRAWN[metric.form]}": SUMMARIES[metric.pooled]
+        for metric in _ALL
+        if metric.form in DRAWN and metric.pooled in SUMMARIES
+    }
+
+
+def described() -> str:
+    """A Markdown table of every drawn figure, its label and its unit, for trackers that show a text beside their curves."""
+    rows = [f"| {metric.name} | {metric.label} | {metric.unit} |" for metric in _ALL if metric.form in DRAWN]
+    return "\n".join(("| figure | label | unit |", "|---|---|---|", *rows))
 
 
 def key_label(name: str) -> str:

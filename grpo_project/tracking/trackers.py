@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from grpo_project.common.metrics import described, is_drawn, is_number
 from grpo_project.configs.settings import Settings
 from grpo_project.runs.checkpoint import step_of
 from grpo_project.runs.observer import Observer, Record
@@ -35,10 +36,12 @@ class Tracker(Protocol):
 
 
 def numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """(name, value) of every number in a record but its step; nested names are joined by slashes."""
-    for name, value in flatten(record):
-        if name != "step" and isinstance(value, (int, float)):
-            yield name, float(value)
+    """(name, value) of every number in a record but its step; nested names are joined by slashes.
+
+    Figures of another form than numbers (common/metrics.py) are left out, and NaN, which metrics.jsonl does not have either.
+    """
+    drawn = {name: value for name, value in record.items() if name != "step" and is_drawn(name)}
+    return ((name, float(value)) for name, value in flatten(drawn) if is_number(value))
 
 
 class TensorBoardTracker:
@@ -48,6 +51,7 @@ class TensorBoardTracker:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None, flush_secs=10)
+        self._writer.add_text("figures", described())  # the one place where it keeps labels and units
         self.state = str(folder / "tensorboard")
 
     def record(self, record: Mapping[str, Any]) -> None:

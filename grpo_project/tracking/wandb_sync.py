@@ -21,6 +21,7 @@ from typing import Any
 
 from grpo_project.common.files import json_object_or_none, write_json_atomically
 from grpo_project.common.guide_lines import with_english
+from grpo_project.common.metrics import wandb_summaries
 from grpo_project.errors import ConfigError
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
 from grpo_project.tracking.wandb_run_id import RunChoice, configure_wandb_resume
@@ -223,6 +224,8 @@ class WandbSyncManager:
             # Our own axis: W&B drops points whose internal step goes back, as it does after a resume.
             run.define_metric(STEP_AXIS)
             run.define_metric("*", step_metric=STEP_AXIS)
+            for name, summary in wandb_summaries().items():
+                run.define_metric(name, step_metric=STEP_AXIS, summary=summary)
             self.entity = run.entity or self.entity
             if self.mode == "online":
                 self.state = f"online, {run.url}"

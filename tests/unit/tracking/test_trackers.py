@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,16 @@ from grpo_project.tracking.metrics_file import MetricsFile  # noqa: E402
 from grpo_project.tracking.trackers import TensorBoardTracker, Trackers, TrackioTracker, numbers  # noqa: E402
 
 RECORDS = [
-    {"step": step, "reward": 0.5 / step, "success_rate_by_domain": {"ferry": 0.25}, "curriculum/stage": "foundation", "ok": True}
+    {
+        "step": step,
+        "reward": 0.5 / step,
+        "success_rate_by_domain": {"ferry": 0.25},
+        "grid": {"ferry": math.nan, "own": 2},
+        "curriculum/stage": "foundation",
+        "cells": {"ferry": {"easy": 3}},
+        "alarms": 1.0,
+        "ok": True,
+    }
     for step in (1, 2, 3, 4)
 ]
 
@@ -82,6 +92,10 @@ def _numbers_of_metrics_file(folder: Path, records: list[dict[str, Any]]) -> dic
     return {line["step"]: dict(numbers(line)) for line in lines}
 
 
+def test_numbers_are_what_is_declared_as_numbers_or_by_nobody() -> None:
+    assert dict(numbers(RECORDS[0])) == {"reward": 0.5, "success_rate_by_domain/ferry": 0.25, "grid/own": 2.0}
+
+
 def test_tensorboard_has_the_numbers_of_metrics_jsonl_also_after_a_resume(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -102,6 +116,7 @@ def test_tensorboard_has_the_numbers_of_metrics_jsonl_also_after_a_resume(tmp_pa
         for event in events.Scalars(name):
             assert name not in found.setdefault(event.step, {})
             found[event.step][name] = event.value
+    assert "figures/text_summary" in events.Tags()["tensors"]
     wanted = _numbers_of_metrics_file(tmp_path, RECORDS)
     assert {step: pytest.approx(values) for step, values in wanted.items()} == found
 
