@@ -173,17 +173,17 @@ def replay(records: Iterable[Record], limits: HealthConfig) -> list[tuple[Alarm,
 
 @dataclass(frozen=True)
 class _Watch:
-    """An alarm about the mean of `figure` over the window; its threshold in HealthConfig has the figure's name. `text` holds the
-    mean's place. `below`: it is raised where the mean lies below the threshold, not above."""
+    """An alarm about the mean of `figure` over the window; its threshold in HealthConfig has the figure's name, and so has the
+    alarm without a `name`. `text` holds the mean's place. `below`: raised where the mean lies below the threshold, not above."""
 
-    name: str
     figure: str
     title: str
     text: str
+    name: str = ""
     below: bool = False
 
     def alarm(self, mean: float) -> Alarm:
-        return Alarm("warning", self.title, self.text.format(mean), name=self.name)
+        return Alarm("warning", self.title, self.text.format(mean), name=self.name or self.figure)
 
     def raised(self, mean: float, limits: HealthConfig) -> bool:
         limit = getattr(limits, self.figure)
@@ -192,33 +192,33 @@ class _Watch:
 
 # fmt: off
 _NO_ENTROPY = _Watch(
-    "zero_entropy", "zero_entropy_answers", "Entropy is zero",
+    "zero_entropy_answers", "Entropy is zero",
     "{:.0%} of the answers have an entropy of 0.000 nats per token: sampling has no choice, so the answers to a prompt are the "
     "same and nothing is learned. Look at the boundary lines of the first steps; try a higher --temperature, a model that was "
-    "trained for less long, or harder problems.")
+    "trained for less long, or harder problems.", name="zero_entropy")
 _WATCHES = (
-    _Watch("completions_cut_off", "completions_cut_off", "Many completions are cut off",
+    _Watch("completions_cut_off", "Many completions are cut off",
            "{:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or keep "
            "them out of the loss with --mask_truncated_completions."),
-    _Watch("format_errors", "format_errors", "Most completions are no plans",
+    _Watch("format_errors", "Most completions are no plans",
            "{:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on "
            "plans first (script/train_sft.py), or lower --temperature."),
-    _Watch("one_token_answers", "one_token_answers", "Answers of one token",
+    _Watch("one_token_answers", "Answers of one token",
            "{:.0%} of the latest hold one token or none before their end. Look at the boundary lines of the first steps and at "
            "the length of the supervised plans; --min_new_tokens holds the end back."),
-    _Watch("empty_plans", "empty_plans", "Many plans are empty",
+    _Watch("empty_plans", "Many plans are empty",
            "{:.0%} of the latest are empty plans, the lowest reward there is. Easier problems, --min_new_tokens or a lower "
            "--learning_rate bring plans back."),
-    _Watch("identical_completions", "identical_completions", "Completions of a prompt are the same",
+    _Watch("identical_completions", "Completions of a prompt are the same",
            "{:.0%} of the latest repeat another completion of their prompt: there is little to compare. A higher --temperature "
            "or harder problems bring variety."),
     _NO_ENTROPY,
-    _Watch("kl", "kl", "Far from the starting model",
+    _Watch("kl", "Far from the starting model",
            "{:.3g} nats per token in the latest log lines. A lower --learning_rate or a higher --beta holds the policy near the "
            "model it started from."),
-    _Watch("zero_variance_groups", "mixed_groups", "Almost nothing to learn from",
+    _Watch("mixed_groups", "Almost nothing to learn from",
            "Only {:.0%} of the latest groups differ in reward; in the others every advantage is zero. Easier or harder problems, "
-           "or more generations per prompt, bring some back.", below=True),
+           "or more generations per prompt, bring some back.", name="zero_variance_groups", below=True),
 )
 # What stops a run, by the figure of one step that shows it: title and text.
 FAULTS = {

@@ -14,7 +14,7 @@ import pytest
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
-from grpo_project.health.alarms import FAULTS, Alarm, HealthMonitor, faults, replay
+from grpo_project.health.alarms import _WATCHES, FAULTS, Alarm, HealthMonitor, faults, replay
 
 SOUND = {
     "answers": 64,
@@ -162,6 +162,6 @@ def test_the_page_lists_every_threshold_with_its_value_and_every_alarm(repositor
         spec.name: float(spec.default) for spec in fields(HealthConfig) if isinstance(spec.default, (int, float))
     }
     source = (repository / "grpo_project" / "health" / "alarms.py").read_text(encoding="utf-8")
-    named = set(re.findall(r'(?:name=|_Watch\(\s*)"(\w+)"', source)) | set(FAULTS)
+    named = {*re.findall(r'name="(\w+)"', source), *(watch.name or watch.figure for watch in _WATCHES), *FAULTS}
     assert len(named) >= 13 and {name for name in named if f"`{name}`" not in page} == set()
     assert Alarm("note", "a", "b").as_dict() == {"level": "note", "title": "a", "detail": "b", "step": None, "name": ""}
