@@ -2,73 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
-from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
     NUMERIC_EFFECTS,
     ROOT_TYPE,
     TOTAL_TIME,
     Action,
     And,
-    Arithmetic,
     Atom,
-    Comparison,
     Constraint,
-    ConstraintAnd,
-    ConstraintForall,
     Domain,
     Effect,
-    Exists,
     Expression,
-    Forall,
     Formula,
-    Imply,
-    Literal,
-    Not,
     NumericEffect,
-    Or,
     Problem,
-    TrajectoryConstraint,
     TypedName,
 )
-from grpo_project.pddl.syntax import Group, Node, Source, Symbol, read_group
-
-SUPPORTED_REQUIREMENTS = frozenset(
-    {
-        ":strips",
-        ":typing",
-        ":negative-preconditions",
-        ":disjunctive-preconditions",
-        ":equality",
-        ":existential-preconditions",
-        ":universal-preconditions",
-        ":quantified-preconditions",
-        ":conditional-effects",
-        ":adl",
-        ":action-costs",
-        ":fluents",
-        ":numeric-fluents",
-        ":constraints",
-    }
-)
-_UNSUPPORTED_SECTIONS = (":durative-action", ":derived", ":process", ":event")
-# operator -> (how many numbers, how many formulas)
-_TRAJECTORY_SHAPES = {
-    "always": (0, 1),
-    "sometime": (0, 1),
-    "at-most-once": (0, 1),
-    "sometime-before": (0, 2),
-    "sometime-after": (0, 2),
-    "within": (1, 1),
-    "always-within": (1, 2),
-    "hold-during": (2, 1),
-    "hold-after": (1, 1),
-}
-
-Scope = Mapping[str, str]  # variable or constant -> type
+from grpo_project.pddl.reader import UNSUPPORTED_SECTIONS, Reader, Scope
+from grpo_project.pddl.syntax import Group, Node, Source, Symbol
 
 
 def parse_domain(text: str, source: str = "<text>") -> Domain:
@@ -81,239 +34,20 @@ def parse_problem(text: str, domain: Domain, source: str = "<text>") -> Problem:
     return _ProblemReader(Source(text, source), domain).read()
 
 
-class _Reader:
-    """What domain and problem files share: typed lists, terms, formulas, constraints."""
-
-    def __init__(self, source: Source, domain: Domain | None = None) -> None:
-        self.source = source
-        self.types: Mapping[str, str | None] = domain.types if domain else {}
-        self.constants: Mapping[str, str] = domain.constants if domain else {}
-        self.predicates: Mapping[str, tuple[TypedName, ...]] = domain.predicates if domain else {}
-        self.functions: Mapping[str, tuple[TypedName, ...]] = domain.functions if domain else {}
-
-    # Small tools
-
-    def word(self, node: Node, what: str) -> str:
-        if isinstance(node, Group):
-            self.source.fail(node.offset, f"expected {what}, found a bracket")
-        return node.text
-
-    def group(self, node: Node, what: str) -> Group:
-        if isinstance(node, Symbol):
-            self.source.fail(node.offset, f"expected {what} in brackets, found '{node.text}'")
-        return node
-
-    def meaning_fault(self, node: Node, message: str) -> NoReturn:
-        self.source.fail(node.offset, message, PddlSemanticError)
-
-    def refuse(self, node: Node, feature: str) -> NoReturn:
-        self.source.fail(node.offset, f"{feature} is not supported", UnsupportedFeature)
-
-    def definition(self, keyword: str) -> tuple[str, list[Group]]:
-        """`(define (keyword name) section ...)` as (name, sections)."""
-        root = read_group(self.source)
-        if root.head != "define" or len(root.items) < 2:
-            self.source.fail(root.offset, f"expected (define ({keyword} NAME) ...)")
-        title = self.group(root.items[1], f"({keyword} NAME)")
-        if title.head != keyword or len(title.items) != 2:
-            self.source.fail(title.offset, f"expected ({keyword} NAME)")
-        sections = [self.group(item, "a section") for item in root.items[2:]]
-        seen: set[str] = set()
-        for section in sections:
-            if section.head in seen and section.head not in (":action", *_UNSUPPORTED_SECTIONS):
-                self.source.fail(section.offset, f"section {section.head} stands twice")
-            seen.add(section.head)
-        return self.word(title.items[1], "a name"), sections
-
-    def check_requirements(self, section: Group) -> tuple[str, ...]:
-        names = tuple(self.word(item, "a requirement") for item in section.items[1:])
-        for name, item in zip(names, section.items[1:], strict=True):
-            if name not in SUPPORTED_REQUIREMENTS:
-                self.refuse(item, f"requirement {name}")
-        return names
-
-    def check_type(self, name: str, node: Node) -> str:
-        if name != ROOT_TYPE and name not in self.types:
-            self.meaning_fault(node, f"type '{name}' is not declared")
-        return name
-
-    def typed_list(self, items: Sequence[Node], default: str | None, what: str) -> list[tuple[Symbol, str | None]]:
-        """`a b - t c` as [(a, t), (b, t), (c, default)], in order."""
-        result: list[tuple[Symbol, str | None]] = []
-        waiting: list[Symbol] = []
-        position = 0
-        while position < len(items):
-            item = items[position]
-            if self.word(item, what) == "-":
-                if not waiting or position + 1 >= len(items):
-                    self.source.fail(item.offset, f"a '-' needs {what} before it and a type after it")
-                kind = items[position + 1]
-                if isinstance(kind, Group):
-                    self.refuse(kind, "a type given as (either ...)")
-                result += [(symbol, self.word(kind, "a type")) for symbol in waiting]
-                waiting = []
-                position += 2
-                continue
-            assert isinstance(item, Symbol)
-            waiting.append(item)
-            position += 1
-        return result + [(symbol, default) for symbol in waiting]
-
-    def variables(self, items: Sequence[Node]) -> tuple[TypedName, ...]:
-        result: list[TypedName] = []
-        for symbol, kind in self.typed_list(items, ROOT_TYPE, "a variable"):
-            if not symbol.text.startswith("?"):
-                self.source.fail(symbol.offset, f"expected a variable like ?x, found '{symbol.text}'")
-            if any(symbol.text == known.name for known in result):
-                self.meaning_fault(symbol, f"variable {symbol.text} is declared twice")
-            assert kind is not None
-            result.append(TypedName(symbol.text, self.check_type(kind, symbol)))
-        return tuple(result)
-
-    # Terms and formulas
-
-    def is_subtype(self, child: str, ancestor: str) -> bool:
-        return Domain("", types=self.types).is_subtype(child, ancestor)
-
-    def atom(self, group: Group, scope: Scope, declared: Mapping[str, tuple[TypedName, ...]], what: str) -> Atom:
-        name = self.word(group.items[0], f"a {what}") if group.items else ""
-        arguments = group.items[1:]
-        if name == "=" and what == "predicate":
-            if len(arguments) != 2:
-                self.source.fail(group.offset, "= takes two arguments")
-            return ("=", *(self.term(argument, scope)[0] for argument in arguments))
-        if name not in declared:
-            self.meaning_fault(group, f"{what} '{name}' is not declared")
-        parameters = declared[name]
-        if len(parameters) != len(arguments):
-            self.meaning_fault(group, f"{what} '{name}' takes {len(parameters)} arguments, found {len(arguments)}")
-        words = []
-        for argument, parameter in zip(arguments, parameters, strict=True):
-            word, kind = self.term(argument, scope)
-            # A variable of a wider type is let through: whether it fits is decided where it is bound.
-            if not self.is_subtype(kind, parameter.type) and not (word.startswith("?") and self.is_subtype(parameter.type, kind)):
-                self.meaning_fault(argument, f"'{word}' is of type {kind}, but {name} takes {parameter.type} here")
-            words.append(word)
-        return (name, *words)
-
-    def term(self, node: Node, scope: Scope) -> tuple[str, str]:
-        word = self.word(node, "a name or variable")
-        if word not in scope:
-            kind = "variable" if word.startswith("?") else "object"
-            self.meaning_fault(node, f"{kind} '{word}' is not declared")
-        return word, scope[word]
-
-    def formula(self, node: Node, scope: Scope) -> Formula:
-        group = self.group(node, "a condition")
-        head = group.head
-        if not group.items:
-            return And(())
-        if head == "and":
-            return And(tuple(self.formula(item, scope) for item in group.items[1:]))
-        if head == "or":
-            return Or(tuple(self.formula(item, scope) for item in group.items[1:]))
-        if head == "not":
-            self.count(group, 1)
-            return Not(self.formula(group.items[1], scope))
-        if head == "imply":
-            self.count(group, 2)
-            return Imply(self.formula(group.items[1], scope), self.formula(group.items[2], scope))
-        if head in ("forall", "exists"):
-            self.count(group, 2)
-            variables = self.variables(self.group(group.items[1], "the quantified variables").items)
-            part = self.formula(group.items[2], {**scope, **{v.name: v.type for v in variables}})
-            return Forall(variables, part) if head == "forall" else Exists(variables, part)
-        if head in ("<", "<=", ">", ">=") or (head == "=" and self.is_numeric_equality(group)):
-            self.count(group, 2)
-            return Comparison(head, self.expression(group.items[1], scope), self.expression(group.items[2], scope))
-        if head == "preference":
-            self.refuse(group, "a preference")
-        return Literal(self.atom(group, scope, self.predicates, "predicate"))
-
-    def is_numeric_equality(self, group: Group) -> bool:
-        """(= ...) compares numbers where a side is bracketed, a number, or a function's bare name; else objects."""
-        return any(isinstance(item, Group) or _is_number(item.text) for item in group.items[1:])
-
-    def expression(self, node: Node, scope: Scope) -> Expression:
-        """A number, a function term, or arithmetic over them."""
-        if isinstance(node, Symbol):
-            return self.any_number(node)
-        head = node.head
-        if head == "-" and len(node.items) == 2:
-            return Arithmetic("-", (self.expression(node.items[1], scope),))
-        if head in ("+", "*") and len(node.items) >= 3:
-            return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
-        if head in ("+", "-", "*", "/"):
-            self.count(node, 2)
-            return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
-        return self.atom(node, scope, self.functions, "function")
-
-    def any_number(self, node: Node) -> float:
-        word = self.word(node, "a number")
-        if not _is_number(word):
-            self.source.fail(node.offset, f"expected a number, found '{word}'")
-        return float(word)
-
-    def count(self, group: Group, arguments: int) -> None:
-        if len(group.items) != arguments + 1:
-            self.source.fail(group.offset, f"{group.head} takes {arguments} arguments, found {len(group.items) - 1}")
-
-    def number(self, node: Node) -> float:
-        """A time: a finite number from 0 on."""
-        value = self.any_number(node)
-        if value < 0:
-            self.source.fail(node.offset, f"expected a number from 0 on, found '{value:g}'")
-        return value
-
-    def constraint(self, node: Node, scope: Scope) -> Constraint:
-        group = self.group(node, "a trajectory constraint")
-        head = group.head
-        if not group.items:
-            return ConstraintAnd(())
-        if head == "and":
-            return ConstraintAnd(tuple(self.constraint(item, scope) for item in group.items[1:]))
-        if head == "forall":
-            self.count(group, 2)
-            variables = self.variables(self.group(group.items[1], "the quantified variables").items)
-            return ConstraintForall(variables, self.constraint(group.items[2], {**scope, **{v.name: v.type for v in variables}}))
-        if head == "at":
-            self.count(group, 2)
-            if self.word(group.items[1], "end") != "end":
-                self.source.fail(group.offset, "expected (at end CONDITION)")
-            return TrajectoryConstraint("at end", (self.formula(group.items[2], scope),))
-        if head in _TRAJECTORY_SHAPES:
-            numbers, formulas = _TRAJECTORY_SHAPES[head]
-            self.count(group, numbers + formulas)
-            times = tuple(self.number(item) for item in group.items[1 : 1 + numbers])
-            return TrajectoryConstraint(head, tuple(self.formula(item, scope) for item in group.items[1 + numbers :]), times)
-        if head in ("preference", "exists", "or", "not", "imply"):
-            self.refuse(group, f"'{head}' over trajectory constraints")
-        self.source.fail(group.offset, f"'{head}' is no trajectory constraint")
-
-    def check_distinct(self, names: Sequence[tuple[Symbol, str | None]], what: str) -> None:
-        seen: set[str] = set()
-        for symbol, _ in names:
-            if symbol.text in seen:
-                self.meaning_fault(symbol, f"{what} '{symbol.text}' is declared twice")
-            seen.add(symbol.text)
-
-
-class _DomainReader(_Reader):
+class _DomainReader(Reader):
     def read(self) -> Domain:
         name, sections = self.definition("domain")
         by_head = {section.head: section for section in sections}
         requirements: tuple[str, ...] = ()
         for section in sections:
-            if section.head in _UNSUPPORTED_SECTIONS:
+            if section.head in UNSUPPORTED_SECTIONS:
                 self.refuse(section, section.head)
         if ":requirements" in by_head:
             requirements = self.check_requirements(by_head[":requirements"])
         if ":types" in by_head:
             self.types = self.read_types(by_head[":types"])
         if ":constants" in by_head:
-            pairs = self.typed_list(by_head[":constants"].items[1:], ROOT_TYPE, "a constant")
-            self.check_distinct(pairs, "constant")
-            self.constants = {symbol.text: self.check_type(str(kind), symbol) for symbol, kind in pairs}
+            self.constants = self.typed_names(by_head[":constants"], "a constant")
         if ":predicates" in by_head:
             self.predicates = self.read_signatures(by_head[":predicates"].items[1:], "predicate")
         if ":functions" in by_head:
@@ -403,9 +137,7 @@ class _DomainReader(_Reader):
         if head == "and":
             return [effect for item in group.items[1:] for effect in self.effects(item, scope, variables, when)]
         if head == "forall":
-            self.count(group, 2)
-            more = self.variables(self.group(group.items[1], "the quantified variables").items)
-            inner = {**scope, **{variable.name: variable.type for variable in more}}
+            more, inner = self.quantified(group, scope)
             return self.effects(group.items[2], inner, variables + more, when)
         if head == "when":
             self.count(group, 2)
@@ -428,7 +160,7 @@ class _DomainReader(_Reader):
         return self.atom(group, scope, self.predicates, "predicate")
 
 
-class _ProblemReader(_Reader):
+class _ProblemReader(Reader):
     def __init__(self, source: Source, domain: Domain) -> None:
         super().__init__(source, domain)
         self.domain = domain
@@ -449,11 +181,7 @@ class _ProblemReader(_Reader):
             self.meaning_fault(by_head[":domain"], f"the problem belongs to domain '{domain_name}', not to '{self.domain.name}'")
         if ":requirements" in by_head:
             self.check_requirements(by_head[":requirements"])
-        objects: dict[str, str] = {}
-        if ":objects" in by_head:
-            pairs = self.typed_list(by_head[":objects"].items[1:], ROOT_TYPE, "an object")
-            self.check_distinct(pairs, "object")
-            objects = {symbol.text: self.check_type(str(kind), symbol) for symbol, kind in pairs}
+        objects = self.typed_names(by_head[":objects"], "an object") if ":objects" in by_head else {}
         # An object may repeat a constant of the domain; it stays the constant.
         objects = {name_: kind for name_, kind in objects.items() if name_ not in self.constants}
         scope = {**self.constants, **objects}
@@ -498,14 +226,6 @@ class _ProblemReader(_Reader):
             self.refuse(section, "a metric over preferences (is-violated)")
         self.functions = {TOTAL_TIME[0]: (), **self.functions}  # predefined: the number of steps
         return direction, self.expression(section.items[2], scope)
-
-
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
-
-
-def _is_number(word: str) -> bool:
-    """Plain decimal notation of a finite number; neither `inf`, `nan` nor `1_000`, which Python would take."""
-    return _NUMBER.fullmatch(word) is not None and abs(float(word)) < float("inf")
 
 
 def _mentions(node: Node, word: str) -> bool:
