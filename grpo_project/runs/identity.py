@@ -92,7 +92,7 @@ def of_the_machine(model: str, world_size: int) -> dict[str, Any]:
         "model": _model_fingerprint(Path(model)) if os.path.isdir(model) else model,
         "tokenizer": hash_of(_hashes(Path(model), TOKENIZER_FILES)) if os.path.isdir(model) else model,
         "world_size": world_size,
-        "versions": _versions(),
+        "versions": versions(VERSIONED),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
     }
 
@@ -140,9 +140,10 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """{package: version} of those that are installed."""
     found = {}
-    for package in VERSIONED:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -18,30 +18,17 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 from grpo_project.common.files import read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs.checkpoint import faults, newest_good, survey
+from grpo_project.runs.identity import VERSIONED, versions
 
 RESOLVED_CONFIG = "resolved_config.json"
 METRICS = "metrics.jsonl"
-PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "datasets",
-    "peft",
-    "accelerate",
-    "tokenizers",
-    "numpy",
-    "wandb",
-    "unsloth",
-    "unsloth_zoo",
-    "bitsandbytes",
-)
+PACKAGES = (*VERSIONED, *"tokenizers numpy wandb unsloth unsloth_zoo bitsandbytes".split())
 LOCK = ".lock"
 logger = logging.getLogger(__name__)
 
@@ -218,19 +205,13 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
 
 def describe_environment(repository: Path) -> dict[str, Any]:
     """Versions, platform, processor count, and the commit with a flag that says whether the tree had changes."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     commit = _git(repository, "rev-parse", "HEAD")
     changes = _git(repository, "status", "--porcelain")
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "packages": versions,
+        "packages": versions(PACKAGES),
         "commit": commit or None,
         "uncommitted_changes": bool(changes) if changes is not None else None,
     }
