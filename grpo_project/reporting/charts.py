@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from grpo_project.common.metrics import METRICS, TIMINGS, VERDICTS, Metric, key_label, pool
 from grpo_project.common.statistics import wilson_interval
 from grpo_project.common.text import duration, figure, interval_text, percent
+from grpo_project.reporting.chart import Axis, Chart, Panel, Point, Series
 
 Run = Mapping[str, Any]
 Columns = Sequence[Any]  # numbers, None where nothing was recorded
@@ -28,73 +29,6 @@ TIMING_COLOURS = {
     "generation": "c0", "log_probs": "c2", "backward": "c1", "reward": "c3", "checkpoint": "c4", "other": "c5",
     "sampling": "easy", "logging": "hard", "evaluation": "goal_not_satisfied",
 }  # fmt: skip
-
-
-class Point(NamedTuple):
-    """A value at x with what it says of itself, and its interval where it has one."""
-
-    x: float
-    value: float
-    text: str
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Axis:
-    """From `low` to `high`, with (value, text) of every tick. log2: equal steps double. categories: a list from the top down."""
-
-    label: str
-    low: float
-    high: float
-    ticks: tuple[tuple[float, str], ...]
-    log2: bool = False
-    categories: bool = False
-
-
-@dataclass(frozen=True)
-class Series:
-    """kind: line, dots (a line through dots), step (a value holds from the point before), bars (piled up, each from the point
-    before; all of a panel have the same x) or marker.
-
-    colour: a name of the palette. run: the place of its run. dash: 0 is a full line. hollow: of markers.
-    """
-
-    name: str
-    colour: str
-    points: tuple[Point, ...]
-    run: int
-    kind: str = "line"
-    dash: int = 0
-    hollow: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes. run: the place of the run that it is about, None where it compares runs. beside: a word by the title."""
-
-    title: str
-    x: Axis
-    y: Axis
-    series: tuple[Series, ...]
-    run: int | None = None
-    beside: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Panels that belong together. size: of the panels: small, medium or large. paper: whether it is a figure for papers, too."""
-
-    name: str
-    title: str
-    panels: tuple[Panel, ...]
-    size: str = "medium"
-    paper: bool = True
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data of few digits, without what is not there."""
-        found: dict[str, Any] = _short(asdict(self))
-        return found
 
 
 def charts(data: Mapping[str, Any]) -> list[Chart]:
@@ -465,13 +399,3 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-6)
     return [float(f"{number * step:.10g}") for number in range(first, last + 1)]
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, Mapping):
-        return {name: _short(inner) for name, inner in value.items() if not (inner is None or inner is False or inner == "")}
-    if isinstance(value, Point) and value.low is None:
-        value = value[:3]
-    return [_short(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -10,7 +10,8 @@ from typing import Any
 
 from grpo_project.common.files import write_bytes_atomically
 from grpo_project.errors import BackendMissing
-from grpo_project.reporting.charts import Axis, Chart, Panel, Series, charts
+from grpo_project.reporting.chart import Axis, Chart, Panel, Series
+from grpo_project.reporting.charts import charts
 
 # Okabe and Ito's colours for the colour-blind, without their yellow, which a white page swallows.
 PALETTE = {

@@ -12,7 +12,8 @@ from typing import Any
 from grpo_project.common.metrics import VERDICTS, is_number
 from grpo_project.common.text import figure
 from grpo_project.reporting.charts import charts, run_colour
-from grpo_project.reporting.sections import foot, head, sections
+from grpo_project.reporting.sections import sections
+from grpo_project.reporting.tiles import foot, head
 
 ASSETS = Path(__file__).with_name("assets")
 # One script in the page, in this order.
