@@ -45,8 +45,8 @@ def difficulty_of(scenario: str, problem_file: str) -> Difficulty:
         if (scenario, name) not in _warned:
             _warned.add((scenario, name))
             shown = name if len(name) <= 80 else name[:77] + "..."
-            pattern = domain.file_name_pattern.pattern
-            logger.warning("%s: file name %r does not fit %s; its difficulty counts as 0, easy", scenario, shown, pattern)
+            fitting = domain.file_name_format
+            logger.warning("%s: file name %r does not fit %s; its difficulty counts as 0, easy", scenario, shown, fitting)
         return Difficulty(0.0, {}, False)
     return Difficulty(domain.difficulty(parameters), parameters, True)
 

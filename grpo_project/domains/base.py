@@ -56,8 +56,7 @@ class PlanningDomain:
 
     name: the scenario, which is also the name of its JSONL file.
     domain_pddl: the text of the domain.
-    file_name_pattern: named groups are the integer parameters; the group `seed` is the problem's number.
-    file_name_format: a str.format template with the same names.
+    file_name_format: a str.format template of the parameters, whole numbers, and of `seed`, the problem's number.
     difficulty: parameters to score; higher is harder.
     sizes: size name to inclusive ranges of the parameters that a generator draws.
     generate: (rng, parameters, constraints) to a problem whose goal does not hold yet; a pure function of its arguments.
@@ -73,7 +72,6 @@ class PlanningDomain:
 
     name: str
     domain_pddl: str
-    file_name_pattern: re.Pattern[str]
     file_name_format: str
     difficulty: Callable[[Parameters], float]
     sizes: Mapping[str, Ranges]
@@ -90,9 +88,14 @@ class PlanningDomain:
         """The parsed domain."""
         return parse_domain(self.domain_pddl, f"domain {self.name}")
 
+    @cached_property
+    def _file_name_pattern(self) -> re.Pattern[str]:
+        """`file_name_format` read backwards."""
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(self.file_name_format)))
+
     def parameters_of(self, file_name: str) -> dict[str, int] | None:
         """The integers in a problem's file name (folders before it are ignored), `seed` included; None where it does not fit."""
-        match = self.file_name_pattern.fullmatch(file_name.replace("\\", "/").rsplit("/", 1)[-1])
+        match = self._file_name_pattern.fullmatch(file_name.replace("\\", "/").rsplit("/", 1)[-1])
         return {name: int(value) for name, value in match.groupdict().items()} if match else None
 
     def file_name(self, parameters: Parameters, seed: int) -> str:

@@ -8,7 +8,6 @@ earlier one rests on the later one, the plan must build, take apart and build ag
 from __future__ import annotations
 
 import random
-import re
 from itertools import pairwise
 
 from grpo_project.domains.base import (
@@ -314,7 +313,6 @@ def _tower_on(base: str, goals: dict[str, str]) -> list[str]:
 DOMAIN = PlanningDomain(
     name="blocksworld",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"bw_ops(?P<ops>\d+)_n(?P<n>\d+)_seed(?P<seed>\d+)\.pddl"),
     file_name_format="bw_ops{ops}_n{n}_seed{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"],
     sizes={"train": {"ops": (3, 4), "n": (3, 6)}, "harder": {"ops": (3, 4), "n": (7, 8)}},

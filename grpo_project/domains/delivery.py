@@ -243,7 +243,6 @@ def _route(start: str, target: str, neighbours: dict[str, list[str]], rng: rando
 DOMAIN = PlanningDomain(
     name="delivery",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"delivery-s(?P<s>\d+)-p(?P<p>\d+)-seed(?P<seed>\d+)\.pddl"),
     file_name_format="delivery-s{s}-p{p}-seed{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["p"] + 3.0 * parameters["s"],
     sizes={"train": {"s": (2, 4), "p": (1, 2)}, "harder": {"s": (5, 5), "p": (2, 3)}},

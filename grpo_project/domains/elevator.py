@@ -7,7 +7,6 @@ Constraints: one passenger is served before another, two never ride together, or
 from __future__ import annotations
 
 import random
-import re
 
 from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
 from grpo_project.pddl import Atom, Problem, Task
@@ -155,7 +154,6 @@ def heuristic(task: Task) -> Heuristic | None:
 DOMAIN = PlanningDomain(
     name="elevator",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"elevator-f(?P<f>\d+)-p(?P<p>\d+)-s(?P<seed>\d+)\.pddl"),
     file_name_format="elevator-f{f}-p{p}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["p"] + 3.0 * parameters["f"],
     sizes={"train": {"f": (3, 6), "p": (1, 4)}, "harder": {"f": (7, 8), "p": (5, 6)}},

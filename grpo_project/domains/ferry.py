@@ -6,7 +6,6 @@ Constraints: before a car arrives, the ferry has been at a certain third place.
 from __future__ import annotations
 
 import random
-import re
 
 from grpo_project.domains.base import (
     Heuristic,
@@ -212,7 +211,6 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 DOMAIN = PlanningDomain(
     name="ferry",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"ferry-l(?P<l>\d+)-c(?P<c>\d+)-s(?P<seed>\d+)\.pddl"),
     file_name_format="ferry-l{l}-c{c}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["l"] + 3.0 * parameters["c"],
     sizes={"train": {"l": (3, 6), "c": (1, 3)}, "harder": {"l": (7, 8), "c": (4, 5)}},

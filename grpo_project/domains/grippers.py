@@ -222,7 +222,6 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 DOMAIN = PlanningDomain(
     name="grippers",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"grippers-n(?P<n>\d+)-r(?P<r>\d+)-o(?P<o>\d+)-s(?P<seed>\d+)\.pddl"),
     file_name_format="grippers-n{n}-r{r}-o{o}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"] + 3.0 * parameters["r"] + 2.0 * parameters["o"],
     sizes={"train": {"n": (1, 2), "r": (2, 4), "o": (2, 4)}, "harder": {"n": (2, 3), "r": (5, 6), "o": (5, 6)}},

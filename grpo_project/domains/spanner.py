@@ -6,7 +6,6 @@ Constraints: one nut before another, and the shed is left at most once.
 from __future__ import annotations
 
 import random
-import re
 from itertools import pairwise
 
 from grpo_project.domains.base import DEAD_END, Heuristic, Parameters, PlanningDomain, conjunction, drawn_order, goal_atoms
@@ -197,7 +196,6 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 DOMAIN = PlanningDomain(
     name="spanner",
     domain_pddl=DOMAIN_PDDL,
-    file_name_pattern=re.compile(r"spanner-s(?P<s>\d+)-n(?P<n>\d+)-l(?P<l>\d+)-s(?P<seed>\d+)\.pddl"),
     file_name_format="spanner-s{s}-n{n}-l{l}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"] + 3.0 * parameters["l"] + 2.0 * parameters["s"],
     sizes={"train": {"s": (2, 5), "n": (1, 4), "l": (3, 7)}, "harder": {"s": (6, 7), "n": (5, 6), "l": (8, 9)}},
