@@ -272,10 +272,13 @@ class Endpoint:
             usage = value.get("usage") or {}
             prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
             finish = choice.get("finish_reason")
+            reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _Retry(f"an answer that is no chat completion: {_message(content[:200].decode('utf-8', 'replace'))}") from None
         if text is not None and not isinstance(text, str):
             raise _Retry("an answer whose content is no text")
+        if not text and finish == "length" and isinstance(reasoning, str):
+            text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
         return Answer(
             # No content, or reasoning alone: an answer without a plan.
             text=self._strike_key((text or "").encode("utf-8", "replace").decode()),
