@@ -203,8 +203,20 @@ def _vllm(config: Settings) -> dict[str, Any]:
     }
 
 
+# Fields of --grpo whose gradient under Unsloth was compared with TRL's (tests/llm/test_losses.py), or that act outside the loss.
+COMPARED_UNDER_UNSLOTH = frozenset(
+    "delta use_bias_correction_kl sapo_temperature_pos sapo_temperature_neg vespo_k_pos vespo_lambda_pos vespo_k_neg "
+    "vespo_lambda_neg adam_epsilon lr_scheduler_kwargs".split()
+)
+
+
 def refuse_under_unsloth(config: Settings, shape: BatchShape, model_folder: str) -> None:
-    """Raises ConfigError for what Unsloth's trainer takes and computes as something else (tests/llm/test_losses.py)."""
+    """Raises ConfigError for what Unsloth's trainer takes and computes as something else, and for what was not compared."""
+    for name in sorted(named_fields(config).keys() - COMPARED_UNDER_UNSLOTH):
+        raise ConfigError(
+            f"--grpo {name}: Unsloth rewrites the loss, and may leave this field out without a word: leave it out, or take "
+            "--backend transformers"
+        )
     if config.loss_type == "bnpo" and shape.micro_batches > 1:
         raise ConfigError(
             "--loss_type bnpo: Unsloth averages over the tokens of the whole step, which is dapo, and not over those of each of "

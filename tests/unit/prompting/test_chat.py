@@ -123,6 +123,22 @@ def test_what_is_said_inside_reasoning_that_the_prompt_opened_is_no_plan() -> No
     assert extract_plan(chat.whole_answer("first (drop a)?\n</think>\n\n" + PLAN)).steps == (("pick", "a"), ("drop", "a"))
 
 
+def test_a_warm_start_takes_its_chats_from_flags_or_the_card_and_proposes_them_in_its_own() -> None:
+    from grpo_project.models.loading import Policy, with_chat
+    from script.train_sft import build_parser
+
+    given = vars(build_parser().parse_args(["--enable_thinking", "true", "--system_prompt", "Write plans."]))
+    assert given == {"enable_thinking": True, "system_prompt": "Write plans."}
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(["--enable_thinking", "maybe"])
+    card = {"prompt_style": "full", "grpo_defaults": {"system_prompt": "Plan.", "beta": 0.0}}
+    policy = Policy(None, thinking_tokenizer(), "transformers", "", "full", card["grpo_defaults"], card)
+    assert with_chat(policy, ChatOptions()).new_card()["grpo_defaults"] == {**card["grpo_defaults"], "enable_thinking": False}
+    taught = with_chat(policy, ChatOptions.of(given)).new_card()["grpo_defaults"]
+    assert taught == {"system_prompt": "Write plans.", "beta": 0.0, "enable_thinking": True}
+    assert Policy(None, None, "transformers", "", "compact").new_card() == {"prompt_style": "compact"}
+
+
 @pytest.mark.parametrize(
     ("text", "tag"),
     [

@@ -15,6 +15,7 @@ from grpo_project.configs.settings import settings  # noqa: E402
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
 from grpo_project.training.algorithms import ALGORITHMS, trainer_arguments  # noqa: E402
+from grpo_project.training.algorithms.base import COMPARED_UNDER_UNSLOTH, refuse_under_unsloth  # noqa: E402
 
 
 def arguments(tmp_path: Path, **changed: Any) -> dict[str, Any]:
@@ -93,6 +94,14 @@ def test_every_field_that_the_suite_sets_is_refused_or_open_on_purpose(tmp_path:
     for name in names:
         with pytest.raises(ConfigError, match=f"--grpo {name}: the suite sets this field itself"):
             algorithm.fields(TrainingConfig(grpo=(f"{name}=1",)), algorithm.classes()[0])
+
+
+def test_a_field_that_unsloth_may_leave_out_is_refused_with_it(tmp_path: Path) -> None:
+    shape = batch_shape(TrainingConfig(), "cpu")
+    with pytest.raises(ConfigError, match="--grpo use_adaptive_entropy: Unsloth rewrites the loss.*--backend transformers"):
+        refuse_under_unsloth(TrainingConfig(grpo=("delta=4", "use_adaptive_entropy=true")), shape, str(tmp_path))
+    refuse_under_unsloth(TrainingConfig(grpo=("delta=4", "adam_epsilon=1e-6")), shape, str(tmp_path))
+    assert COMPARED_UNDER_UNSLOTH < arguments(tmp_path).keys()
 
 
 def test_a_list_or_an_object_is_one_part_of_several() -> None:
