@@ -140,5 +140,5 @@ def fit_chat(tokenizer: Any, asked: ChatOptions) -> ChatOptions:
     return replace(chat, opened=open_reasoning(opening(tokenizer, chat) or shown(chat)))
 
 
-def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: ChatOptions | None) -> str:
+def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: ChatOptions) -> str:
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **chat.arguments))
