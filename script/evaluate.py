@@ -15,11 +15,16 @@ import json
 import os
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.files import json_object  # noqa: E402
+from grpo_project.configs.chat import ChatSettings  # noqa: E402
+from grpo_project.configs.resolution import convert  # noqa: E402
+from grpo_project.configs.setting import flag_of_field, nature_of, placeholder  # noqa: E402
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
@@ -38,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
     add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
+    chats = parser.add_argument_group("chats, by default as the model's planner.json or its chat template has them")
+    for spec in fields(ChatSettings):
+        chats.add_argument(flag_of_field(spec), metavar=placeholder(spec), help=nature_of(spec).help)
     answers = parser.add_argument_group("answers")
     add = answers.add_argument
     add("--max_completion_length", type=int, default=512, metavar="TOKENS", help="default 512")
@@ -89,6 +97,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--base_url needs --model, the name by which the endpoint knows the model")
     if arguments.adapter and (arguments.base_url or not arguments.model):
         raise ConfigError("--adapter goes with a --model that is loaded here")
+    if arguments.planner and chat_of(arguments):
+        raise ConfigError(f"--{next(iter(chat_of(arguments)))} is for a model: --planner is asked for nothing")
     if arguments.base_url and not arguments.output:
         raise ConfigError("--base_url needs --output: answers that were paid for must not be lost")
     for name, least in (
@@ -128,11 +138,11 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     for message in table.bad_rows:
         print(f"skipped {message}", file=sys.stderr)
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
-    answerer, style = load_answerer(arguments, table)
+    answerer, style, chat = load_answerer(arguments, table)
     name = arguments.model or "A* search"
     if arguments.adapter:
         name = f"{name} + {arguments.adapter}"
-    settings = describe_settings(arguments, table.fingerprint, style)
+    settings = describe_settings(arguments, table.fingerprint, style) | chat
     questions = [
         Question(index, sample, row_prompt(table.rows[index], style, arguments.prompt_format))
         for sample in range(arguments.num_samples + 1)
@@ -182,16 +192,25 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str]:
-    """(who answers, the prompt style it reads)."""
+def chat_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """{setting: value} of the chats that were asked for. Raises ConfigError for a value of the wrong kind."""
+    given = {spec.name: getattr(arguments, spec.name) for spec in fields(ChatSettings)}
+    return {name: convert(name, text, f"--{name}") for name, text in given.items() if text is not None}
+
+
+def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, dict[str, Any]]:
+    """(who answers, the prompt style it reads, the settings of its chats that are not left to the template)."""
     if arguments.planner:
         from grpo_project.evaluation.evaluate import planner_answerer
 
-        return planner_answerer(table, arguments.node_budget), "full"
+        return planner_answerer(table, arguments.node_budget), "full", {}
+    from grpo_project.prompting import ChatOptions
+
+    chat = ChatOptions.of(chat_of(arguments))
     if arguments.base_url:
-        return endpoint(arguments), "full"
+        return endpoint(arguments, chat), "full", chat.asked()
     from grpo_project.models.answers import local_answerer
-    from grpo_project.models.loading import load_policy, with_adapter
+    from grpo_project.models.loading import load_policy, with_adapter, with_chat
 
     policy = load_policy(
         arguments.model,
@@ -203,20 +222,15 @@ def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str]:
     )
     if arguments.adapter:
         policy = with_adapter(policy, arguments.adapter)
+    policy = with_chat(policy, chat)
     how = (arguments.max_completion_length, arguments.batch_size, arguments.temperature, arguments.seed)
-    return local_answerer(policy, *how), policy.prompt_style
+    return local_answerer(policy, *how), policy.prompt_style, policy.chat.asked()
 
 
-def endpoint(arguments: argparse.Namespace) -> Any:
+def endpoint(arguments: argparse.Namespace, chat: Any) -> Any:
     """The client, with the key that the environment names."""
     from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig
 
-    try:
-        fields = json.loads(arguments.request_fields or "{}")
-    except ValueError as error:
-        raise ConfigError(f"--request_fields is no JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise ConfigError("--request_fields must be a JSON object, such as '{\"top_p\": 0.9}'")
     config = EndpointConfig(
         arguments.base_url,
         arguments.model,
@@ -227,7 +241,8 @@ def endpoint(arguments: argparse.Namespace) -> Any:
         requests_per_minute=arguments.requests_per_minute,
         max_retries=arguments.max_retries,
         timeout_seconds=arguments.timeout,
-        request_fields=fields,
+        request_fields=json_object(arguments.request_fields or "{}", "--request_fields"),
+        chat=chat,
     )
     key = os.environ.get(arguments.api_key_env) or None
     if key and config.sends_keys_in_the_open:

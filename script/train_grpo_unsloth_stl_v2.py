@@ -19,7 +19,7 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
 from grpo_project.configs.resolution import convert, describe_settings  # noqa: E402
-from grpo_project.configs.setting import KINDS, flag_of_field, kind_of, nature_of  # noqa: E402
+from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder  # noqa: E402
 from grpo_project.configs.settings import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     for spec in settings():
         nature, kind, default = nature_of(spec), kind_of(spec), spec.default
         group, text = groups[nature.group], nature.help.replace("%", "%%")
-        if kind == "bool":
+        if kind == "bool" and default is not None:
             group.add_argument(flag_of_field(spec), dest=spec.name, action="store_const", const=not default, help=text)
             continue
         several = kind.startswith("tuple")
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
             flag_of_field(spec),
             *ALIASES.get(spec.name, ()),
             dest=spec.name,
-            metavar="{" + ",".join(nature.choices) + "}" if nature.choices else KINDS[kind],
+            metavar=placeholder(spec),
             nargs="+" if several else None,
             help=text + shown.replace("%", "%%"),
         )

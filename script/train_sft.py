@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.configs.setting import KINDS, flag_of_field, kind_of, nature_of  # noqa: E402
+from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder  # noqa: E402
 from grpo_project.errors import GrpoProjectError  # noqa: E402
 from grpo_project.sft.config import GROUPS, MODEL, SftConfig, resolve_settings  # noqa: E402
 
@@ -28,19 +28,26 @@ def build_parser() -> argparse.ArgumentParser:
     origin.add_argument("--from_scratch", dest="base_model", action="store_const", const=None, help=scratch)
     for spec in fields(SftConfig):
         nature, kind, add = nature_of(spec), kind_of(spec), groups[nature_of(spec).group].add_argument
-        if kind == "bool":
+        if kind == "bool" and spec.default is not None:
             add(flag_of_field(spec), action="store_true", help=nature.help)
             continue
         (origin.add_argument if spec.name == "base_model" else add)(
             flag_of_field(spec),
             dest=spec.name,
-            type={"int": int, "float": float}.get(kind, str),
+            type={"int": int, "float": float, "bool": true_or_false}.get(kind, str),
             choices=nature.choices or None,
-            metavar=None if nature.choices else KINDS[kind],
+            metavar=placeholder(spec),
             nargs="+" if kind.startswith("tuple") else None,
             help=nature.help + (f" [{spec.default}]" if spec.default else ""),
         )
     return parser
+
+
+def true_or_false(text: str) -> bool:
+    """The value of a switch. Raises ValueError, which argparse reports, for another text."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from grpo_project.curriculum.base import without_variance
 from grpo_project.data.difficulty import BUCKETS
+from grpo_project.pddl.plan import open_reasoning
 from grpo_project.rewards.trl import ScoredCompletion
 from grpo_project.runs.observer import Observer, Record
 
@@ -33,6 +34,7 @@ class CompletionCollector(Observer):
         self._by_name: defaultdict[str, float] = defaultdict(float)  # sums of each reward, without its weight
         self._identical = 0
         self._empty = 0
+        self._thinking = 0  # ended inside their reasoning
 
     def completions_scored(self, step: int, scored: Sequence[ScoredCompletion]) -> None:
         """Raises ValueError when they do not form whole groups."""
@@ -50,6 +52,7 @@ class CompletionCollector(Observer):
             self._verdicts[item.verdict.verdict_class] += 1
             for name, value in item.rewards.items():
                 self._by_name[name] += value
+            self._thinking += bool(open_reasoning(item.text))
             self._empty += item.verdict.verdict_class != "plan_format_error" and item.verdict.steps_total == 0
         for start in range(0, len(scored), num_generations):
             row = scored[start].row_index
@@ -68,7 +71,8 @@ class CompletionCollector(Observer):
 
         Rates lie in [0, 1]; `bucket_shares` and `domain_shares` are shares of prompts; `mixed_groups` is the share of groups
         that differ in reward and so teach something, `zero_variance_groups` that of the others. `identical_completions` is the
-        share that repeats an earlier one of its group, among those that could; `empty_plans` the share of plans without a step.
+        share that repeats an earlier one of its group, among those that could; `empty_plans` the share of plans without a step,
+        `cut_off_while_thinking` that of completions that end inside a reasoning block.
         `reward_by_name` is there where several rewards add up to `reward`: the mean of each, without its weight.
         """
         if not self._prompts:
@@ -96,6 +100,7 @@ class CompletionCollector(Observer):
             "zero_variance_by_difficulty": self._rates(1, self._idle, self._prompts),
             "identical_completions": self._identical / max(total - prompts, 1),
             "empty_plans": self._empty / total,
+            "cut_off_while_thinking": self._thinking / total,
             "verdict_shares": {name: count / total for name, count in sorted(self._verdicts.items())},
         }
         if len(self._by_name) > 1:
@@ -109,7 +114,7 @@ class CompletionCollector(Observer):
             for key in self._count
         ]
         batches = [[[*key, prompts] for key, prompts in batch.items()] for batch in self._batches]
-        further = {"identical": self._identical, "empty": self._empty, "by_name": dict(self._by_name)}
+        further = {"identical": self._identical, "empty": self._empty, "by_name": dict(self._by_name), "thinking": self._thinking}
         return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches, **further}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -122,6 +127,7 @@ class CompletionCollector(Observer):
         self._verdicts.update(state["verdicts"])
         self._identical, self._empty = state.get("identical", 0), state.get("empty", 0)  # older checkpoints have neither,
         self._by_name.update(state.get("by_name", {}))  # nor these
+        self._thinking = state.get("thinking", 0)
         self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod

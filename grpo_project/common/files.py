@@ -85,6 +85,17 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def json_object(text: str, flag: str) -> dict[str, Any]:
+    """The JSON object that a flag was given as text. Raises ConfigError, naming the flag, for other text."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{flag} must be a JSON object, such as '{{\"top_p\": 0.9}}', got {text[:60]!r}")
+    return found
+
+
 def json_object_or_none(path: str | Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none, for whatever reason."""
     try:

@@ -10,8 +10,8 @@ from grpo_project.errors import ConfigError
 
 _COUNTS = ("window", "enough_completions", "enough_prompts", "end_tokens")
 _SHARES = (
-    "broken_answers zero_entropy_answers one_token_answers completions_cut_off format_errors empty_plans mixed_groups "
-    "identical_completions entropy_left share_gap"
+    "broken_answers zero_entropy_answers one_token_answers completions_cut_off cut_off_while_thinking format_errors empty_plans "
+    "mixed_groups identical_completions entropy_left share_gap"
 ).split()
 
 
@@ -32,6 +32,7 @@ class HealthConfig:
     enough_completions: int = 200
     one_token_answers: float = 0.1
     completions_cut_off: float = 0.2
+    cut_off_while_thinking: float = 0.1
     format_errors: float = 0.5
     empty_plans: float = 0.2
     mixed_groups: float = 0.1  # alarm below: the others have no variance, so nothing is learned from them

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from grpo_project.configs.setting import BUILT_IN, kind_of
 from grpo_project.configs.settings import Settings, default_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
+
+_PART = re.compile(r"(?:\[[^\]]*\]|\{[^}]*\}|[^\s,])+")  # spaces and commas inside brackets belong to a part
 
 
 def convert(name: str, text: str, where: str) -> Any:
@@ -30,7 +33,7 @@ def convert(name: str, text: str, where: str) -> Any:
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
         if kind.startswith("tuple"):
-            return tuple(part for part in text.replace(",", " ").split())
+            return tuple(_PART.findall(text))
     except (ValueError, KeyError):
         wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
         raise ConfigError(f"{where} must be {wanted}, got {text!r}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grpo_project.common.files import json_object
 from grpo_project.common.guide_lines import with_english
 from grpo_project.configs.health import HealthConfig
 from grpo_project.configs.lengths import TOO_LONG, ScriptConfig
@@ -10,7 +11,11 @@ from grpo_project.errors import ConfigError
 
 MOST_COMPLETIONS = 2**20  # per step; far beyond what is trained with, and what is counted out for it still fits the memory
 TRACKERS = ("wandb", "tensorboard", "trackio")
+TRUNCATIONS = ("top_p", "top_k", "min_p")
 COUNTED_OVER_THE_ANSWER = ("repetition_penalty", "presence_penalty", "frequency_penalty", "min_new_tokens")
+
+
+RATIO_LEVELS = {"grpo": ("token", "sequence"), "sapo": ("token", "sequence"), "luspo": ("sequence",)}  # the others: token
 
 
 def check_together(config: Settings) -> None:
@@ -21,12 +26,30 @@ def check_together(config: Settings) -> None:
     _check_batches(config)
     _check_loss(config)
     _check_algorithm(config)
+    named_fields(config)
+    if config.chat_template_kwargs is not None:
+        json_object(config.chat_template_kwargs, "--chat_template_kwargs")
     _check_vllm(config)
 
 
 def not_neutral(config: Settings) -> list[str]:
-    """The flags of sampling penalties that are on: they make sampling off-policy."""
-    return [flag_of(name) for name in COUNTED_OVER_THE_ANSWER if getattr(config, name) != default_of(name)]
+    """The flags of what is on and makes sampling off-policy: truncations first, then what is counted over the answer."""
+    return [flag_of(name) for name in (*TRUNCATIONS, *COUNTED_OVER_THE_ANSWER) if getattr(config, name) != default_of(name)]
+
+
+def named_fields(config: Settings) -> dict[str, str]:
+    """{field of TRL's config: text} of --grpo. Raises ConfigError for other text, a name twice and a setting's name."""
+    found: dict[str, str] = {}
+    for part in config.grpo or ():
+        name, equals, text = part.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ConfigError(f"--grpo takes NAME=VALUE, got {part!r}")
+        if name in Settings.__dataclass_fields__:
+            raise ConfigError(f"--grpo {name}: that is {flag_of(name)}")
+        if name in found:
+            raise ConfigError(f"--grpo names {name} twice")
+        found[name] = text
+    return found
 
 
 def _check_names(config: Settings) -> None:
@@ -76,6 +99,15 @@ def _check_loss(config: Settings) -> None:
             f"--loss_type dr_grpo is defined without reward scaling, but --scale_rewards is {config.scale_rewards}: "
             "choose --scale_rewards none, or --loss_type grpo"
         )
+    level = config.importance_sampling_level
+    if config.algorithm == "grpo" and level not in RATIO_LEVELS.get(config.loss_type, ("token",)):
+        whole = [name for name, levels in RATIO_LEVELS.items() if "sequence" in levels]
+        raise ConfigError(
+            f"--loss_type {config.loss_type} needs --importance_sampling_level sequence: it weighs whole completions"
+            if level == "token"
+            else f"--importance_sampling_level sequence goes with --loss_type {', '.join(whole)} (GSPO: grpo), and "
+            f"--loss_type {config.loss_type} sums over tokens, which would weigh a completion by its length"
+        )
 
 
 def _check_algorithm(config: Settings) -> None:
@@ -89,7 +121,7 @@ def _check_algorithm(config: Settings) -> None:
 def _check_vllm(config: Settings) -> None:
     if config.use_vllm and config.fast_inference:
         raise ConfigError("--use_vllm (TRL's way) and --fast_inference (Unsloth's way) are two ways to vLLM: leave one out")
-    penalties = not_neutral(config)
+    penalties = [flag for flag in not_neutral(config) if flag.removeprefix("--") in COUNTED_OVER_THE_ANSWER]
     if (config.use_vllm or config.fast_inference) and penalties:
         flag = "--use_vllm" if config.use_vllm else "--fast_inference"
         raise ConfigError(f"{penalties[0]} is counted over the answer alone, which {flag} cannot do: leave one out")

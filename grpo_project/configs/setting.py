@@ -29,7 +29,13 @@ BY_CARD, NOT_BY_CARD = True, False  # whether the card of a model (planner.json)
 
 WHOLE_BELOW = 2**63  # what torch and numpy can count to
 
-KINDS = {"str": "TEXT", "int": "N", "float": "X", "bool": "", "tuple[str, ...]": "NAME"}  # annotation -> placeholder in --help
+KINDS = {
+    "str": "TEXT",
+    "int": "N",
+    "float": "X",
+    "bool": "{true,false}",
+    "tuple[str, ...]": "NAME",
+}  # annotation -> placeholder in --help
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,12 @@ def nature_of(spec: Field[Any]) -> Nature:
 def kind_of(spec: Field[Any]) -> str:
     """str, int, float, bool or tuple[str, ...]: the field's type without its None."""
     return str(spec.type).removesuffix(" | None")
+
+
+def placeholder(spec: Field[Any]) -> str:
+    """What stands for the value in --help."""
+    choices = nature_of(spec).choices
+    return "{" + ",".join(choices) + "}" if choices else KINDS[kind_of(spec)]
 
 
 def flag_of_field(spec: Field[Any]) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any
 
+from grpo_project.configs.chat import CHAT, ChatSettings
 from grpo_project.configs.lengths import STRATEGIES
 from grpo_project.configs.setting import (
     BUILT_IN,
@@ -35,11 +36,11 @@ SAMPLING = "sampling"
 CURRICULUM = "curriculum and reward"
 MODEL = "memory and model loading"
 REPORT = "reporting"
-GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CURRICULUM, MODEL, REPORT)
+GROUPS = (DATA, RUN, BATCH, GRPO, SAMPLING, CHAT, CURRICULUM, MODEL, REPORT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ChatSettings):
     """The settings alone; `TrainingConfig` is what a run is made from."""
 
     # fmt: off
@@ -94,10 +95,22 @@ class Settings:
         "strength of the KL pull towards the starting model; 0 needs no reference model and is faster", least=0)
     epsilon: float = setting(0.2, GRPO, FIXED, BY_CARD, "clip range of the probability ratio, downwards", above=0, below=1)
     epsilon_high: float | None = setting(None, GRPO, FIXED, BY_CARD,
-        "clip range upwards; default: as --epsilon", above=0, below=10)
+        "clip range upwards; default: as --epsilon; for cispo the largest weight of a token, default 5", above=0, below=10)
     loss_type: str = setting("dr_grpo", GRPO, FIXED, BY_CARD,
-        "how tokens are averaged: grpo per completion, bnpo and dapo per token, dr_grpo by the maximum length (no length bias)",
-        choices=("grpo", "bnpo", "dapo", "dr_grpo"))
+        "how tokens are averaged and ratios held: grpo per completion, bnpo and dapo per token, dr_grpo by the maximum length "
+        "(no length bias); cispo, sapo, luspo, vespo for ratios far from 1: docs/losses.md",
+        choices=("grpo", "bnpo", "dapo", "dr_grpo", "cispo", "sapo", "luspo", "vespo"))
+    importance_sampling_level: str = setting("token", GRPO, FIXED, BY_CARD,
+        "a probability ratio for each token, or one for the whole completion (GSPO: sequence with --loss_type grpo)",
+        choices=("token", "sequence"))
+    top_entropy_quantile: float = setting(1.0, GRPO, FIXED, BY_CARD,
+        "share of the tokens, those of highest entropy, that the policy gradient comes from", least=0, most=1)
+    entropy_coef: float = setting(0.0, GRPO, FIXED, BY_CARD, "strength of the reward for entropy in the loss", least=0)
+    off_policy_mask_threshold: float | None = setting(None, GRPO, FIXED, BY_CARD,
+        "completions below their group's mean whose mean log-ratio to the sampling policy is above it drop out of the loss",
+        above=0)
+    grpo: tuple[str, ...] | None = setting(None, GRPO, FIXED, NOT_BY_CARD,
+        "further fields of TRL's GRPOConfig or RLOOConfig, as delta=4 use_bias_correction_kl=false")
     scale_rewards: str = setting("none", GRPO, FIXED, BY_CARD,
         "divide advantages by the standard deviation of the group, of the batch, or not at all (dividing gives groups of nearly"
         " equal rewards the largest updates)", choices=("group", "batch", "none"))
@@ -108,6 +121,12 @@ class Settings:
 
     temperature: float = setting(1.0, SAMPLING, FIXED, BY_CARD,
         "sampling temperature; log-probabilities are computed at the same one", above=0, most=10)
+    top_p: float = setting(1.0, SAMPLING, FIXED, NOT_BY_CARD,
+        "sample from the fewest tokens that hold this probability together; off-policy below 1", above=0, most=1)
+    top_k: int = setting(0, SAMPLING, FIXED, NOT_BY_CARD,
+        "sample from so many most likely tokens; 0: from all; off-policy", least=0)
+    min_p: float = setting(0.0, SAMPLING, FIXED, NOT_BY_CARD,
+        "sample from tokens of at least this share of the likeliest one's probability; off-policy", least=0, most=1)
     repetition_penalty: float = setting(1.0, SAMPLING, FIXED, NOT_BY_CARD,
         "divides the logit of a token that the answer already holds; the prompt is not counted; off-policy", above=0, most=10)
     presence_penalty: float = setting(0.0, SAMPLING, FIXED, NOT_BY_CARD,

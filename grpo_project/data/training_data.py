@@ -12,7 +12,7 @@ from grpo_project.data.difficulty import Buckets, fill_buckets
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import WANTED, RowTable, read_rows
 from grpo_project.errors import ConfigError, DataError
-from grpo_project.prompting import render_chat
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,15 @@ def read_training_rows(config: Settings) -> RowTable:
     return read_rows(root, config.domains, config.on_bad_row)
 
 
-def measure(rows: RowTable, tokenizer: Any, style: str, max_prompt_length: int) -> TrainingData:
+def measure(
+    rows: RowTable, tokenizer: Any, style: str, max_prompt_length: int, chat: ChatOptions = PLAIN_CHAT
+) -> TrainingData:
     """The rows with their prompts, of which those above `max_prompt_length` tokens are left out: a cut problem is another problem.
 
-    `style`: full or compact, as the model was taught. Raises DataError where that leaves a domain without any.
+    `style`: full or compact, as the model was taught; `chat`: what stands around a prompt. Raises DataError where that leaves a domain without any.
     """
     prompts = [row_prompt(row, style) for row in rows.rows]
-    texts = [render_chat(tokenizer, prompt) for prompt in prompts]
+    texts = [render_chat(tokenizer, prompt, chat=chat) for prompt in prompts]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     too_long = frozenset(index for index, length in enumerate(lengths) if length > max_prompt_length)
     buckets = fill_buckets(rows.rows, rows.domains)

@@ -25,7 +25,7 @@ from typing import Any
 
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.evaluation.answers import Answer, Question, Record
-from grpo_project.prompting import to_messages
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx
 LONGEST_WAIT_SECONDS = 60.0
@@ -41,7 +41,8 @@ class EndpointError(GrpoProjectError):
 class EndpointConfig:
     """How to ask. base_url ends before /chat/completions. timeout_seconds: for one request. requests_per_minute 0: no limit.
 
-    request_fields go into every request's body; a null takes a field out. Raises ConfigError for what cannot be.
+    chat: what stands around a prompt; its template's arguments go along, as vLLM and SGLang take them. request_fields go into
+    every request's body; a null takes a field out. Raises ConfigError for what cannot be.
     """
 
     base_url: str
@@ -55,6 +56,7 @@ class EndpointConfig:
     timeout_seconds: float = 300.0
     first_wait_seconds: float = 1.0
     request_fields: Mapping[str, Any] = field(default_factory=dict)
+    chat: ChatOptions = PLAIN_CHAT
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.base_url)
@@ -209,7 +211,8 @@ class Endpoint:
     def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.config.model,
-            "messages": to_messages(question.prompt),
+            "messages": to_messages(question.prompt, chat=self.config.chat),
+            "chat_template_kwargs": dict(self.config.chat.arguments) or None,
             "max_tokens": self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
             "seed": _seed(self.config.seed, question),
@@ -269,10 +272,13 @@ class Endpoint:
             usage = value.get("usage") or {}
             prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
             finish = choice.get("finish_reason")
+            reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _Retry(f"an answer that is no chat completion: {_message(content[:200].decode('utf-8', 'replace'))}") from None
         if text is not None and not isinstance(text, str):
             raise _Retry("an answer whose content is no text")
+        if not text and finish == "length" and isinstance(reasoning, str):
+            text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
         return Answer(
             # No content, or reasoning alone: an answer without a plan.
             text=self._strike_key((text or "").encode("utf-8", "replace").decode()),

@@ -13,6 +13,7 @@ from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Recor
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
+from grpo_project.pddl.plan import open_reasoning
 from grpo_project.prompting import render_plan
 
 Complete = Callable[[list[Row]], list[str]]
@@ -95,6 +96,7 @@ def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, f
         "prompt_tokens": sum(prompt) if counted else None,
         "completion_tokens": sum(completion) if counted else None,
         "cut_off": sum(bool(answer.cut_off) for answer in answers.values()),
+        "cut_off_while_thinking": sum(bool(open_reasoning(answer.text)) for answer in answers.values()),
     }
     if price_per_million is not None:
         priced = (sum(prompt) * price_per_million[0] + sum(completion) * price_per_million[1]) / 1e6

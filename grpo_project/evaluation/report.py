@@ -93,6 +93,8 @@ def usage_line(result: EvaluationResult) -> str:
     line = ", ".join(parts)
     if usage["cut_off"]:
         line += f"; {usage['cut_off']} answers were cut off at the limit of --max_completion_length"
+    if usage.get("cut_off_while_thinking"):  # older results do not have it
+        line += f"; {usage['cut_off_while_thinking']} were cut off while thinking: raise --max_completion_length"
     return line
 
 

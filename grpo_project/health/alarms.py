@@ -200,6 +200,9 @@ _WATCHES = (
     _Watch("completions_cut_off", "Many completions are cut off",
            "{:.0%} of the latest reach --max_completion_length and earn nothing for what they would have said. Raise it, or keep "
            "them out of the loss with --mask_truncated_completions."),
+    _Watch("cut_off_while_thinking", "Cut off while thinking",
+           "{:.0%} of the latest end inside their reasoning, before the plan begins: raise --max_completion_length, or ask for "
+           "none with --enable_thinking false."),
     _Watch("format_errors", "Most completions are no plans",
            "{:.0%} of the latest are format errors: the model does not write the plan format yet, or no longer. Train it on "
            "plans first (script/train_sft.py), or lower --temperature."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_project.pddl.plan import END_OF_TURN
-from grpo_project.prompting import render_chat
+from grpo_project.prompting.chat import PLAIN_CHAT, PROBE, ChatOptions, opening, render_chat
 
 SLACK = 8  # tokens: where two parts of a template meet, text can be cut into tokens in several ways
 SHORTEST_ECHO = 8  # tokens of the prompt's end at the start of an answer, where the template has no opening to know it by
@@ -28,12 +28,13 @@ class Answer:
 class Boundary:
     """What stands where the prompt ends and the answer begins. `ends`: the tokens that end a turn."""
 
-    def __init__(self, tokenizer: Any, ends: Iterable[int]) -> None:
+    def __init__(self, tokenizer: Any, ends: Iterable[int], chat: ChatOptions = PLAIN_CHAT) -> None:
         self._tokenizer = tokenizer
         vocabulary = tokenizer.get_vocab()
         self.ends = frozenset(ends) | {vocabulary[mark] for mark in END_OF_TURN if mark in vocabulary}
-        self.opening = _opening(tokenizer)
-        if not self.text(tokenizer(render_chat(tokenizer, "x"), add_special_tokens=False)["input_ids"]).endswith(self.opening):
+        self.opening = opening(tokenizer, chat)
+        asked = tokenizer(render_chat(tokenizer, PROBE, chat=chat), add_special_tokens=False)["input_ids"]
+        if not self.text(asked).endswith(self.opening):
             self.opening = ""  # this tokenizer does not give back what it was given, so text says nothing of its prompts
         self._width = len(tokenizer(self.opening, add_special_tokens=False)["input_ids"]) if self.opening else 0
 
@@ -65,10 +66,3 @@ class Boundary:
             token == prompt[-1] and size >= shortest and tokens[:size] == prompt[-size:]
             for size, token in enumerate(tokens[: len(prompt)], 1)
         )
-
-
-def _opening(tokenizer: Any) -> str:
-    """What the chat template puts between the user's turn and the answer; "" where it cannot be told apart."""
-    asked = render_chat(tokenizer, "x")
-    plain = str(tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=False))
-    return asked[len(plain) :] if asked.startswith(plain) else ""

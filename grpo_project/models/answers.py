@@ -44,6 +44,7 @@ def local_answerer(policy: Policy, max_new_tokens: int, batch_size: int, tempera
                 temperature=None if members[0][0].greedy else temperature,
                 samples=numbers,
                 seed=seed,
+                chat=policy.chat,
                 on_batch=keep,
             )
 

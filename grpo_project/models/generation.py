@@ -23,7 +23,7 @@ from grpo_project.common import ranks
 from grpo_project.common.random_streams import stream
 from grpo_project.evaluation.answers import Answer
 from grpo_project.models.cpu_planner import Decoding, decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
-from grpo_project.prompting import render_chat, stop_tokens
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat, stop_tokens
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
 
@@ -35,13 +35,14 @@ def complete_greedy(
     max_new_tokens: int,
     batch_size: int = 64,
     progress: Progress | None = None,
+    chat: ChatOptions = PLAIN_CHAT,
 ) -> list[str]:
-    """One completion per prompt, same order. `prompts` are user turns; the chat template is applied here.
+    """One completion per prompt, same order. `prompts` are user turns; the chat template is applied here, as `chat` says.
 
     A completion ends before the end-of-sequence token or after `max_new_tokens` (>= 1) tokens; special tokens are left out.
     Raises ValueError when a number is out of range.
     """
-    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress)
+    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, chat=chat)
     return [completions[0].text for completions in chosen]
 
 
@@ -56,6 +57,7 @@ def complete(
     temperature: float | None = None,
     samples: Sequence[int] = (1,),
     seed: int = 0,
+    chat: ChatOptions = PLAIN_CHAT,
     on_batch: Callable[[list[int], list[list[Answer]]], None] | None = None,
 ) -> list[list[Answer]]:
     """One answer per prompt and sample number, in the order of `prompts`; temperature None: the most likely tokens.
@@ -71,7 +73,8 @@ def complete(
     if not prompts:
         return []
     # The template has written every special token already; a second beginning-of-sequence would be one too many.
-    encoded = tokenizer([render_chat(tokenizer, prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
+    turns = [render_chat(tokenizer, prompt, chat=chat) for prompt in prompts]
+    encoded = tokenizer(turns, add_special_tokens=False)["input_ids"]
     # Longest first: a batch too large for memory fails at once, and not after an hour.
     order = sorted(range(len(encoded)), key=lambda index: (-len(encoded[index]), index))
     device = next(model.parameters()).device
@@ -95,7 +98,7 @@ def complete(
                 draws = draws.to(device)
             began = time.perf_counter()
             rows = decode(model, ids, mask, how, draws)
-            texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+            texts = [chat.whole_answer(text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
             seconds = (time.perf_counter() - began) / len(rows)
             for position, index in enumerate(chosen):
                 own_rows = range(position * len(samples), (position + 1) * len(samples))

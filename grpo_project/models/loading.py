@@ -17,6 +17,7 @@ from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.errors import BackendMissing, ModelError, first_line
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, fit_chat
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -30,7 +31,8 @@ class Policy:
     """A loaded model. `name`: unsloth or transformers; `reason`: why, for people. `prompt_style`: full or compact.
 
     `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none. `autocast`: the
-    16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in.
+    16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in. `chat`: what stands
+    around its prompts, see `with_chat`.
     """
 
     model: Any
@@ -41,11 +43,17 @@ class Policy:
     grpo_defaults: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     autocast: str = ""
+    chat: ChatOptions = PLAIN_CHAT
 
     @property
     def device(self) -> str:
         """cpu or cuda."""
         return str(next(self.model.parameters()).device.type)
+
+    def new_card(self) -> dict[str, Any]:
+        """planner.json of the model after training: it is to be asked as it was taught."""
+        proposed = {**self.grpo_defaults, **self.chat.asked()}
+        return {"prompt_style": self.prompt_style, **self.card, **({"grpo_defaults": proposed} if proposed else {})}
 
 
 def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, str]:
@@ -161,11 +169,12 @@ class LoadOptions:
     vllm_gpu_memory_utilization: float = 0.3
 
 
-def load_policy(base_model: str, *, tokenizer: Any = None, **options: Any) -> Policy:
+def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = PLAIN_CHAT, **options: Any) -> Policy:
     """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name; `options`: fields of LoadOptions.
 
     A small model (below 200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for
     large ones. `tokenizer`: one that `load_tokenizer` gave, where that was needed before; Unsloth brings its own all the same.
+    `chat`: as `fit_chat` gave it; without one, as the template is.
     Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
     """
     asked = LoadOptions(**options)
@@ -195,6 +204,7 @@ def load_policy(base_model: str, *, tokenizer: Any = None, **options: Any) -> Po
         grpo_defaults=dict(card.get("grpo_defaults", {})),
         card=card,
         autocast=plan.autocast,
+        chat=chat,
     )
 
 
@@ -242,6 +252,11 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     return replace(policy, model=model)
 
 
+def with_chat(policy: Policy, asked: ChatOptions) -> Policy:
+    """The policy with these chats; what they leave open is as its card proposes. Raises ConfigError as `fit_chat` does."""
+    return replace(policy, chat=fit_chat(policy.tokenizer, ChatOptions.of({**policy.grpo_defaults, **asked.asked()})))
+
+
 def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weights: Mapping[str, Any] | None = None) -> None:
     """The model, its tokenizer and its card in `folder`, ready for `load_policy`. `history` goes into the card.
 
@@ -250,9 +265,8 @@ def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weight
     """
     policy.model.save_pretrained(str(folder), **({} if weights is None else {"state_dict": weights}))
     policy.tokenizer.save_pretrained(str(folder))
-    card = {"prompt_style": policy.prompt_style, "grpo_defaults": dict(policy.grpo_defaults), **policy.card}
-    card["trained_by_grpo"] = [*policy.card.get("trained_by_grpo", []), dict(history)]
-    write_card(folder, card if policy.card else {})
+    card = policy.new_card() | {"trained_by_grpo": [*policy.card.get("trained_by_grpo", []), dict(history)]}
+    write_card(folder, card if policy.card or policy.chat.asked() else {})
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

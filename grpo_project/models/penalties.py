@@ -65,8 +65,13 @@ def off_policy_warning(config: Settings) -> str | None:
     flags = not_neutral(config)
     if not flags:
         return None
+    what = f"{', '.join(flags)}: completions are no longer drawn from the policy whose log-probabilities are trained"
+    if config.use_vllm or config.fast_inference:
+        return (
+            f"{what}. TRL weighs each by how much likelier that policy finds it (vllm_importance_sampling_correction); what is "
+            "never drawn stays unseen all the same"
+        )
     return (
-        f"{', '.join(flags)}: completions are no longer drawn from the policy whose log-probabilities are trained, so the "
-        "gradient is biased. TRL's importance correction (vllm_importance_sampling_correction) applies to vLLM generation only, "
-        "not here; --temperature explores without this bias"
+        f"{what}, so the gradient is biased. TRL's importance correction (vllm_importance_sampling_correction) applies to vLLM "
+        "generation only (--use_vllm), not here; --temperature explores without this bias"
     )

@@ -4,8 +4,9 @@ What is read, from the outside in:
 
 1. Chat marks: one header in front (<|im_start|>assistant, <|assistant|>, Assistant:, ...), up to 4 end-of-turn marks behind.
 2. Reasoning: closed blocks <think>...</think> (thinking, reasoning, reflection) in front of the answer. A closing tag alone also
-   ends the reasoning: chat templates that open the block put the opening tag into the prompt. One never closed is a fault, and so
-   is reasoning with nothing behind it, since that is no plan.
+   ends the reasoning: chat templates that open the block put the opening tag into the prompt (where the template is known,
+   prompting/chat.py puts it back, so that an answer cut off in there is not read as a plan). One never closed is a fault, and
+   so is reasoning with nothing behind it, since that is no plan.
 3. One wrapper around the whole plan: a code fence, or <answer>...</answer> or <plan>...</plan>.
 4. Steps "(name argument ...)", any number a line, in any case, white space at will. A step may have a number or a time stamp in
    front ("3.", "3)", "3:", "0.5:"; those with a colon must increase, since VAL would sort them) and a duration behind ("[1]").
@@ -76,6 +77,12 @@ def extract_plan(text: str) -> Extraction:
         steps = tuple([tuple(step.split()) for step in body.lower().replace("(", " ").split(")")[:-1]])
         return Extraction(steps) if len(steps) <= MAXIMUM_STEPS else _too_many()
     return _extract_stamped(body)
+
+
+def open_reasoning(text: str) -> str:
+    """The tag of the reasoning block that `text` ends in, since it was never closed; "" where it ends outside of any."""
+    tags = list(_REASONING_TAG.finditer(text)) if "<" in text else []
+    return tags[-1].group() if tags and not tags[-1].group(1) else ""
 
 
 def _unwrap(body: str) -> str | Extraction:

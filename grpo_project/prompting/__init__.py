@@ -7,6 +7,7 @@ from typing import Any
 
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import Atom, Problem, Step, parse_domain, render_problem
+from grpo_project.prompting.chat import PLAIN_CHAT, ChatOptions, fit_chat, render_chat, to_messages
 from grpo_project.prompting.compact import render_compact
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
@@ -70,25 +71,9 @@ def render_prompt(
     return f"{LANGUAGE_INSTRUCTIONS}\nActions:\n{words[0]}\n{words[1]}"
 
 
-def to_messages(prompt: str, response: str | None = None) -> list[dict[str, str]]:
-    """One user turn and, where there is a response, one assistant turn."""
-    messages = [{"role": "user", "content": prompt}]
-    if response is not None:
-        messages.append({"role": "assistant", "content": response})
-    return messages
-
-
 def render_plan(steps: Iterable[Step]) -> str:
     """One step a line, each line ended: the only form in which we write plans."""
     return "".join(f"({' '.join(step)})\n" for step in steps)
-
-
-def render_chat(tokenizer: Any, prompt: str, response: str | None = None) -> str:
-    """The text that the model sees: the chat template, up to where the answer begins, or with the answer and its end."""
-    text: str = tokenizer.apply_chat_template(
-        to_messages(prompt, response), tokenize=False, add_generation_prompt=response is None
-    )
-    return text
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -100,8 +85,11 @@ def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 __all__ = [
     "INSTRUCTIONS",
+    "PLAIN_CHAT",
     "PROMPT_FORMATS",
     "PROMPT_STYLES",
+    "ChatOptions",
+    "fit_chat",
     "render_chat",
     "render_compact",
     "render_plan",

@@ -266,7 +266,8 @@ class _Runs:
     def equal_rewards(self) -> Iterator[Panel]:
         for place, run in self.logged:
             series = []
-            for domain in run["points"]["zero_variance_by_domain"]:
+            known = [name for name in run["points"]["zero_variance_by_domain"] if name in self.domains]  # a log may be damaged
+            for domain in known:
                 points = _points(_pooled(run, "zero_variance_by_domain", domain), percent)
                 series.append(Series(domain, self._domain_colour(domain), tuple(points), place))
             yield Panel("Share of groups that teach nothing", self.steps, _shares("share of groups"), tuple(series), place)

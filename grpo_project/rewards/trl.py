@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.pddl import Task, Verdict, validate_text
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions
 from grpo_project.rewards.registry import NamedReward, preset_reward
 from grpo_project.rewards.score import succeeded
 from grpo_project.rewards.verifier import Verifier
@@ -55,11 +56,13 @@ def make_reward_function(
     rewards: Sequence[NamedReward] | RewardConfig,
     observer: Observer | None = None,
     verify: Verifier = validate_text,
+    chat: ChatOptions = PLAIN_CHAT,
 ) -> Callable[..., list[float]]:
     """A function (prompts, completions, **columns) -> one total per completion, same order: the weighted sum of `rewards`.
 
     One preset of weight 1 gives totals in [-1, 1]. The problem of each completion is found by the `row_index` column. `observer`
-    sees every scored batch, for logging. `verify` gives the verdict on a raw answer; its answers are remembered.
+    sees every scored batch, for logging. `verify` gives the verdict on a raw answer; its answers are remembered. `chat`: what
+    stood around the prompts.
     Raises KeyError without that column, ValueError where its length differs, and RewardError for a user's function that fails.
     """
     named = (preset_reward(rewards),) if isinstance(rewards, RewardConfig) else tuple(rewards)
@@ -76,7 +79,7 @@ def make_reward_function(
         indices = [int(row_index) for row_index in columns["row_index"]]
         if len(indices) != len(completions):
             raise ValueError(f"{len(completions)} completions came with {len(indices)} row indices")
-        texts = [completion_text(completion) for completion in completions]
+        texts = [chat.whole_answer(completion_text(completion)) for completion in completions]
         verdicts = [verdict_of(row_index, text) for row_index, text in zip(indices, texts, strict=True)]
         columns |= {"row_index": indices, "verdict": verdicts}
         if not only_presets:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.configs import setting as declaring
+from grpo_project.configs.chat import CHAT, ChatSettings
 from grpo_project.configs.setting import FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, OnResume, check_alone, nature_of
 from grpo_project.errors import ConfigError
 from grpo_project.runs.checkpoint import read_run_state
 from grpo_project.runs.run_folder import find_checkpoint
 
-DATA, MODEL, TRAINING, EVALUATION = GROUPS = ("data and output", "model", "training", "evaluation while training")
+DATA, MODEL, TRAINING, EVALUATION = ("data and output", "model", "training", "evaluation while training")
+GROUPS = (DATA, MODEL, CHAT, TRAINING, EVALUATION)
 
 
 def setting(default: Any, group: str, on_resume: OnResume, text: str, **more: Any) -> Any:
@@ -24,7 +26,7 @@ def setting(default: Any, group: str, on_resume: OnResume, text: str, **more: An
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftConfig:
+class SftConfig(ChatSettings):
     """Raises ConfigError, naming the flag, when a value is out of range or contradicts another.
 
     `data_roots` and `base_model` may be in another folder when a warm start is continued; what they hold may not differ.

@@ -15,7 +15,7 @@ from grpo_project.common.random_streams import stream
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
-from grpo_project.prompting import render_chat
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
 from grpo_project.runs.identity import hash_of
 
 IGNORED_LABEL = -100
@@ -83,20 +83,24 @@ class LengthGroupedOrder(torch.utils.data.Sampler[int]):
             yield from (row for batch in [*batches, rest] for row in batch)
 
 
-def read_examples(roots: Sequence[str], tokenizer: Any, prompt_style: str, longest: int | None = None) -> PlanDataset:
+def read_examples(
+    roots: Sequence[str], tokenizer: Any, prompt_style: str, longest: int | None = None, chat: ChatOptions = PLAIN_CHAT
+) -> PlanDataset:
     """All rows of the data roots, tokenised.
 
     A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
     DataError as `stream_rows` does, and, with file and line, for a row without a response or with more than `longest` tokens.
     """
-    return PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest) for root in roots))
+    return PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest, chat) for root in roots))
 
 
-def _tokenized(root: str, tokenizer: Any, prompt_style: str, longest: int | None) -> Iterator[tuple[list[int], int]]:
+def _tokenized(
+    root: str, tokenizer: Any, prompt_style: str, longest: int | None, chat: ChatOptions
+) -> Iterator[tuple[list[int], int]]:
     rows = stream_rows(root)
     while block := list(islice(rows, READ_AT_ONCE)):
         pairs = [_prompt_and_response(row, prompt_style) for row in block]
-        for row, (ids, start) in zip(block, tokenize_pairs(tokenizer, pairs), strict=True):
+        for row, (ids, start) in zip(block, tokenize_pairs(tokenizer, pairs, chat), strict=True):
             if start == len(ids) or (longest is not None and len(ids) > longest):
                 raise DataError(f"{row.source}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}")
             yield ids, start
@@ -108,13 +112,15 @@ def _prompt_and_response(row: Row, style: str) -> tuple[str, str]:
     return row.prompt if row.meta.get("prompt_style", "full") == style else row_prompt(row, style), row.response
 
 
-def tokenize_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+def tokenize_pairs(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], chat: ChatOptions = PLAIN_CHAT
+) -> list[tuple[list[int], int]]:
     """(ids, prompt length) of each (prompt, response): the prompt's tokens as GRPO sees them, then the answer's and its end.
 
     Raises DataError where the prompt's tokens are no prefix of the whole.
     """
-    starts = tokenizer([render_chat(tokenizer, prompt) for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
-    wholes = tokenizer([render_chat(tokenizer, *pair) for pair in pairs], add_special_tokens=False)["input_ids"]
+    starts = tokenizer([render_chat(tokenizer, prompt, chat=chat) for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
+    wholes = tokenizer([render_chat(tokenizer, *pair, chat=chat) for pair in pairs], add_special_tokens=False)["input_ids"]
     for start, whole, (prompt, _) in zip(starts, wholes, pairs, strict=True):
         if whole[: len(start)] != start:
             raise DataError(f"the tokens of a prompt change when its answer follows; check the chat template: {prompt[:80]!r}")

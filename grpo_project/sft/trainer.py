@@ -30,8 +30,9 @@ from grpo_project.common.paths import REPOSITORY, locate_model
 from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
-from grpo_project.models.loading import Policy, load_policy, write_card
+from grpo_project.models.loading import Policy, load_policy, with_chat, write_card
 from grpo_project.models.tokenizer import build_planner_tokenizer
+from grpo_project.prompting import ChatOptions
 from grpo_project.runs import run_folder
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.observer import Control, Observer, Observers
@@ -75,12 +76,12 @@ def _run(config: SftConfig, ending: Ending) -> int:
 
     # -- the model, what it learns from, and whether a continued warm start is still the same one
     set_seed(config.seed)
-    policy = policy_to_train(config)
+    policy = with_chat(policy_to_train(config), ChatOptions.of(asdict(config)))
     model, tokenizer = policy.model, policy.tokenizer
     if not torch.cuda.is_available():
         model.set_attn_implementation("eager")  # a step takes a fifth less: sdpa's backward pass is slow for small heads on CPUs
     longest = getattr(model.config, "max_position_embeddings", None)
-    dataset = read_examples(config.data_roots, tokenizer, policy.prompt_style, longest)
+    dataset = read_examples(config.data_roots, tokenizer, policy.prompt_style, longest, policy.chat)
     tokens = int(dataset.lengths.sum())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"{len(dataset)} rows, {tokens} tokens; model with {parameters / 1e6:.2f} M parameters, vocabulary {len(tokenizer)}")
@@ -254,5 +255,5 @@ def _save_planner(policy: Policy, folder: Path, record: dict[str, Any]) -> None:
     """Hugging Face files, training_record.json, and planner.json, which says how this model wants its prompts."""
     policy.model.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
-    write_card(folder, {"prompt_style": policy.prompt_style, **policy.card})
+    write_card(folder, policy.new_card())
     write_json_atomically(folder / "training_record.json", record)

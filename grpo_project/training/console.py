@@ -70,6 +70,10 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
     say(f"Backend: {policy.name}, because {policy.reason}")
     weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
     say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")
+    thinking = policy.chat.enable_thinking
+    if thinking is not None:
+        how = "reasons before each plan, within --max_completion_length" if thinking else "is asked for the plan alone"
+        say(f"Chats: the model {how} (--enable_thinking {str(thinking).lower()})")
     prompt, completion = config.max_prompt_length, config.max_completion_length
     whole = config.script_config().sequence_length
     say(

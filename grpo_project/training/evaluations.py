@@ -29,7 +29,7 @@ def greedy_completions(policy: Policy, max_completion_length: int, at_once: int 
 
     def complete(rows: list[Row]) -> list[str]:
         prompts = [row_prompt(row, policy.prompt_style) for row in rows]
-        return complete_greedy(policy.model, policy.tokenizer, prompts, max_completion_length, batch, progress)
+        return complete_greedy(policy.model, policy.tokenizer, prompts, max_completion_length, batch, progress, policy.chat)
 
     return complete
 

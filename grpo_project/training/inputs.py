@@ -18,6 +18,7 @@ from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
 from grpo_project.data.training_data import TrainingData, measure, read_training_rows
 from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
+from grpo_project.prompting import ChatOptions, fit_chat
 from grpo_project.rewards.registry import NamedReward, parse_rewards, reward_source
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.states import require_trainer_state
@@ -31,14 +32,15 @@ Weights = Callable[[int, int], Mapping[str, Any]]  # the schedule that a user ed
 
 @dataclass(frozen=True)
 class RunInputs:
-    """`plan`: how the model will be loaded, with this `tokenizer`. `held_out` measures the run before and after training,
-    `steering` during it. `identity`: what a continued run must share.
+    """`plan`: how the model will be loaded, with this `tokenizer` and its `chat`. `held_out` measures the run before and after
+    training, `steering` during it. `identity`: what a continued run must share.
     """
 
     algorithm: Algorithm
     rewards: tuple[NamedReward, ...]
     plan: LoadPlan
     tokenizer: Any
+    chat: ChatOptions
     data: TrainingData
     curriculum: RunCurriculum
     held_out: EvaluationSet | None
@@ -51,6 +53,7 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     algorithm = ALGORITHMS[config.algorithm]
     algorithm.refuse_settings(config)
     rewards = parse_rewards(config.reward, config.reward_bands)
+    asked = ChatOptions.of(config.as_dict())
     check_quotas(config)
     rows = read_training_rows(config)
     held_out = held_out_set(config, rows)
@@ -62,7 +65,10 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     if plan.name == "unsloth":
         refuse_under_unsloth(config, batch_shape(config, plan.device, ranks.world_size()), start.model)
     tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
-    data = measure(rows, tokenizer, read_model_card(start.model).get("prompt_style", "full"), config.max_prompt_length)
+    algorithm.check_fields(config)
+    chat = fit_chat(tokenizer, asked)
+    style = read_model_card(start.model).get("prompt_style", "full")
+    data = measure(rows, tokenizer, style, config.max_prompt_length, chat)
     curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
     fingerprints = {
@@ -78,4 +84,4 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     if start.checkpoint is not None:
         identity.refuse_changes(start.checkpoint)
         require_trainer_state(start.checkpoint)
-    return RunInputs(algorithm, rewards, plan, tokenizer, data, curriculum, held_out, steering, identity)
+    return RunInputs(algorithm, rewards, plan, tokenizer, chat, data, curriculum, held_out, steering, identity)

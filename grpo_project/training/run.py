@@ -88,6 +88,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         fast_inference=config.fast_inference,
         vllm_gpu_memory_utilization=config.vllm_gpu_memory_utilization,
         tokenizer=inputs.tokenizer,
+        chat=inputs.chat,
     )
     silence_libraries()  # not before: Unsloth must be the first to import transformers
     describe_model(config, policy, inputs.rewards)
@@ -97,6 +98,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     data.check_room(getattr(policy.model.config, "max_position_embeddings", None), config.max_completion_length)
     folder = open_folder(start, ending)
     described = {
+        "chat": policy.chat.asked(),
         "environment": environment,
         "reward": {found["name"]: found for found in reward_source(inputs.rewards)},
         "held_out": held_out.name if held_out else "",
@@ -156,7 +158,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
             COLLAPSE_STATE: collapse,
             COMPLETION_COUNTS: counts,
             TRACKING_STATE: trackers,
-            MODEL_CARD_STATE: Kept({"prompt_style": policy.prompt_style, **policy.card}),
+            MODEL_CARD_STATE: Kept(policy.new_card()),
         }
     )
     if start.checkpoint is not None:
@@ -172,7 +174,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         on_change=lambda: states.show(CURRICULUM_STATE, folder.path),
     )
     diagnosis = Diagnosis(
-        Boundary(policy.tokenizer, stop_tokens(policy.model, policy.tokenizer)),
+        Boundary(policy.tokenizer, stop_tokens(policy.model, policy.tokenizer), policy.chat),
         config.health_config(),
         data.domain_of,
         config.diagnose_steps,
@@ -202,7 +204,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     say(describe_step(shape, curriculum.planner.quotas))
     say(f"Run folder: {folder.path}   {trackers.state}")
     reward = reward_functions.make_reward_function(
-        data.rows, inputs.rewards, events.scored_here, make_verifier(config.validator, folder.path, say)
+        data.rows, inputs.rewards, events.scored_here, make_verifier(config.validator, folder.path, say), policy.chat
     )
     trainer = make_trainer(
         inputs.algorithm,

@@ -220,7 +220,9 @@ def planning_trainer(base: type) -> type:
             return outputs
 
         def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-            neutral = self._penalties is None and not self.args.generation_kwargs  # our loop knows the temperature only
+            truncated = (self.args.top_p, self.args.top_k, self.args.min_p) != (1.0, 0, None)
+            # Our loop knows the temperature only.
+            neutral = self._penalties is None and not self.args.generation_kwargs and not truncated
             if neutral and self._alone_on_a_cpu and not self.use_vllm and len(self.eos_token_ids) == 1:
                 from grpo_project.models.cpu_planner import sample_groups
 
@@ -340,15 +342,22 @@ def make_trainer(
 
     config_class, trainer_class = algorithm.classes()  # at the last moment: with Unsloth loaded these are its rewritten ones
     arguments = trainer_arguments(
-        algorithm, config_class, config, shape, policy.device, policy.name, str(folder.path), policy.autocast
+        algorithm, config_class, config, shape, policy.device, policy.name, str(folder.path), policy.autocast, policy.chat
     )
+    try:
+        made = config_class(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"TRL's {config_class.__name__} refuses these settings: {first_line(error)}") from error
     plain = policy.name == "transformers"
     trainer = planning_trainer(trainer_class)(
         model=policy.model,
         processing_class=policy.tokenizer,
-        args=config_class(**arguments),
+        args=made,
         train_dataset=Dataset.from_dict(
-            {"prompt": [to_messages(prompt) for prompt in data.prompts], "row_index": list(range(len(data.prompts)))}
+            {
+                "prompt": [to_messages(prompt, chat=policy.chat) for prompt in data.prompts],
+                "row_index": list(range(len(data.prompts))),
+            }
         ),
         checkpoint_limit=config.save_total_limit,
         penalties=penalties_of(config),

@@ -132,6 +132,44 @@ def test_every_loss_and_scaling_has_the_gradient_that_trl_gives_it(
     assert {"entropy", "loss", "grad_norm"} <= set(log[1])
 
 
+# On the second use of completions, where ratios are no longer 1.
+OFF_POLICY = {"beta": 0.1, "num_iterations": 2, "scale_rewards": "none"}
+FURTHER: dict[str, dict[str, Any]] = {
+    "cispo": {"loss_type": "cispo"},
+    "cispo-clipped": {"loss_type": "cispo", "epsilon_high": 1.01},
+    "sapo": {"loss_type": "sapo"},
+    "luspo": {"loss_type": "luspo", "importance_sampling_level": "sequence"},
+    "vespo": {"loss_type": "vespo"},
+    "gspo": {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    "sapo-sequence": {"loss_type": "sapo", "importance_sampling_level": "sequence"},
+    "top_entropy_quantile": {"loss_type": "dapo", "top_entropy_quantile": 0.4},
+    "entropy_coef": {"loss_type": "dapo", "entropy_coef": 0.1},
+    "off_policy_mask_threshold": {"loss_type": "dapo", "off_policy_mask_threshold": 0.001},
+    "delta": {"loss_type": "dapo", "grpo": ("delta=1.01",)},
+    "use_bias_correction_kl": {"loss_type": "dapo", "grpo": ("use_bias_correction_kl=false",)},
+    "sapo_temperature_pos": {"loss_type": "sapo", "grpo": ("sapo_temperature_pos=2",)},
+    "sapo_temperature_neg": {"loss_type": "sapo", "grpo": ("sapo_temperature_neg=2",)},
+    "vespo_k_pos": {"loss_type": "vespo", "grpo": ("vespo_k_pos=1",)},
+    "vespo_lambda_pos": {"loss_type": "vespo", "grpo": ("vespo_lambda_pos=1",)},
+    "vespo_k_neg": {"loss_type": "vespo", "grpo": ("vespo_k_neg=1",)},
+    "vespo_lambda_neg": {"loss_type": "vespo", "grpo": ("vespo_lambda_neg=1",)},
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_losses_and_options_have_the_gradient_that_trl_gives_them(
+    plain: Any, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import trl
+
+    unsloths, settings = (trl.GRPOConfig, trl.GRPOTrainer), {**OFF_POLICY, **FURTHER[name]}
+    ours, _ = updates(unsloths, tiny_tokenizer, tmp_path / "unsloth", monkeypatch, **settings)
+    theirs, _ = updates(plain, tiny_tokenizer, tmp_path / "trl", monkeypatch, **settings)
+    apart = [float((mine - other).norm() / other.norm()) for mine, other in zip(ours.gradients, theirs.gradients, strict=True)]
+    assert len(apart) == 2 and max(apart) < 1e-4, apart
+    assert max(float(other.norm()) for other in theirs.gradients) > 1e-4
+
+
 def test_the_two_scalings_differ(plain: Any, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the test above says something of --scale_rewards."""
     import trl

@@ -28,7 +28,7 @@ STANDS_FOR = {"configs/slurm/train.sbatch": "script/train_grpo_unsloth_stl_v2.py
 HOLDS = {
     "docs/curriculum.md": (0, 10),
     "docs/gpu.md": (2, 1),
-    "docs/losses.md": (0, 8),
+    "docs/losses.md": (1, 18),
     "docs/report.md": (4, 3),
     "docs/resume.md": (2, 10),
     "docs/scaling.md": (5, 12),

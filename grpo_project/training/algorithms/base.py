@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_project.configs.batches import BatchShape
+from grpo_project.configs.batches import BatchShape, batch_shape
+from grpo_project.configs.rules import named_fields
 from grpo_project.configs.setting import BUILT_IN, CHECKPOINT
 from grpo_project.configs.settings import Settings, flag_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions
+from grpo_project.training.algorithms.fields import read_fields
 
 if TYPE_CHECKING:  # it loads torch, and Unsloth must be the first to
     from grpo_project.models.cpu_planner import Regrouping
@@ -23,7 +26,8 @@ class Algorithm:
     """One of TRL's online trainers. `name`: of --algorithm; `config_class` and `trainer_class`: in `trl`, fetched when the
     backend is loaded, since Unsloth rewrites them.
 
-    `arguments(config)`: the fields that are this algorithm's own, beyond the settings of the same name. `without`: settings that
+    `arguments(config)`: the fields that are this algorithm's own, beyond the settings of the same name; --grpo may set them
+    otherwise. `without`: settings that
     mean nothing to it. `regrouping(config)`: what the small planner's shortcuts may do to its loss; None for nothing.
     `with_log_probabilities`: whether the trainer's generation answers (token ids, their log-probabilities or None), or ids alone.
     """
@@ -53,6 +57,17 @@ class Algorithm:
             if given:
                 raise ConfigError(f"--algorithm {self.name} has no {flag_of(name)}: leave it out")
 
+    def fields(self, config: Settings, config_class: Any) -> dict[str, Any]:
+        """The fields of --grpo, as TRL's config takes them. Raises ConfigError for what the suite or TRL does not have there."""
+        set_here = _what_is_learned(Settings(), batch_shape(Settings(), "cpu"), PLAIN_CHAT).keys()
+        owned = set_here | _how_it_runs(Settings(), True, False, "", "").keys()
+        return read_fields(named_fields(config), config_class, owned)
+
+    def check_fields(self, config: Settings) -> None:
+        """As `fields`; imports TRL, which must come after the backend, only where there are any."""
+        if config.grpo:
+            self.fields(config, self.classes()[0])
+
 
 def trainer_arguments(
     algorithm: Algorithm,
@@ -63,20 +78,28 @@ def trainer_arguments(
     backend: str,
     output_dir: str,
     autocast: str = "",
+    chat: ChatOptions = PLAIN_CHAT,
 ) -> dict[str, Any]:
     """Keyword arguments of TRL's config. Nothing is left to a default: TRL's and Unsloth's differ, and both move.
 
     A setting with the name of a field is that field, unless something else is said below or by the algorithm. `backend`: unsloth
-    or transformers. `autocast`: bf16, fp16 or nothing, as models/loading.py decided for the model.
+    or transformers. `autocast`: bf16, fp16 or nothing, as models/loading.py decided for the model. `chat`: what stands around a
+    prompt, whose template TRL applies.
     """
     fields = {field.name for field in dataclasses.fields(config_class)}
     same_name = {spec.name: getattr(config, spec.name) for spec in settings() if spec.name in fields}
     unsloth = device != "cpu" and backend == "unsloth"
-    ours = _what_is_learned(config, shape) | _how_it_runs(config, device == "cpu", unsloth, output_dir, autocast)
-    return same_name | {name: value for name, value in ours.items() if name in fields} | dict(algorithm.arguments(config))
+    ours = _what_is_learned(config, shape, chat)
+    ours |= _how_it_runs(config, device == "cpu", unsloth, output_dir, autocast)
+    set_here = {name: value for name, value in ours.items() if name in fields}
+    open_ones = _OPEN | dict(algorithm.arguments(config)) | algorithm.fields(config, config_class)
+    return same_name | set_here | open_ones
 
 
-def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
+_OPEN = {"adam_epsilon": 1e-8, "lr_scheduler_kwargs": None}  # of every algorithm's optimizer; --grpo may set them otherwise
+
+
+def _what_is_learned(config: Settings, shape: BatchShape, chat: ChatOptions) -> dict[str, Any]:
     """Fields that decide batches, completions, loss and optimizer: a library that changed one would train something else."""
     return {
         # which prompts, how many completions
@@ -92,16 +115,15 @@ def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
         "remove_unused_columns": False,
         "data_seed": config.seed,
         "full_determinism": False,
-        # sampling: only the temperature reaches the training log-probabilities, so all else stays neutral; penalties that were
-        # asked for are ours (models/penalties.py), since TRL's repetition_penalty counts the prompt
-        "top_p": 1.0,
-        "top_k": 0,
-        "min_p": None,
+        # sampling: only the temperature reaches the training log-probabilities, so all else is neutral unless asked for;
+        # penalties are ours (models/penalties.py), since TRL's repetition_penalty counts the prompt
+        "min_p": config.min_p or None,
         "repetition_penalty": 1.0,
+        "chat_template_kwargs": dict(chat.arguments) or None,
         "generation_kwargs": {"min_new_tokens": config.min_new_tokens} if config.min_new_tokens else None,
         **_vllm(config),
         # the update
-        "epsilon_high": config.epsilon if config.epsilon_high is None else config.epsilon_high,
+        "epsilon_high": _epsilon_high(config),
         "reward_weights": None,
         "sync_ref_model": False,
         "disable_dropout": True,
@@ -111,9 +133,14 @@ def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
         "average_tokens_across_devices": True,
         # the optimizer
         "lr_scheduler_type": config.lr_scheduler,
-        "lr_scheduler_kwargs": None,
-        "adam_epsilon": 1e-8,
     }
+
+
+def _epsilon_high(config: Settings) -> float:
+    """Cispo's is no distance from 1 but the largest weight itself (ScaleRL, arXiv 2510.13786); --epsilon would shrink all."""
+    if config.epsilon_high is not None:
+        return config.epsilon_high
+    return 5.0 if config.algorithm == "grpo" and config.loss_type == "cispo" else config.epsilon
 
 
 def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, autocast: str) -> dict[str, Any]:
@@ -170,14 +197,26 @@ def _vllm(config: Settings) -> dict[str, Any]:
         "vllm_max_model_length": config.max_prompt_length + config.max_completion_length,
         "vllm_tensor_parallel_size": 1,
         "vllm_importance_sampling_correction": True,
-        "vllm_importance_sampling_mode": "sequence_mask",
+        "vllm_importance_sampling_mode": "token_mask" if config.loss_type == "vespo" else "sequence_mask",  # all that vespo takes
         "vllm_importance_sampling_clip_max": 3.0,
         "vllm_importance_sampling_clip_min": None,
     }
 
 
+# Fields of --grpo whose gradient under Unsloth was compared with TRL's (tests/llm/test_losses.py), or that act outside the loss.
+COMPARED_UNDER_UNSLOTH = frozenset(
+    "delta use_bias_correction_kl sapo_temperature_pos sapo_temperature_neg vespo_k_pos vespo_lambda_pos vespo_k_neg "
+    "vespo_lambda_neg adam_epsilon lr_scheduler_kwargs".split()
+)
+
+
 def refuse_under_unsloth(config: Settings, shape: BatchShape, model_folder: str) -> None:
-    """Raises ConfigError for what Unsloth's trainer takes and computes as something else (tests/llm/test_losses.py)."""
+    """Raises ConfigError for what Unsloth's trainer takes and computes as something else, and for what was not compared."""
+    for name in sorted(named_fields(config).keys() - COMPARED_UNDER_UNSLOTH):
+        raise ConfigError(
+            f"--grpo {name}: Unsloth rewrites the loss, and may leave this field out without a word: leave it out, or take "
+            "--backend transformers"
+        )
     if config.loss_type == "bnpo" and shape.micro_batches > 1:
         raise ConfigError(
             "--loss_type bnpo: Unsloth averages over the tokens of the whole step, which is dapo, and not over those of each of "

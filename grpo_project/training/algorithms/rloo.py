@@ -32,6 +32,13 @@ RLOO = Algorithm(
     "RLOOTrainer",
     _arguments,
     _regrouping,
-    without=("loss_type", "scale_rewards"),
+    without=(
+        "loss_type",
+        "scale_rewards",
+        "importance_sampling_level",
+        "top_entropy_quantile",
+        "entropy_coef",
+        "off_policy_mask_threshold",
+    ),
     with_log_probabilities=False,
 )

@@ -11,6 +11,8 @@ import pytest
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.evaluation.answers import Answer, Question
 from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig, EndpointError
+from grpo_project.evaluation.evaluate import count_usage
+from grpo_project.prompting import ChatOptions
 
 KEY = "sk-secret-7f3a9"  # of the stand-in
 QUESTIONS = [Question(index, sample, f"prompt {index}") for index in range(4) for sample in (0, 1)]
@@ -54,6 +56,30 @@ def test_every_question_gets_its_own_answer_and_says_how_it_wants_it(stand_in: A
     }
     assert sorted(r["temperature"] for r in server.requests) == [0.0] * 4 + [0.7] * 4
     assert not any("seed" in r for r in server.requests)
+
+
+def test_chats_go_along_where_they_are_asked_for_and_only_then(stand_in: Any) -> None:
+    server = stand_in(echo)
+    chat = ChatOptions("Write plans.", enable_thinking=False, chat_template_kwargs='{"effort": "low"}')
+    Endpoint(config(server, chat=chat)).answer(QUESTIONS[0])
+    Endpoint(config(server)).answer(QUESTIONS[0])
+    asked, plain = server.requests
+    assert [message["role"] for message in asked["messages"]] == ["system", "user"]
+    assert asked["messages"][0]["content"] == "Write plans."
+    assert asked["chat_template_kwargs"] == {"effort": "low", "enable_thinking": False}
+    assert [message["role"] for message in plain["messages"]] == ["user"] and "chat_template_kwargs" not in plain
+
+
+def test_an_answer_that_a_server_cut_off_while_thinking_is_counted_as_such(stand_in: Any) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
+        message = {"content": None if number < 3 else "(p a)", "reasoning_content": "first I pick"}
+        return 200, {}, {"choices": [{"message": message, "finish_reason": "stop" if number == 2 else "length"}]}
+
+    endpoint = Endpoint(config(stand_in(behave)))
+    answers = [endpoint.answer(question) for question in QUESTIONS[:3]]
+    assert [answer.text for answer in answers] == ["<think>first I pick", "", "(p a)"]
+    usage = count_usage({(index, 0): answer for index, answer in enumerate(answers)})
+    assert (usage["cut_off"], usage["cut_off_while_thinking"]) == (2, 1)
 
 
 def test_seeds_differ_by_question_and_are_the_same_again(stand_in: Any) -> None:

@@ -38,6 +38,7 @@ def test_a_healthy_run_raises_none(bare_run):
     [
         ({"loss": None}, "loss is not a number"),
         ({"completions_cut_off": 0.5}, "Many completions are cut off"),
+        ({"cut_off_while_thinking": 0.2}, "Cut off while thinking"),
         ({"verdict_shares": {"plan_format_error": 0.9}}, "Most completions are no plans"),
         ({"mixed_groups": 0.01}, "Almost nothing to learn from"),
         ({"prompts_per_batch": {"ferry": [2, 2], "spanner": [2, 3]}}, "A batch did not hold the domains in their quotas"),

@@ -91,13 +91,9 @@ def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Pat
     }
     silent = (
         "vllm",
-        "sapo",
-        "vespo",
         "log_",
-        "chat_template",
         "transformers_",
         "use_transformers",
-        "entropy_coef_",
         "ref_model_",
     )
     other = {
@@ -108,7 +104,6 @@ def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Pat
         "ds3_gather_for_generation",
         "pad_to_multiple_of",
         "generation_batch_size",
-        "entropy_target",
         "max_tool_calling_iterations",
         "num_completions_to_print",
     }
@@ -137,8 +132,8 @@ def _trainer(model: Any, tokenizer: Any, folder: Path, reward: Any, shortcuts: b
     )
 
 
-def _micro_batches(rows: int, parts: int, beta: float) -> list[dict[str, Any]]:
-    """Random completions; the first half of the rows has no advantage."""
+def _micro_batches(rows: int, parts: int, beta: float, reused: bool = False) -> list[dict[str, Any]]:
+    """Random completions; the first half of the rows has no advantage. `reused`: drawn by other weights than the current ones."""
     generator = torch.Generator().manual_seed(1)
     prompt, completion = 6, 10
     prompt_lengths = torch.randint(2, prompt, (rows,), generator=generator)
@@ -152,6 +147,8 @@ def _micro_batches(rows: int, parts: int, beta: float) -> list[dict[str, Any]]:
     }
     if beta:
         batch["ref_per_token_logps"] = -torch.rand((rows, completion), generator=generator) * 5
+    if reused:
+        batch["old_per_token_logps"] = -4.0 + torch.rand((rows, completion), generator=generator)
     order = torch.randperm(rows, generator=generator)
     size = rows // parts
     total = batch["completion_mask"].sum()
@@ -176,22 +173,31 @@ def _difference(first: Any, second: Any) -> float:
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
-@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "bnpo"])
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo", "gspo"])
 def test_regrouping_leaves_the_gradient_as_it_was(
     tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, loss_type: str, beta: float
 ) -> None:
-    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], loss_type=loss_type, beta=0.0, micro_batch_size=1)
+    reused = loss_type in ("cispo", "sapo", "luspo", "vespo", "gspo")
+    settings = {"importance_sampling_level": "sequence"} if loss_type in ("luspo", "gspo") else {}
+    settings["loss_type"] = loss_type.replace("gspo", "grpo")
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], beta=0.0, micro_batch_size=1, **settings)
     trainer.beta = beta
     tiny_model.double()  # a real difference would stay, rounding goes
-    batches = _micro_batches(16, 4, beta)
+    batches = _micro_batches(16, 4, beta, reused)
     plain = _gradient(trainer, batches)
-    how = ALGORITHMS["grpo"].regrouping(TrainingConfig(loss_type=loss_type, beta=beta))
+    how = ALGORITHMS["grpo"].regrouping(TrainingConfig(beta=beta, **settings))
     assert (how is None) == (loss_type == "bnpo")  # which averages over a micro-batch's own tokens
     regrouped = batches if how is None else regroup(batches, how)
     assert plain.abs().max() > 1e-4
     assert _difference(_gradient(trainer, regrouped), plain) < 1e-5
     rows = sum(len(batch["completion_ids"]) for batch in regrouped)
     assert rows == (8 if beta == 0.0 and loss_type != "bnpo" else 16)
+
+
+def test_what_looks_at_the_entropies_of_a_micro_batch_leaves_it_as_it_is() -> None:
+    for changed in ({"entropy_coef": 0.1}, {"top_entropy_quantile": 0.2}, {"grpo": ("use_adaptive_entropy=true",)}):
+        assert ALGORITHMS["grpo"].regrouping(TrainingConfig(loss_type="dapo", **changed)) is None
+    assert ALGORITHMS["grpo"].regrouping(TrainingConfig(loss_type="dapo")) is not None
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -254,6 +260,24 @@ def test_two_real_steps_reach_the_reward_in_the_samplers_order(
     assert seen == [[0] * 4 + [1] * 4 + [2] * 4 + [3] * 4] * 2
     assert any(not torch.equal(old, new) for old, new in zip(before, tiny_model.parameters(), strict=True))
     assert trainer.state.global_step == 2
+
+
+@pytest.mark.parametrize("changed", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}], ids=str)
+def test_truncated_sampling_draws_from_what_is_left(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    """With one token left to each draw, sampling at a high temperature is greedy."""
+    tiny_model.train()
+
+    def completions(**settings: Any) -> Any:
+        trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], beta=0.0, **settings)
+        ids, images, fields = trainer._tokenize_prompts(
+            [[{"role": "user", "content": f"w{index} w{2 * index}"}] for index in range(4) for _ in range(4)]
+        )
+        return trainer._generate_single_turn(ids, images, fields, 4)[0]
+
+    greedy = completions(temperature=1e-3)
+    assert completions(temperature=2.0, **changed) == greedy != completions(temperature=2.0)
 
 
 def test_our_loop_samples_as_trl_does(tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""A prompt and its answer as the model reads them: the one place that calls a chat template."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from grpo_project.common.files import json_object
+from grpo_project.errors import ConfigError, first_line
+from grpo_project.pddl.plan import open_reasoning
+
+logger = logging.getLogger(__name__)
+
+# What a call of apply_chat_template says itself, here and in TRL.
+NOT_THE_TEMPLATES = frozenset(
+    "conversation tools documents chat_template add_generation_prompt continue_final_message tokenize padding truncation "
+    "max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs".split()
+)
+PROBE = "problem"
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """What stands around a prompt; None leaves it to the template. `chat_template_kwargs`: a JSON object, as text.
+
+    What `fit_chat` finds out of a tokenizer's template: `system_in_user`, it has no system turn, so that text stands before the
+    user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins.
+    Raises ConfigError for arguments that are no JSON object, or not the template's.
+    """
+
+    system_prompt: str | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: str | None = None
+    system_in_user: bool = False
+    opened: str = ""
+    arguments: Mapping[str, Any] = field(init=False, compare=False, repr=False)  # of the template
+
+    def __post_init__(self) -> None:
+        flag = "--chat_template_kwargs"
+        arguments = json_object(self.chat_template_kwargs or "{}", flag)
+        if "enable_thinking" in arguments:
+            raise ConfigError(f"{flag} holds enable_thinking: say it with --enable_thinking")
+        for name in sorted(NOT_THE_TEMPLATES & arguments.keys()):
+            raise ConfigError(f"{flag} holds {name}, which is no argument of a template: leave it out")
+        if self.enable_thinking is not None:
+            arguments["enable_thinking"] = self.enable_thinking
+        object.__setattr__(self, "arguments", MappingProxyType(arguments))
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ChatOptions:
+        """From settings by their names; what is missing is left to the template."""
+        return cls(settings.get("system_prompt"), settings.get("enable_thinking"), settings.get("chat_template_kwargs"))
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that are not left to the template, by name."""
+        named = {name: getattr(self, name) for name in ("system_prompt", "enable_thinking", "chat_template_kwargs")}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def whole_answer(self, text: str) -> str:
+        """An answer with the tag that its prompt left open, without which its reasoning would be read as a plan."""
+        return self.opened + text
+
+
+PLAIN_CHAT = ChatOptions()
+
+
+def to_messages(prompt: str, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> list[dict[str, str]]:
+    """A system turn where `chat` has one, one user turn and, where there is a response, one assistant turn."""
+    system = chat.system_prompt
+    if chat.system_in_user:
+        prompt, system = f"{system}\n\n{prompt}", None
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    messages.append({"role": "user", "content": prompt})
+    if response is not None:
+        messages.append({"role": "assistant", "content": response})
+    return messages
+
+
+def render_chat(tokenizer: Any, prompt: str, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> str:
+    """The text that the model sees: the chat template, up to where the answer begins, or with the answer and its end.
+
+    The second begins with the first, also where a template puts something before an answer only when it asks for one, as the
+    empty reasoning block of a model that is not to think.
+    """
+    asked = _apply(tokenizer, to_messages(prompt, None, chat), True, chat)
+    if response is None:
+        return asked
+    whole = _apply(tokenizer, to_messages(prompt, response, chat), False, chat)
+    place = whole.rfind(response.strip())
+    return whole if whole.startswith(asked) or place < 0 else asked + whole[place:]
+
+
+def opening(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> str:
+    """What the template puts between the user's turn and the answer; "" where it cannot be told apart."""
+    asked, plain = (_apply(tokenizer, to_messages(PROBE, None, chat), asks, chat) for asks in (True, False))
+    return asked[len(plain) :] if asked.startswith(plain) else ""
+
+
+def fit_chat(tokenizer: Any, asked: ChatOptions) -> ChatOptions:
+    """`asked` as this tokenizer's template can render it: without thinking, where it has the switch and nobody asked for it.
+
+    Raises ConfigError for a template that fails, and for --enable_thinking where the template has no such switch.
+    """
+    from jinja2 import TemplateError
+
+    failures = (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+    name = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}"
+
+    def shown(options: ChatOptions) -> str:
+        return render_chat(tokenizer, PROBE, chat=options)
+
+    chat = replace(asked, system_prompt=None)
+    try:
+        plain = shown(chat)
+        thinking, without = (shown(replace(chat, enable_thinking=value)) for value in (True, False))
+        given = json_object(chat.chat_template_kwargs or "{}", "--chat_template_kwargs")
+        others = {name: json.dumps({key: value for key, value in given.items() if key != name}) for name in given}
+        unread = [name for name in others if shown(replace(chat, chat_template_kwargs=others[name])) == plain]
+    except failures as error:
+        raise ConfigError(f"{name} fails: {first_line(error)}. Repair it, or look at --chat_template_kwargs") from error
+    if thinking == without and asked.enable_thinking is not None:
+        raise ConfigError(f"--enable_thinking: {name} has no such switch, its prompts are the same either way: leave it out")
+    if unread:
+        logger.warning("--chat_template_kwargs: %s makes the same prompts without %s", name, ", ".join(unread))
+    if thinking != without and asked.enable_thinking is None:
+        chat = replace(chat, enable_thinking=False)
+    chat = replace(chat, system_prompt=asked.system_prompt)
+    if asked.system_prompt is not None:
+        try:
+            reason = "" if asked.system_prompt.strip() in shown(chat) else "it leaves it out"
+        except failures as error:
+            reason = first_line(error)
+        if reason:
+            logger.warning("--system_prompt: %s takes no system turn (%s); the text stands before the user's", name, reason)
+            chat = replace(chat, system_in_user=True)
+    return replace(chat, opened=open_reasoning(opening(tokenizer, chat) or shown(chat)))
+
+
+def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: ChatOptions) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **chat.arguments))
