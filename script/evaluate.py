@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
+    add("--prompt_style", choices=("full", "compact"), help="default: the model's own; full for an endpoint")
     add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
     chats = parser.add_argument_group("chats, by default as the model's planner.json or its chat template has them")
     for spec in fields(ChatSettings):
@@ -138,7 +139,8 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     for message in table.bad_rows:
         print(f"skipped {message}", file=sys.stderr)
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
-    answerer, style, chat = load_answerer(arguments, table)
+    answerer, own_style, chat = load_answerer(arguments, table)
+    style = arguments.prompt_style or own_style
     name = arguments.model or "A* search"
     if arguments.adapter:
         name = f"{name} + {arguments.adapter}"
@@ -199,7 +201,8 @@ def chat_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, dict[str, Any]]:
-    """(who answers, the prompt style it reads, the settings of its chats that are not left to the template)."""
+    """(who answers, the prompt style that it reads unless another is asked for, the settings of its chats that are not left to
+    the template)."""
     if arguments.planner:
         from grpo_project.evaluation.evaluate import planner_answerer
 

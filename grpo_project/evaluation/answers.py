@@ -2,12 +2,14 @@
 
 A question is one completion to be had: sample 0 is the greedy one, 1..N are drawn at a temperature. Whoever answers (a local
 model, an endpoint, the planner) is a function `(questions, record) -> None` that calls `record(question, answer)` once for each.
+A server may refuse a question for good, because it is too long for it: that is an answer without a plan.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +17,23 @@ from types import TracebackType
 from typing import Any
 
 from grpo_project.common.files import append_json_line, read_lines
-from grpo_project.errors import DataError
+from grpo_project.errors import DataError, GrpoProjectError
 
 GREEDY = 0
+TOO_LONG, FILTERED, OTHERWISE = "too long for its context", "stopped by its content filter", "otherwise"
+# What servers call it: OpenAI, vLLM, SGLang, llama.cpp, Mistral, Gemini, Anthropic, TGI; Azure and OpenAI for filters.
+_REASONS = {
+    TOO_LONG: re.compile(
+        r"HTTP 413|context|prompt is too long|longer than the maximum|input token|`inputs` tokens", re.IGNORECASE
+    ),
+    FILTERED: re.compile(r"content.?(filter|management|policy)|moderation", re.IGNORECASE),
+}
+# A server that has refused so many questions and answered none refuses something that they have in common.
+REFUSED_IN_VAIN = 10
+
+
+class AllRefused(GrpoProjectError):
+    """The server refused every question that it was asked, so nothing was measured."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,8 @@ class Question:
 class Answer:
     """A completion. `seconds`: how long it took; in a batch, its share. `cut_off`: it ended at the limit on tokens.
 
-    Token counts and `cut_off` are None where they are unknown.
+    Token counts and `cut_off` are None where they are unknown. `refused`: the words in which a server refused the question for
+    good, else None.
     """
 
     text: str
@@ -45,6 +62,14 @@ class Answer:
     completion_tokens: int | None = None
     seconds: float | None = None
     cut_off: bool | None = None
+    refused: str | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a question was refused, as one of TOO_LONG, FILTERED and OTHERWISE; None where it was not."""
+        if self.refused is None:
+            return None
+        return next((reason for reason, words in _REASONS.items() if words.search(self.refused)), OTHERWISE)
 
 
 Record = Callable[[Question, Answer], None]
@@ -55,22 +80,40 @@ Key = tuple[int, int]  # (row index, sample)
 def ask(questions: Sequence[Question], answerer: Answerer, journal: Journal | None = None) -> dict[Key, Answer]:
     """Every answer by (row index, sample). Those in the journal are not asked for again; new ones go into it at once.
 
-    Raises ValueError where the answerer leaves one out.
+    Raises ValueError where the answerer leaves one out; AllRefused where a server refuses all, or the first REFUSED_IN_VAIN for
+    another reason than its context or filter.
     """
     answers: dict[Key, Answer] = dict(journal.answers) if journal else {}
+    held: list[tuple[Question, Answer]] = []  # refusals, until something is answered: they may all come from a wrong setting
 
     def record(question: Question, answer: Answer) -> None:
-        answers[question.row_index, question.sample] = answer
-        if journal:
-            journal.add(question, answer)
+        held.append((question, answer))
+        if answer.refused is not None and not answers:
+            if sum(one.refusal == OTHERWISE for _, one in held) >= REFUSED_IN_VAIN:
+                raise _all_refused(held)
+            return
+        for each, found in held:
+            answers[each.row_index, each.sample] = found
+            if journal:
+                journal.add(each, found)
+        held.clear()
 
     left = [question for question in questions if (question.row_index, question.sample) not in answers]
     if left:
         answerer(left, record)
+    if held:
+        raise _all_refused(held)
     missing = sum((question.row_index, question.sample) not in answers for question in questions)
     if missing:
         raise ValueError(f"{missing} of {len(questions)} questions got no answer")
     return {(question.row_index, question.sample): answers[question.row_index, question.sample] for question in questions}
+
+
+def _all_refused(held: Sequence[tuple[Question, Answer]]) -> AllRefused:
+    return AllRefused(
+        f"the server refused all of the first {len(held)} requests ({held[-1][1].refused}). Nothing was measured: see --model, "
+        "--max_completion_length and --request_fields"
+    )
 
 
 class Journal:

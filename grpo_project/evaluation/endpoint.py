@@ -2,6 +2,8 @@
 
 The key comes from the environment and goes into one header of requests to the named host and nowhere else: redirects are refused,
 and where a server repeats the key in an answer or an error, it is removed before it is shown or written.
+
+Every answer is a request of its own, with a seed of its own: `n`, which not every server takes, is never asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 import http.client
 import json
 import math
+import re
 import threading
 import time
 import urllib.error
@@ -28,6 +31,10 @@ from grpo_project.evaluation.answers import Answer, Question, Record
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx
+REFUSED_STATUS = frozenset({400, 413, 422})  # of this one request; another may pass
+LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+OWN_FIELDS = frozenset({"messages", "n", "stream"})  # as the client needs them
+LONG_KEY = 8  # characters that do not stand in a text by chance; a shorter key is struck out only as a word of its own
 LONGEST_WAIT_SECONDS = 60.0
 LARGEST_RESPONSE_BYTES = 32 * 2**20
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -65,12 +72,14 @@ class EndpointConfig:
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ConfigError("--base_url must hold no user, password or query: keys come from the environment only")
         timeout, rate = self.timeout_seconds, self.requests_per_minute
+        own = sorted(OWN_FIELDS & set(self.request_fields))
         for holds, said in (
             (self.max_tokens >= 1, f"--max_completion_length must be at least 1, got {self.max_tokens}"),
             (self.concurrency >= 1, f"--concurrency must be at least 1, got {self.concurrency}"),
             (self.max_retries >= 0, f"--max_retries must be at least 0, got {self.max_retries}"),
             (math.isfinite(rate) and rate >= 0, f"--requests_per_minute must be at least 0, got {rate}"),
             (math.isfinite(timeout) and timeout > 0, f"--timeout must be above 0 seconds, got {timeout}"),
+            (not own, f"--request_fields cannot set {', '.join(own)}: an answer is asked for alone, and read when it is whole"),
         ):
             if not holds:
                 raise ConfigError(said)
@@ -92,6 +101,10 @@ class _Retry(Exception):
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.wait_seconds = wait_seconds
+
+
+class _Refused(Exception):
+    """This request will not be answered, however often it is made. The message is the server's, without the key."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -137,10 +150,14 @@ class Endpoint:
         on_retry: Callable[[str, float], None] = lambda reason, seconds: None,
         on_stop: Callable[[int], None] = lambda under_way: None,
     ) -> None:
-        if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key and key):
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key and key):
             raise ConfigError("the key in the environment holds spaces, line ends or other characters that no key has")
         self.config = config
         self._key = key
+        edges = ("", "") if key is None or len(key) >= LONG_KEY else (r"(?<!\w)", r"(?!\w)")
+        self._written_key = re.compile(re.escape(key or "").join(edges)) if key else None
+        self._limit = LIMIT  # the field that limits tokens, as this server calls it
+        self._lock = threading.Lock()  # around changes of it
         self._on_retry, self._on_stop = on_retry, on_stop
         # A server on this machine is not behind the proxy that the environment may name.
         local = urllib.parse.urlsplit(config.base_url).hostname in LOOPBACK
@@ -187,13 +204,17 @@ class Endpoint:
             raise failure
 
     def answer(self, question: Question) -> Answer:
-        """One answer, after up to `max_retries` tries more. Raises EndpointError, or ConfigError for a refused key."""
-        body = json.dumps(self._body(question)).encode()
+        """One answer, after up to `max_retries` tries more; an empty one where the server refuses this question for good.
+
+        Raises EndpointError, or ConfigError for a refused key.
+        """
         for attempt in range(self.config.max_retries + 1):
             self._pace.wait()
             began = time.monotonic()
             try:
-                return self._read(self._post(body), time.monotonic() - began)
+                return self._read(self._ask(question), time.monotonic() - began, question)
+            except _Refused as refusal:
+                return Answer("", seconds=time.monotonic() - began, refused=str(refusal))
             except _Retry as retry:
                 reason = self._clean(str(retry))
                 if attempt == self.config.max_retries or self._stop.is_set():
@@ -208,12 +229,26 @@ class Endpoint:
                 self._stop.wait(seconds)
         raise AssertionError("unreachable")
 
-    def _body(self, question: Question) -> dict[str, Any]:
+    def _ask(self, question: Question) -> bytes:
+        """What the server answers; where it wants the limit on tokens under its newer name, it gets it so from now on."""
+        limit = self._limit
+        try:
+            return self._post(self._body(question, limit))
+        except _Refused as refusal:
+            if limit == NEWER_LIMIT or LIMIT in self.config.request_fields or not _wants_newer_limit(str(refusal)):
+                raise
+            with self._lock:
+                first, self._limit = self._limit == LIMIT, NEWER_LIMIT
+            if first:
+                self._on_retry(f"{refusal}. Asking with {NEWER_LIMIT} from now on", 0.0)
+        return self._post(self._body(question, NEWER_LIMIT))
+
+    def _body(self, question: Question, limit: str) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.config.model,
             "messages": to_messages(question.prompt, chat=self.config.chat),
             "chat_template_kwargs": dict(self.config.chat.arguments) or None,
-            "max_tokens": self.config.max_tokens,
+            limit: self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
             "seed": _seed(self.config.seed, question),
             **self.config.request_fields,
@@ -227,8 +262,8 @@ class Endpoint:
         jitter = 0.75 + 0.5 * (_seed(attempt, question) / 2**31)
         return min(self.config.first_wait_seconds * 2.0**attempt * jitter, LONGEST_WAIT_SECONDS)
 
-    def _post(self, body: bytes) -> bytes:
-        request = urllib.request.Request(self.config.url, data=body, method="POST")
+    def _post(self, body: Mapping[str, Any]) -> bytes:
+        request = urllib.request.Request(self.config.url, data=json.dumps(body).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
         if self._key is not None:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
@@ -262,26 +297,28 @@ class Endpoint:
             raise ConfigError(f"{self.config.url} {how} ({told}). See --api_key_env")
         if 300 <= error.code < 400:
             raise ConfigError(f"{self.config.url} points elsewhere ({told}); name the final address with --base_url")
+        if error.code in REFUSED_STATUS:
+            raise _Refused(told)
         raise EndpointError(f"{self.config.url} refuses the request ({told})")
 
-    def _read(self, content: bytes, seconds: float) -> Answer:
+    def _read(self, content: bytes, seconds: float, question: Question) -> Answer:
         try:
             value = json.loads(content)
             choice = value["choices"][0]
-            text = choice["message"].get("content")
+            text = _text(choice["message"].get("content"))
             usage = value.get("usage") or {}
             prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
             finish = choice.get("finish_reason")
             reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            raise _Retry(f"an answer that is no chat completion: {_message(content[:200].decode('utf-8', 'replace'))}") from None
-        if text is not None and not isinstance(text, str):
-            raise _Retry("an answer whose content is no text")
+            raise _Retry(f"an answer that is no chat completion: {_message(content.decode('utf-8', 'replace'))}") from None
         if not text and finish == "length" and isinstance(reasoning, str):
             text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
+        text = text.encode("utf-8", "replace").decode()
+        # A word of the question is nothing that the server tells, and may be one of the plan (a key of `x`).
+        asked_with_it = self._written_key is not None and self._written_key.search(question.prompt)
         return Answer(
-            # No content, or reasoning alone: an answer without a plan.
-            text=self._strike_key((text or "").encode("utf-8", "replace").decode()),
+            text=text if asked_with_it else self._strike_key(text),
             prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
             completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
             seconds=seconds,
@@ -289,7 +326,7 @@ class Endpoint:
         )
 
     def _strike_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+        return self._written_key.sub("[key]", text) if self._written_key else text
 
     def _clean(self, text: str) -> str:
         """A server's words for one line of ours."""
@@ -299,10 +336,9 @@ class Endpoint:
 def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoProjectError | None:
     """Records an answer, or returns why there is none."""
     try:
-        answer = future.result()
+        record(question, future.result())
     except GrpoProjectError as error:
         return error
-    record(question, answer)
     return None
 
 
@@ -315,8 +351,27 @@ def _message(said: str) -> str:
         return said
 
 
+def _wants_newer_limit(said: str) -> bool:
+    """OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead." vLLM
+    names both fields where either is too large, which is another matter."""
+    return NEWER_LIMIT in said and re.search(r"unsupported|not supported|deprecated|instead", said, re.IGNORECASE) is not None
+
+
+def _text(content: Any) -> str:
+    """The words of an answer: a string, or a list's parts that are text. None, or reasoning alone, is an answer without words.
+
+    Raises TypeError for what is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise TypeError("no text")
+    parts = [{"text": part} if isinstance(part, str) else part for part in content]
+    return "".join(part["text"] for part in parts if part.get("type", "text") in ("text", "output_text"))
+
+
 def _retry_after(header: str | None) -> float | None:
-    """Seconds to wait, from a number or a date; None where the header is missing or makes no sense."""
+    """Seconds to wait, from a number or a date; None where the header is missing, makes no sense or names no time to come."""
     if not header:
         return None
     try:
@@ -326,7 +381,7 @@ def _retry_after(header: str | None) -> float | None:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
         except (ValueError, TypeError):
             return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _seed(seed: int, question: Question) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,22 +82,28 @@ def _verified(task: Task, answer: Answer) -> dict[str, Any]:
         "completion_tokens": answer.completion_tokens,
         "seconds": answer.seconds,
         "cut_off": answer.cut_off,
+        "refused": answer.refused,
     }
 
 
 def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, float] | None = None) -> dict[str, Any]:
-    """Tokens over all answers, None where some were not counted, and what they cost where a price is given."""
+    """Tokens over all answers, None where some were not counted, and what they cost where a price is given.
+
+    `refused` counts by reason what a server refused; that has no tokens.
+    """
+    given = [answer for answer in answers.values() if answer.refused is None]
     prompt, completion = (
-        [tokens for answer in answers.values() if (tokens := getattr(answer, name)) is not None]
+        [tokens for answer in given if (tokens := getattr(answer, name)) is not None]
         for name in ("prompt_tokens", "completion_tokens")
     )
-    counted = len(prompt) == len(completion) == len(answers) > 0
+    counted = len(prompt) == len(completion) == len(given) > 0
     usage: dict[str, Any] = {
         "answers": len(answers),
         "prompt_tokens": sum(prompt) if counted else None,
         "completion_tokens": sum(completion) if counted else None,
         "cut_off": sum(bool(answer.cut_off) for answer in answers.values()),
         "cut_off_while_thinking": sum(bool(open_reasoning(answer.text)) for answer in answers.values()),
+        "refused": dict(Counter(answer.refusal for answer in answers.values() if answer.refusal is not None)),
     }
     if price_per_million is not None:
         priced = (sum(prompt) * price_per_million[0] + sum(completion) * price_per_million[1]) / 1e6

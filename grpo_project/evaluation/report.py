@@ -41,8 +41,8 @@ def answer_table(result: EvaluationResult) -> str:
                 *(str(verdicts[name]) for name in VERDICT_CLASSES),
                 f"{sum(ratios) / len(ratios):.2f}" if ratios else "-",
                 f"{sum(ratio <= 1 for ratio in ratios)}/{len(ratios)}" if ratios else "-",
-                _mean([problem.completion_tokens for problem in problems], 0),
-                _mean([problem.seconds for problem in problems], 3),
+                _mean([problem.completion_tokens for problem in problems if problem.refused is None], 0),
+                _mean([problem.seconds for problem in problems if problem.refused is None], 3),
             ]
         )
     return _titled("Answers: the five verdict classes, plan cost, means per problem", header, rows)
@@ -95,6 +95,9 @@ def usage_line(result: EvaluationResult) -> str:
         line += f"; {usage['cut_off']} answers were cut off at the limit of --max_completion_length"
     if usage.get("cut_off_while_thinking"):  # older results do not have it
         line += f"; {usage['cut_off_while_thinking']} were cut off while thinking: raise --max_completion_length"
+    if usage["refused"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in usage["refused"].items())
+        line += f"; refused by the server and counted as failed: {reasons}"
     return line
 
 

@@ -28,6 +28,7 @@ class SampleResult:
     completion_tokens: int | None = None
     seconds: float | None = None
     cut_off: bool | None = None
+    refused: str | None = None
 
     @property
     def success(self) -> bool:
@@ -39,7 +40,8 @@ class ProblemResult:
     """One problem: who it is, the verdict on the greedy answer, and what the plan cost against the reference (None: unknown).
 
     constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
-    answer ended at the limit on tokens) are those of the greedy answer, None where unknown. samples: drawn answers.
+    answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: the words in which a server
+    refused the question. samples: drawn answers.
     """
 
     domain: str
@@ -55,6 +57,7 @@ class ProblemResult:
     completion_tokens: int | None = None
     seconds: float | None = None
     cut_off: bool | None = None
+    refused: str | None = None
     samples: tuple[SampleResult, ...] = ()
 
     @property
@@ -167,8 +170,8 @@ class EvaluationResult:
         ratios = [ratio for p in problems if (ratio := p.cost_ratio) is not None]
         summary["cost_ratio"] = sum(ratios) / len(ratios) if ratios else None
         summary["at_reference_cost"] = sum(ratio <= 1 for ratio in ratios) if ratios else None
-        summary["completion_tokens"] = _mean(p.completion_tokens for p in problems)
-        summary["seconds_per_problem"] = _mean(p.seconds for p in problems)
+        summary["completion_tokens"] = _mean(p.completion_tokens for p in problems if p.refused is None)
+        summary["seconds_per_problem"] = _mean(p.seconds for p in problems if p.refused is None)
         return summary
 
     @classmethod

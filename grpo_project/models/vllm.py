@@ -5,6 +5,7 @@ Two ways: --use_vllm is TRL's (in this process, or a server), for plain transfor
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import urllib.error
 import urllib.request
@@ -25,7 +26,7 @@ def check_vllm(config: Settings, plan: LoadPlan) -> str | None:
     flag = "--use_vllm" if config.use_vllm else "--fast_inference"
     wanted = "transformers" if config.use_vllm else "unsloth"
     if plan.device != "cuda":
-        raise BackendMissing(f"{flag}: vLLM needs a CUDA device, and none is there. Leave it out")
+        raise BackendMissing(f"{flag}: vLLM needs a CUDA device to take new weights in training, and none is there. Leave it out")
     if plan.name != wanted:
         other = "--fast_inference" if config.use_vllm else "--use_vllm"
         raise BackendMissing(
@@ -36,9 +37,25 @@ def check_vllm(config: Settings, plan: LoadPlan) -> str | None:
         raise BackendMissing("--fast_inference shares the base weights with vLLM, so it needs adapters: set --lora_rank above 0")
     if importlib.util.find_spec("vllm") is None:
         raise BackendMissing(f"{flag}: the package vllm is not installed (TRL takes {VERSIONS}): install it, or leave {flag} out")
+    _refuse_other_versions(flag)
     if config.use_vllm and config.vllm_mode == "server":
         _ask_server(config.vllm_server_host, config.vllm_server_port)
     return NOT_EXACT
+
+
+def _refuse_other_versions(flag: str) -> None:
+    """TRL only warns, and fails later in the middle of a step."""
+    from packaging.version import Version
+
+    try:
+        found = importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return  # a checkout on the path does not say
+    first, last = map(Version, VERSIONS.split(" to "))
+    if not first <= Version(Version(found).base_version) <= last:
+        raise BackendMissing(
+            f"{flag}: vllm {found} is installed, and TRL takes {VERSIONS}: install one of these, or leave {flag} out"
+        )
 
 
 def _ask_server(host: str, port: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from grpo_project.errors import ConfigError, GrpoProjectError
-from grpo_project.evaluation.answers import Answer, Question
+from grpo_project.evaluation.answers import FILTERED, OTHERWISE, TOO_LONG, AllRefused, Answer, Question, ask
 from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig, EndpointError
 from grpo_project.evaluation.evaluate import count_usage
 from grpo_project.prompting import ChatOptions
@@ -18,7 +19,7 @@ KEY = "sk-secret-7f3a9"  # of the stand-in
 QUESTIONS = [Question(index, sample, f"prompt {index}") for index in range(4) for sample in (0, 1)]
 
 
-def completion(text: str | None, finish: str = "stop", **usage: int) -> dict[str, Any]:
+def completion(text: Any, finish: str = "stop", **usage: int) -> dict[str, Any]:
     return {"choices": [{"message": {"content": text}, "finish_reason": finish}], "usage": usage}
 
 
@@ -158,11 +159,108 @@ def test_a_wrong_key_stops_everything_at_once_and_is_never_shown(stand_in: Any, 
     assert len(server.requests) == 1
 
 
-def test_a_refused_request_is_no_matter_of_patience(stand_in: Any) -> None:
-    server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": "max_tokens is too large"}}))
-    with pytest.raises(EndpointError, match="HTTP 400: max_tokens is too large"):
-        answers_of(Endpoint(config(server, concurrency=1)))
+@pytest.mark.parametrize("header", [None, "0", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"])
+def test_where_a_server_names_no_time_to_come_the_wait_is_ours(stand_in: Any, header: str | None) -> None:
+    headers = {} if header is None else {"Retry-After": header}
+    server = stand_in(lambda n, body, h: (429, headers, b"") if n <= 2 else echo(n, body, h))
+    waits: list[float] = []
+    answers_of(Endpoint(config(server), on_retry=lambda reason, seconds: waits.append(seconds)), QUESTIONS[:1])
+    assert len(waits) == 2 and all(0.7 * 0.01 * 2**i <= w <= 1.3 * 0.01 * 2**i for i, w in enumerate(waits))
+
+
+def test_a_server_may_name_the_time_by_a_date(stand_in: Any) -> None:
+    date = {"Retry-After": formatdate(time.time() + 2, usegmt=True)}  # whole seconds: between 1 and 2 from now
+    server = stand_in(lambda n, body, h: (429, date, b"") if n == 1 else echo(n, body, h))
+    waits: list[float] = []
+    answers_of(Endpoint(config(server), on_retry=lambda reason, seconds: waits.append(seconds)), QUESTIONS[:1])
+    assert len(waits) == 1 and 0.5 < waits[0] <= 2
+    assert server.times[1] - server.times[0] >= waits[0]
+
+
+# -- refused for good ---------------------------------------------------------------------------------------------------
+
+TOO_LONG_WORDS = [
+    "This model's maximum context length is 512 tokens. However, your request has 600 input tokens.",  # OpenAI, vLLM
+    "the request exceeds the available context size (4096 tokens), try increasing it",  # llama.cpp
+    "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",  # Mistral
+    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048575).",  # Gemini
+    "prompt is too long: 210000 tokens > 200000 maximum",  # Anthropic
+    "`inputs` tokens + `max_new_tokens` must be <= 4096",  # TGI
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "reason"),
+    [
+        *((400, words, TOO_LONG) for words in TOO_LONG_WORDS),
+        (413, "", TOO_LONG),
+        (400, "The response was filtered due to Azure OpenAI's content management policy.", FILTERED),
+        (422, "no", OTHERWISE),
+    ],
+)
+def test_a_question_that_is_refused_for_good_is_that_problems_failure(
+    stand_in: Any, status: int, words: str, reason: str
+) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        refused = body["messages"][0]["content"] == "prompt 1"
+        return (status, {}, {"error": {"message": words}}) if refused else echo(number, body, headers)
+
+    server = stand_in(behave)
+    found = ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
+    assert {key: answer.refusal for key, answer in found.items()} == {
+        (q.row_index, q.sample): reason if q.row_index == 1 else None for q in QUESTIONS
+    }
+    assert found[1, 0].text == "" and found[1, 0].refused == f"HTTP {status}" + (f": {words}" if words else "")
+    assert len(server.requests) == len(QUESTIONS)  # none was asked for again
+
+
+@pytest.mark.parametrize(("words", "asked"), [("Model Not Exist", 10), ("beyond the context", 24)])
+def test_where_everything_is_refused_nothing_was_measured(stand_in: Any, words: str, asked: int) -> None:
+    """A setting that is wrong shows after ten requests; problems that are too long, only when all of them were."""
+    server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": words}}))
+    questions = [Question(index, 0, f"prompt {index}") for index in range(24)]
+    with pytest.raises(AllRefused, match=rf"refused all of the first {asked} requests \(HTTP 400: {words}\)") as caught:
+        ask(questions, Endpoint(config(server, concurrency=1)))
+    assert "\n" not in str(caught.value) and len(server.requests) == asked
+
+
+def test_a_model_that_is_not_there_ends_at_once(stand_in: Any) -> None:
+    server = stand_in(lambda n, body, h: (404, {}, {"error": {"message": "The model `m` does not exist."}}))
+    with pytest.raises(EndpointError, match="HTTP 404: The model `m` does not exist"):
+        ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
     assert len(server.requests) == 1
+
+
+UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+
+
+def test_a_server_that_wants_the_limit_by_its_newer_name_gets_it_and_that_is_said_once(stand_in: Any) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        return (400, {}, {"error": {"message": UNSUPPORTED}}) if "max_tokens" in body else echo(number, body, headers)
+
+    server = stand_in(behave)
+    heard: list[str] = []
+    found = ask(QUESTIONS, Endpoint(config(server, max_retries=0), on_retry=lambda reason, seconds: heard.append(reason)))
+    assert all(answer.text.startswith("plan") for answer in found.values())
+    assert heard == [f"HTTP 400: {UNSUPPORTED}. Asking with max_completion_tokens from now on"]
+    assert {r["max_completion_tokens"] for r in server.requests if "max_tokens" not in r} == {9}
+    assert len(server.requests) <= len(QUESTIONS) + 4  # those that were under way at first
+
+
+def test_a_limit_that_is_too_large_keeps_its_name(stand_in: Any) -> None:
+    words = "'max_tokens' or 'max_completion_tokens' is too large: 9. This model's maximum context length is 8 tokens"  # vLLM
+    server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": words}}) if n == 1 else echo(n, body, h))
+    heard: list[str] = []
+    found = ask(QUESTIONS, Endpoint(config(server, concurrency=1), on_retry=lambda reason, seconds: heard.append(reason)))
+    assert found[0, 0].refusal == TOO_LONG and heard == []
+    assert all(r["max_tokens"] == 9 for r in server.requests)
+
+
+def test_a_server_that_refuses_n_is_never_asked_for_it(stand_in: Any) -> None:
+    server = stand_in(lambda n, body, h: (400, {}, b"n must be 1") if "n" in body else echo(n, body, h))
+    assert len(ask(QUESTIONS, Endpoint(config(server)))) == len(server.requests) == len(QUESTIONS)
+    with pytest.raises(ConfigError, match="--request_fields cannot set n, stream"):
+        config(server, request_fields={"stream": True, "n": 4})
 
 
 def test_a_redirect_does_not_get_the_key(stand_in: Any) -> None:
@@ -187,6 +285,34 @@ def test_a_server_that_repeats_the_key_gets_it_into_no_text(stand_in: Any) -> No
     assert KEY not in repr(endpoint) and KEY not in repr(endpoint.config)
 
 
+@pytest.mark.parametrize("key", ["x", "EMPTY", "sk-1", KEY])
+def test_a_key_is_struck_out_only_where_it_is_one(stand_in: Any, key: str) -> None:
+    """The placeholders that people give to their own servers may be parts of words, and words of a plan."""
+    plan = "(move x y)\n(unstack EMPTY sk-1)\n"
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        told = headers["Authorization"]
+        asked_with = body["messages"][0]["content"]
+        if number == 1:
+            return 500, {}, {"error": {"message": f"maximum EMPTYness of {told}, risk-19"}}
+        return 200, {}, completion(plan if "Objects" in asked_with else f"maximum: {told}")
+
+    heard: list[str] = []
+    endpoint = Endpoint(config(stand_in(behave)), key, lambda reason, seconds: heard.append(reason))
+    assert endpoint.answer(Question(0, 0, "Objects: x y EMPTY sk-1")).text == plan
+    assert heard == ["HTTP 500: maximum EMPTYness of Bearer [key], risk-19"]
+    assert endpoint.answer(Question(0, 0, "prompt")).text == "maximum: Bearer [key]"
+
+
+def test_a_garbled_answer_shows_no_half_of_a_key(stand_in: Any) -> None:
+    heard: list[str] = []
+    for before in range(280, 301):
+        server = stand_in(lambda n, body, h, width=before: (200, {}, b"-" * width + KEY.encode()) if n == 1 else echo(n, body, h))
+        Endpoint(config(server), KEY, lambda reason, seconds: heard.append(reason)).answer(QUESTIONS[0])
+        server.close()
+    assert len(heard) == 21 and not any(KEY[:4] in reason for reason in heard)
+
+
 def test_as_many_requests_at_a_time_as_allowed(stand_in: Any) -> None:
     def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
         time.sleep(0.05)
@@ -204,11 +330,40 @@ def test_requests_begin_no_faster_than_allowed(stand_in: Any) -> None:
     assert server.times[-1] - server.times[0] >= 7 * 0.05 * 0.95
 
 
-@pytest.mark.parametrize(("content", "text"), [(None, ""), ("\ud800x", "?x")])
-def test_an_answer_without_words_is_an_answer(stand_in: Any, content: str | None, text: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ([], ""),
+        ("\ud800x", "?x"),
+        ([{"type": "text", "text": "(sail "}, {"type": "text", "text": "a b)"}], "(sail a b)"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "(no)"}]}, {"type": "text", "text": "(yes)"}], "(yes)"),
+        (["(sail a b)"], "(sail a b)"),
+    ],
+)
+def test_an_answer_in_parts_or_without_words_is_an_answer(stand_in: Any, content: Any, text: str) -> None:
     server = stand_in(lambda n, body, h: (200, {}, completion(content, "length")))
     answer = Endpoint(config(server)).answer(QUESTIONS[0])
     assert (answer.text, answer.cut_off, answer.prompt_tokens) == (text, True, None)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content", [7, {"text": "(sail a b)"}, [{"type": "text", "text": None}], [3]])
+def test_content_that_is_no_text_is_asked_for_again(stand_in: Any, content: Any) -> None:
+    server = stand_in(lambda n, body, h: (200, {}, completion(content)) if n == 1 else echo(n, body, h))
+    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[0, 0].text == "plan for prompt 0"
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_no_part_of_the_answer(stand_in: Any, name: str) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        cut = number == 2  # in the middle of its reasoning
+        message = {"content": None if cut else "(sail a b)", name: "First (debark c) ..."}
+        return 200, {}, {"choices": [{"message": message, "finish_reason": "length" if cut else "stop"}]}
+
+    endpoint = Endpoint(config(stand_in(behave)))
+    assert [(a.text, a.cut_off) for a in map(endpoint.answer, QUESTIONS[:2])] == [("(sail a b)", False), ("", True)]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +378,7 @@ def test_an_answer_without_words_is_an_answer(stand_in: Any, content: str | None
         ({"requests_per_minute": -1.0}, "requests_per_minute"),
         ({"timeout_seconds": 0.0}, "timeout"),
         ({"max_tokens": 0}, "max_completion_length"),
+        ({"request_fields": {"messages": []}}, "--request_fields cannot set messages"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_without_showing_secrets(changes: dict[str, Any], named: str) -> None:
@@ -231,9 +387,10 @@ def test_settings_that_cannot_be_are_refused_without_showing_secrets(changes: di
     assert "hidden" not in str(caught.value)
 
 
-def test_a_key_with_a_line_end_is_refused_without_being_shown() -> None:
+@pytest.mark.parametrize("key", ["sk-1\n", "sk-1 sk-1", " sk-1"])
+def test_a_key_with_a_space_or_line_end_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(GrpoProjectError) as caught:
-        Endpoint(EndpointConfig("https://host/v1", "m", 9), "sk-1\n")
+        Endpoint(EndpointConfig("https://host/v1", "m", 9), key)
     assert "sk-1" not in str(caught.value)
 
 

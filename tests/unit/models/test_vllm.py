@@ -27,13 +27,14 @@ def _plan(name: str, device: str = "cuda", rank: int | None = None) -> Any:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """installed(True or False): whether vllm can be found; every other package as it is."""
+    """installed(whether vllm can be found, its version); every other package as it is."""
     find = importlib.util.find_spec
 
-    def pretend(there: bool) -> None:
+    def pretend(there: bool, version: str = "0.30.0+cu129") -> None:
         monkeypatch.setattr(
             vllm.importlib.util, "find_spec", lambda name, *rest: (object() if there else None) if name == "vllm" else find(name)
         )
+        monkeypatch.setattr(vllm.importlib.metadata, "version", lambda name: version)
 
     return pretend
 
@@ -67,6 +68,16 @@ def test_where_all_is_there_the_limit_is_said(installed: Any) -> None:
     installed(True)
     assert check_vllm(TrainingConfig(use_vllm=True), _plan("transformers")) == NOT_EXACT
     assert check_vllm(TrainingConfig(fast_inference=True), _plan("unsloth")) == NOT_EXACT
+
+
+@pytest.mark.parametrize("version", ["0.19.1", "0.30.1", "1.0.0rc1+cu130"])
+@pytest.mark.parametrize(("flag", "backend"), [("use_vllm", "transformers"), ("fast_inference", "unsloth")])
+def test_a_version_that_trl_does_not_take_is_refused(installed: Any, version: str, flag: str, backend: str) -> None:
+    installed(True, version)
+    with pytest.raises(BackendMissing) as caught:
+        check_vllm(TrainingConfig(**{flag: True}), _plan(backend))
+    told = f"vllm {version} is installed, and TRL takes {vllm.VERSIONS}: install one of these, or leave --{flag} out"
+    assert str(caught.value) == f"--{flag}: {told}"
 
 
 def test_the_version_range_is_that_of_the_installed_trl() -> None:

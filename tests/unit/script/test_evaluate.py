@@ -141,12 +141,57 @@ def test_an_endpoint_is_evaluated_and_its_costs_are_counted(
         "prompt_tokens": 800,
         "completion_tokens": 160,
         "cut_off": 0,
+        "refused": {},
         "cost": pytest.approx(800 * 2e-6 + 160 * 10e-6),
     }
     assert {problem["verdict_class"] for problem in result["problems"]} == {"plan_format_error"}
     shown = capsys.readouterr()
     assert "cost 0.0032" in shown.out
     assert KEY not in shown.out + shown.err + output.read_text(encoding="utf-8")
+
+
+def test_a_served_planner_is_asked_in_its_own_words_and_what_is_too_long_for_it_is_counted(
+    main: Any, stand_in: Any, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
+
+    table = read_rows(data_root, ["ferry", "spanner"])
+    chosen = [index for domain in table.domains for index in table.indices_of(domain)[:4]]
+    longest = row_prompt(table.rows[chosen[5]], "compact")
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        if body["messages"][0]["content"] == longest:
+            return 400, {}, {"error": {"message": "This model's maximum context length is 512 tokens."}}
+        return reply(number, body, headers)
+
+    server = stand_in(behave)
+    output = tmp_path / "compact.json"
+    command = endpoint_command(server, data_root, output, "--price_per_million", "2", "10", "--prompt_style", "compact")
+    assert main(command) == 0
+    asked = {request["messages"][0]["content"] for request in server.requests}
+    assert asked == {row_prompt(table.rows[index], "compact") for index in chosen}
+    result = numbers(output)
+    assert result["settings"]["prompt_style"] == "compact"
+    assert [problem["refused"] is not None for problem in result["problems"]] == [index == chosen[5] for index in chosen]
+    assert result["usage"]["refused"] == {"too long for its context": 1} and result["usage"]["prompt_tokens"] == 700
+    assert result["domains"]["spanner"]["count"] == 4 and result["domains"]["spanner"]["completion_tokens"] == 20
+    assert "; refused by the server and counted as failed: 1 too long for its context\n" in capsys.readouterr().out
+
+
+def test_a_server_that_refuses_everything_leaves_nothing_behind_that_a_later_run_would_take(
+    main: Any, stand_in: Any, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = True
+    server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": "Model Not Exist"}}) if wrong else reply(n, body, h))
+    command = endpoint_command(server, data_root, tmp_path / "all.json")
+    assert main(command) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: the server refused all of the first 8 requests (HTTP 400: Model Not Exist).")
+    assert shown.count("\n") == 1
+    wrong = False
+    assert main(command) == 0
+    assert numbers(tmp_path / "all.json")["usage"]["refused"] == {}
 
 
 def test_killed_outright_and_run_again_it_asks_only_for_the_rest(
