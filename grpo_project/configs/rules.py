@@ -78,7 +78,9 @@ def _check_algorithm(config: Settings) -> None:
 def _check_vllm(config: Settings) -> None:
     if config.use_vllm and config.fast_inference:
         raise ConfigError("--use_vllm (TRL's way) and --fast_inference (Unsloth's way) are two ways to vLLM: leave one out")
+    flag = "--use_vllm" if config.use_vllm else "--fast_inference"
+    if (config.use_vllm or config.fast_inference) and config.sampling_batch_size is not None:
+        raise ConfigError(f"--sampling_batch_size: {flag} divides the sampling by itself: leave one out")
     penalties = not_neutral(config)
     if (config.use_vllm or config.fast_inference) and penalties:
-        flag = "--use_vllm" if config.use_vllm else "--fast_inference"
         raise ConfigError(f"{penalties[0]} is counted over the answer alone, which {flag} cannot do: leave one out")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ def planning_trainer(base: type) -> type:
     and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
     --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
     own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm;
-    `entropy_sample`: the answers to measure where the loss computes no entropies.
+    `entropy_sample`: the answers to measure where the loss computes no entropies. `sampled_at_once`: completions, whole groups.
 
     Raises BackendMissing where `base` lacks a method that is overridden here.
     """
@@ -138,6 +139,7 @@ def planning_trainer(base: type) -> type:
             regrouping: Regrouping | None = None,
             with_log_probabilities: bool = True,
             entropy_sample: EntropySample | None = None,
+            sampled_at_once: int | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = row_sampler
@@ -151,6 +153,7 @@ def planning_trainer(base: type) -> type:
             self._regrouping = regrouping
             self._with_log_probabilities = with_log_probabilities
             self._entropy_sample = entropy_sample or EntropySample(0)
+            self._sampled_at_once = sampled_at_once
             self._unmeasured: Mapping[str, Any] | None = None  # a micro-batch whose entropies nobody was told
             super().__init__(*args, **kwargs)
             self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
@@ -191,6 +194,15 @@ def planning_trainer(base: type) -> type:
             return outputs
 
         def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+            size = self._sampled_at_once or len(prompt_ids)
+            if self.use_vllm or len(prompt_ids) <= size:
+                return self._sample(prompt_ids, *args, **kwargs)
+            parts = [self._sample(prompt_ids[at : at + size], *args, **kwargs) for at in range(0, len(prompt_ids), size)]
+            if not self._with_log_probabilities:
+                return list(itertools.chain(*parts))
+            return list(itertools.chain(*(ids for ids, _ in parts))), None  # only vLLM brings log-probabilities
+
+        def _sample(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
             neutral = self._penalties is None and not self.args.generation_kwargs  # our loop knows the temperature only
             if neutral and self._alone_on_a_cpu and not self.use_vllm and len(self.eos_token_ids) == 1:
                 from grpo_project.models.cpu_planner import sample_groups
@@ -327,6 +339,7 @@ def make_trainer(
         regrouping=algorithm.regrouping(config) if plain else None,
         with_log_probabilities=algorithm.with_log_probabilities,
         entropy_sample=EntropySample(config.seed, config.diagnose_steps),
+        sampled_at_once=shape.completions_sampled_at_once,
         **parts,
     )
     refuse_changes(arguments, trainer.args, policy.name)
