@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.errors import BackendMissing, DataError, ModelError
@@ -88,6 +89,17 @@ def find_converter(model: str, llama_cpp: Path | None = None) -> Path:
     return llama_cpp / CONVERTER
 
 
+def _without_byte_fallback(tokenizer: Path) -> None:
+    """In a byte-level tokenizer every byte has a token and none falls back, yet transformers says so of one that it read from
+    a GGUF file. The converter would then write it as SentencePiece's, with other tokens, and say nothing."""
+    if not tokenizer.is_file():
+        return
+    found = json.loads(tokenizer.read_text(encoding="utf-8"))
+    if "ByteLevel" in json.dumps(found["pre_tokenizer"]) and found["model"].get("byte_fallback"):
+        found["model"]["byte_fallback"] = False
+        write_json_atomically(tokenizer, found)
+
+
 def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
     """Writes the whole model in `folder` to the file `target`; `kind`: f32, f16, bf16 or q8_0.
 
@@ -96,6 +108,7 @@ def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
     if target.exists():
         raise DataError(f"{target} exists: name a new file")
     target.parent.mkdir(parents=True, exist_ok=True)
+    _without_byte_fallback(folder / "tokenizer.json")
     aside = target.with_name(f".{target.name}.partial")
     command = [sys.executable, str(converter), str(folder), "--outfile", str(aside), "--outtype", kind]
     try:

@@ -98,6 +98,11 @@ def test_the_file_holds_the_merged_weights_and_the_tokenizer(base: Path, exporte
     assert any(not torch.equal(written[name], before[name]) for name in written)
     read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).state_dict()
     assert len(written) > 200 and all(torch.equal(read[name], tensor) for name, tensor in written.items())
+    import gguf
+
+    fields = gguf.GGUFReader(file).fields
+    kind = [fields[f"tokenizer.ggml.{name}"].contents() for name in ("model", "pre", "eos_token_id")]
+    assert kind == ["gpt2", "smollm", 2]  # byte-level, recognised by what it does to a text
     ours = AutoTokenizer.from_pretrained(merged)
     theirs = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     assert [ours.encode(text) for text in PROMPTS] == [theirs.encode(text) for text in PROMPTS]

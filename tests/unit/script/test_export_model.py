@@ -145,6 +145,19 @@ def test_gguf_is_written_by_llama_cpps_converter(
     assert not list(tmp_path.glob("*.gguf*"))
 
 
+@pytest.mark.parametrize(("pre_tokenizer", "expected"), [("ByteLevel", False), ("Metaspace", True)])
+def test_a_byte_level_tokenizer_is_not_taken_for_sentencepieces(tmp_path: Path, pre_tokenizer: str, expected: bool) -> None:
+    from grpo_project.models.export import to_gguf
+
+    (tmp_path / "converter.py").write_text(CONVERTER)
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    described = {"pre_tokenizer": {"type": pre_tokenizer}, "model": {"type": "BPE", "byte_fallback": True}}
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    to_gguf(folder, tmp_path / "m.gguf", "f32", tmp_path / "converter.py")
+    assert json.loads((folder / "tokenizer.json").read_text())["model"]["byte_fallback"] is expected
+
+
 def test_what_cannot_be_converted_says_so_in_one_line_before_any_work(
     main: Any, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
