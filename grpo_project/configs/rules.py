@@ -121,7 +121,9 @@ def _check_algorithm(config: Settings) -> None:
 def _check_vllm(config: Settings) -> None:
     if config.use_vllm and config.fast_inference:
         raise ConfigError("--use_vllm (TRL's way) and --fast_inference (Unsloth's way) are two ways to vLLM: leave one out")
-    penalties = [flag for flag in not_neutral(config) if flag.removeprefix("--") in COUNTED_OVER_THE_ANSWER]
+    flag = "--use_vllm" if config.use_vllm else "--fast_inference"
+    if (config.use_vllm or config.fast_inference) and config.sampling_batch_size is not None:
+        raise ConfigError(f"--sampling_batch_size: {flag} divides the sampling by itself: leave one out")
+    penalties = [given for given in not_neutral(config) if given.removeprefix("--") in COUNTED_OVER_THE_ANSWER]
     if (config.use_vllm or config.fast_inference) and penalties:
-        flag = "--use_vllm" if config.use_vllm else "--fast_inference"
         raise ConfigError(f"{penalties[0]} is counted over the answer alone, which {flag} cannot do: leave one out")

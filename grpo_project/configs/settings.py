@@ -70,7 +70,11 @@ class Settings(ChatSettings):
     num_generations: int = setting(8, BATCH, FIXED, BY_CARD,
         "completions sampled per prompt; GRPO compares them with each other", least=2)
     micro_batch_size: int | None = setting(None, BATCH, FIXED, BY_CARD,
-        "prompts in memory at once; changes speed and memory, never what a batch holds; divides batch_size", least=1)
+        "prompts trained on at once; changes speed and memory, never what a batch holds; divides batch_size; default: what suits "
+        "the device, and on a GPU fits by the memory estimate", least=1)
+    sampling_batch_size: int | None = setting(None, BATCH, FIXED, NOT_BY_CARD,
+        "prompts sampled at once; fewer need less memory and draw other random numbers; default: all of a step, and on a GPU "
+        "what fits by the memory estimate", least=1)
     gradient_accumulation_steps: int = setting(1, BATCH, FIXED, BY_CARD, "whole batches per optimizer step", least=1)
     max_steps: int = setting(1000, BATCH, FIXED, BY_CARD,
         "optimizer steps of the run; the curriculum is spread over them", least=1, most=1_000_000)
@@ -178,8 +182,8 @@ class Settings(ChatSettings):
     backend: str = setting("auto", MODEL, FIXED, NOT_BY_CARD,
         "auto: Unsloth where CUDA and unsloth are there and the model is large, plain transformers elsewhere",
         choices=("auto", "unsloth", "transformers"))
-    use_gradient_checkpointing: bool = setting(False, MODEL, FREE, NOT_BY_CARD,
-        "recompute activations: less GPU memory, about a fifth slower")
+    use_gradient_checkpointing: bool | None = setting(None, MODEL, FREE, NOT_BY_CARD,
+        "recompute activations: less GPU memory, about a fifth slower; default: where the memory estimate needs it")
     load_in_4bit: bool = setting(True, MODEL, FIXED, NOT_BY_CARD,
         "load GPU models in full precision instead of 4 bit", flag="--no_4bit")
     lora_rank: int | None = setting(None, MODEL, FIXED, BY_CARD,

@@ -20,7 +20,8 @@ class TrainingConfig(Settings):
     """Raises ConfigError, naming the flag, when a value is out of range or contradicts another.
 
     None stands for "decided later": `test_data` (data/test when it exists), `domains` (every file of the data root),
-    `output_dir` and `run_name` (named after the time), `micro_batch_size` (what fits the device), `lora_rank` (by device).
+    `output_dir` and `run_name` (named after the time), `micro_batch_size`, `sampling_batch_size` and
+    `use_gradient_checkpointing` (what fits the device), `lora_rank` (by device).
     `sources` tells for every setting where its value came from.
     """
 

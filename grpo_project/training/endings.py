@@ -46,7 +46,7 @@ class Ending:
     """
 
     start: Start
-    use_gradient_checkpointing: bool
+    use_gradient_checkpointing: bool = False
     folder: RunFolder | None = None
     forecast: Forecast | None = None
     signal_number: int = 0

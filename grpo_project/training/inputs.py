@@ -6,7 +6,7 @@ What can go wrong cheaply goes wrong first: settings, rewards, quotas, rows and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grpo_project.common import ranks
@@ -17,6 +17,7 @@ from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check
 from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
 from grpo_project.data.training_data import TrainingData, measure, read_training_rows
+from grpo_project.models.forecast import MEMORY_ESTIMATE, Forecast, announced_forecast
 from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
 from grpo_project.prompting import ChatOptions, fit_chat
 from grpo_project.rewards.registry import NamedReward, parse_rewards, reward_source
@@ -24,7 +25,7 @@ from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.states import require_trainer_state
 from grpo_project.training.algorithms import ALGORITHMS, Algorithm
 from grpo_project.training.algorithms.base import refuse_under_unsloth
-from grpo_project.training.console import quiet_hugging_face
+from grpo_project.training.console import quiet_hugging_face, say
 from grpo_project.training.launch import Start
 
 Weights = Callable[[int, int], Mapping[str, Any]]  # the schedule that a user edits: (step, max_steps) -> weights
@@ -32,10 +33,13 @@ Weights = Callable[[int, int], Mapping[str, Any]]  # the schedule that a user ed
 
 @dataclass(frozen=True)
 class RunInputs:
-    """`plan`: how the model will be loaded, with this `tokenizer` and its `chat`. `held_out` measures the run before and after
-    training, `steering` during it. `identity`: what a continued run must share.
+    """`config`: the settings, with what was left open chosen by `forecast`, of the GPU's memory (None where unknown). `plan`: how
+    the model will be loaded, with this `tokenizer` and its `chat`. `held_out` measures the run before and after training,
+    `steering` during it. `identity`: what a continued run must share.
     """
 
+    config: TrainingConfig
+    forecast: Forecast | None
     algorithm: Algorithm
     rewards: tuple[NamedReward, ...]
     plan: LoadPlan
@@ -49,7 +53,10 @@ class RunInputs:
 
 
 def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start: Start) -> RunInputs:
-    """Reads, measures and plans; writes nothing. Raises a GrpoProjectError for what the user can put right."""
+    """Reads, measures, plans and says what memory it will take; writes nothing.
+
+    Raises a GrpoProjectError for what the user can put right.
+    """
     algorithm = ALGORITHMS[config.algorithm]
     algorithm.refuse_settings(config)
     rewards = parse_rewards(config.reward, config.reward_bands)
@@ -62,6 +69,11 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     plan = plan_load(
         start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
     )
+    new = start.checkpoint is None  # a continued run keeps its choice: another one could draw other completions
+    forecast = announced_forecast(config, start.model, plan, len(rows.domains), say, choose=new)
+    if forecast is not None and forecast.chosen:
+        origins = dict.fromkeys(forecast.chosen, MEMORY_ESTIMATE)
+        config = replace(config, **forecast.chosen, sources={**config.sources, **origins})
     if plan.name == "unsloth":
         refuse_under_unsloth(config, batch_shape(config, plan.device, ranks.world_size()), start.model)
     tokenizer = load_tokenizer(config.base_model, plan.name, config.trust_remote_code)
@@ -84,4 +96,4 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     if start.checkpoint is not None:
         identity.refuse_changes(start.checkpoint)
         require_trainer_state(start.checkpoint)
-    return RunInputs(algorithm, rewards, plan, tokenizer, chat, data, curriculum, held_out, steering, identity)
+    return RunInputs(config, forecast, algorithm, rewards, plan, tokenizer, chat, data, curriculum, held_out, steering, identity)

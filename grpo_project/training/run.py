@@ -17,7 +17,6 @@ from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.data.training_data import why_left_out
-from grpo_project.models.forecast import announced_forecast
 from grpo_project.models.loading import load_policy, save_policy
 from grpo_project.models.vllm import check_vllm
 from grpo_project.prompting import stop_tokens
@@ -51,7 +50,7 @@ def train(config: TrainingConfig, get_curriculum_weights: Weights) -> int:
     """
     with config.sources_named():
         start = starting_point(config)
-    ending = Ending(start, config.use_gradient_checkpointing)
+    ending = Ending(start)
     try:
         with ending.told():
             return _run(config, get_curriculum_weights, ending)
@@ -66,6 +65,8 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     # -- settings, data, curriculum and problems to be measured on: each made once, and checked before anything is loaded
     with config.sources_named():
         inputs = gather_inputs(config, get_curriculum_weights, start)
+    config, ending.forecast = inputs.config, inputs.forecast
+    ending.use_gradient_checkpointing = bool(config.use_gradient_checkpointing)
     data, curriculum, held_out, steering = inputs.data, inputs.curriculum, inputs.held_out, inputs.steering
     say(f"Data: {data.describe()}" + (f"; {len(held_out)} held-out ones from {held_out.name}" if held_out else ""))
 
@@ -73,7 +74,6 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     limit = check_vllm(config, inputs.plan)
     if limit is not None:
         say(f"warning: {limit}")
-    ending.forecast = announced_forecast(config, start.model, inputs.plan, len(data.rows.domains), say)
     policy = load_policy(
         start.model,
         training=True,
@@ -81,7 +81,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         load_in_4bit=config.load_in_4bit,
         lora_rank=config.lora_rank,
         lora_alpha=config.lora_alpha,
-        use_gradient_checkpointing=config.use_gradient_checkpointing,
+        use_gradient_checkpointing=bool(config.use_gradient_checkpointing),
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
         backend=config.backend,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -143,7 +144,7 @@ def planning_trainer(base: type) -> type:
     and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
     --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
     own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm;
-    `entropy_sample`: the answers to measure where the loss computes no entropies.
+    `entropy_sample`: the answers to measure where the loss computes no entropies. `sampled_at_once`: completions, whole groups.
 
     Raises BackendMissing where `base` lacks a method that is overridden here.
     """
@@ -167,6 +168,7 @@ def planning_trainer(base: type) -> type:
             regrouping: Regrouping | None = None,
             with_log_probabilities: bool = True,
             entropy_sample: EntropySample | None = None,
+            sampled_at_once: int | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = row_sampler
@@ -180,6 +182,7 @@ def planning_trainer(base: type) -> type:
             self._regrouping = regrouping
             self._with_log_probabilities = with_log_probabilities
             self._entropy_sample = entropy_sample or EntropySample(0)
+            self._sampled_at_once = sampled_at_once
             self._unmeasured: Mapping[str, Any] | None = None  # a micro-batch whose entropies nobody was told
             super().__init__(*args, **kwargs)
             self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
@@ -220,6 +223,15 @@ def planning_trainer(base: type) -> type:
             return outputs
 
         def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+            size = self._sampled_at_once or len(prompt_ids)
+            if self.use_vllm or len(prompt_ids) <= size:
+                return self._sample(prompt_ids, *args, **kwargs)
+            parts = [self._sample(prompt_ids[at : at + size], *args, **kwargs) for at in range(0, len(prompt_ids), size)]
+            if not self._with_log_probabilities:
+                return list(itertools.chain(*parts))
+            return list(itertools.chain(*(ids for ids, _ in parts))), None  # only vLLM brings log-probabilities
+
+        def _sample(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
             truncated = (self.args.top_p, self.args.top_k, self.args.min_p) != (1.0, 0, None)
             # Our loop knows the temperature only.
             neutral = self._penalties is None and not self.args.generation_kwargs and not truncated
@@ -365,6 +377,7 @@ def make_trainer(
         regrouping=algorithm.regrouping(config) if plain else None,
         with_log_probabilities=algorithm.with_log_probabilities,
         entropy_sample=EntropySample(config.seed, config.diagnose_steps),
+        sampled_at_once=shape.completions_sampled_at_once,
         **parts,
     )
     refuse_changes(arguments, trainer.args, policy.name)

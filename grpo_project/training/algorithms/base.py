@@ -163,7 +163,7 @@ def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, au
         "fp16": autocast == "fp16",
         "tf32": None,
         "torch_compile": False,
-        "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
+        "gradient_checkpointing": bool(config.use_gradient_checkpointing) and not cpu,
         "auto_find_batch_size": False,
         "ddp_find_unused_parameters": False,
         # evaluation and reporting are ours

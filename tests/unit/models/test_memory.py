@@ -259,6 +259,9 @@ def test_a_run_says_it_before_loading_where_there_is_a_gpu(
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
     announced_forecast(TrainingConfig(), str(tmp_path), _plan(), 2, print)
     shown = capsys.readouterr().out
+    assert "so it fits" in shown and "\nChosen so that it fits" in shown
+    announced_forecast(TrainingConfig(), str(tmp_path), _plan(), 2, print, choose=False)
+    shown = capsys.readouterr().out
     assert "DOES NOT FIT" in shown and "--use_gradient_checkpointing saves" in shown
     assert "--batch_size" not in shown  # it would lower what is not the peak
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
@@ -317,8 +320,8 @@ def test_the_estimate_needs_no_torch(repository: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-2:] == ["0", "[]"]
-    assert "DOES NOT FIT" in done.stdout and "24.00" in done.stdout
-    assert "--use_gradient_checkpointing saves" in done.stdout
+    assert "so it fits" in done.stdout and "24.00" in done.stdout
+    assert "--use_gradient_checkpointing" in done.stdout
     alone = subprocess.run([sys.executable, str(script), "--gpu_memory_gib", "24"], capture_output=True, text=True, cwd=tmp_path)
     assert alone.returncode == 2 and "goes with --estimate_memory" in alone.stderr
 

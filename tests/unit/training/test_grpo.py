@@ -294,6 +294,33 @@ def test_our_loop_samples_as_trl_does(tiny_model: Any, tiny_tokenizer: Any, tmp_
     assert {row[-1] == trainer.eos_token_ids[0] for row in ours} == {True, False}
 
 
+@pytest.mark.parametrize("shortcuts", [True, False])
+@pytest.mark.parametrize("with_log_probabilities", [True, False])
+def test_sampled_in_parts_every_completion_stays_with_its_prompt(
+    tiny_model: Any, tiny_tokenizer: Any, tmp_path: Path, shortcuts: bool, with_log_probabilities: bool
+) -> None:
+    """At a temperature near zero, where the order of random draws does not show; RLOO's trainer brings no log-probabilities."""
+    from trl import GRPOTrainer
+
+    trainer = _trainer(tiny_model, tiny_tokenizer, tmp_path, lambda **_: [0.0], shortcuts, temperature=1e-3, beta=0.0)
+    prompts = [[{"role": "user", "content": f"w{index} w{2 * index}"}] for index in range(5) for _ in range(4)]
+    ids, images, fields = trainer._tokenize_prompts(prompts)
+    whole, _ = trainer._generate_single_turn(ids, images, fields, 4)
+    trainer._sampled_at_once, trainer._with_log_probabilities = 8, with_log_probabilities
+    asked: list[int] = []
+    sample = trainer._sample
+
+    def counted(prompt_ids: Any, *arguments: Any) -> Any:
+        asked.append(len(prompt_ids))
+        found = sample(prompt_ids, *arguments)
+        return found[0] if isinstance(found, tuple) and not with_log_probabilities else found
+
+    trainer._sample = counted
+    found = trainer._generate_single_turn(ids, images, fields, 4)
+    assert found == ((whole, None) if with_log_probabilities else whole)
+    assert asked == [8, 8, 4] and isinstance(trainer, GRPOTrainer)
+
+
 def test_a_method_that_a_library_renamed_is_named_at_start_up() -> None:
     from trl import GRPOTrainer, RLOOTrainer
 

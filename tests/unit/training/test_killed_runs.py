@@ -27,7 +27,10 @@ def waves(step, max_steps):
 """
 # name -> settings beyond the common ones, processes. Every curriculum, LoRA, iterations, accumulation and ranks occur.
 CASES: dict[str, tuple[dict[str, Any], int]] = {
-    "step, accumulation": ({"curriculum": "step", "gradient_accumulation_steps": 2, "micro_batch_size": 2, "beta": 0.1}, 1),
+    "step, accumulation": (
+        {"curriculum": "step", "gradient_accumulation_steps": 2, "micro_batch_size": 2, "beta": 0.1, "sampling_batch_size": 3},
+        1,
+    ),
     "stage, two iterations": ({"curriculum": "stage", "eval_every_n_steps": 2, "max_eval_samples": 2, "num_iterations": 2}, 1),
     "adaptive, LoRA, pauses": ({"curriculum": "adaptive", "lora_rank": 4, "skip_zero_variance": 2}, 1),
     "uniform, two ranks": ({"curriculum": "uniform", "gradient_accumulation_steps": 2}, 2),
