@@ -116,9 +116,9 @@ def plan_for(
 ) -> LoadPlan:
     """The plan for a backend and a device that may be another machine's. `half`: its 16-bit type, bf16 or fp16.
 
-    4 bit needs adapters to train, and whole parameters in every process. A small model keeps float32, because its gradients are
-    smaller than bfloat16 can add up; so does plain transformers where all weights are trained (it then computes in bfloat16),
-    and on a GPU that has no bfloat16. Unsloth falls back to float16 there.
+    4 bit needs adapters to train, and whole parameters in every process. Weights that are all trained stay in float32, because
+    updates are smaller than bfloat16 can add up, and are computed with in 16 bit; plain transformers keeps float32 throughout for
+    a small model and on a GPU that has no bfloat16. Unsloth falls back to float16 there.
     """
     if lora_rank is None:
         lora_rank = 0 if device == "cpu" or small else DEFAULT_LORA_RANK
@@ -126,7 +126,7 @@ def plan_for(
     whole = training and rank == 0
     plain = name == "transformers"
     four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters() and not (plain and small)
-    float32 = device == "cpu" or (plain and (small or whole or half != "bf16"))
+    float32 = device == "cpu" or whole or (plain and (small or half != "bf16"))
     mixed = device == "cuda" and whole and not small and half == "bf16"
     autocast = ("bf16" if mixed else "") if plain else half
     return LoadPlan(name, device, reason, small, rank, four_bit, float32, autocast)
@@ -332,6 +332,7 @@ def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[A
         load_in_4bit=plan.four_bit,
         load_in_8bit=False,
         full_finetuning=asked.training and plan.rank == 0,
+        float32_mixed_precision=True,  # else it trains all weights in bfloat16
         trust_remote_code=asked.trust_remote_code,
         fast_inference=asked.fast_inference,  # vLLM, in the same process and with the same weights
         gpu_memory_utilization=asked.vllm_gpu_memory_utilization,

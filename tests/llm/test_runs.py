@@ -14,6 +14,7 @@ import pytest
 from varied_verdicts import schedule, vary_verdicts
 
 from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import ConfigError
 from grpo_project.training import launch
 from grpo_project.training.run import train
 from tests.llm.conftest import MARKS
@@ -112,3 +113,19 @@ def test_the_first_steps_show_the_entropy_of_their_answers(settings: dict[str, A
     assert train(TrainingConfig(**{**settings, "diagnose_steps": 2, "max_steps": 2}), schedule) == 0
     shown = capsys.readouterr().out
     assert len(re.findall(r"entropy=\d\.\d{3}  # nats", shown)) == 4 and "entropy=not" not in shown
+
+
+def test_a_precision_that_unsloth_would_choose_is_refused(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With neither bf16 nor fp16, and without the mark of a model that was loaded in float32, its trainer takes one of them."""
+    from grpo_project.models import loading
+
+    marked = loading._load_with_unsloth
+
+    def unmarked(*how: Any) -> Any:
+        model, tokenizer = marked(*how)
+        model._unsloth_user_float32 = False
+        return model, tokenizer
+
+    monkeypatch.setattr(loading, "_load_with_unsloth", unmarked)
+    with pytest.raises(ConfigError, match=r"unsloth changed what was asked for: (bf16|fp16) from False to True\. .*--backend"):
+        train(TrainingConfig(**settings), schedule)

@@ -72,12 +72,12 @@ def trainer_arguments(
     fields = {field.name for field in dataclasses.fields(config_class)}
     same_name = {spec.name: getattr(config, spec.name) for spec in settings() if spec.name in fields}
     unsloth = device != "cpu" and backend == "unsloth"
-    ours = _what_is_learned(config, shape) | _how_it_runs(config, device == "cpu", unsloth, output_dir, autocast)
+    ours = _what_is_learned(config, shape, autocast) | _how_it_runs(config, device == "cpu", unsloth, output_dir)
     return same_name | {name: value for name, value in ours.items() if name in fields} | dict(algorithm.arguments(config))
 
 
-def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
-    """Fields that decide batches, completions, loss and optimizer: a library that changed one would train something else."""
+def _what_is_learned(config: Settings, shape: BatchShape, autocast: str) -> dict[str, Any]:
+    """Fields that decide batches, completions, loss, optimizer and precision: a library that changed one would train something else."""
     return {
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
@@ -113,10 +113,13 @@ def _what_is_learned(config: Settings, shape: BatchShape) -> dict[str, Any]:
         "lr_scheduler_type": config.lr_scheduler,
         "lr_scheduler_kwargs": None,
         "adam_epsilon": 1e-8,
+        # mixed precision: with neither, Unsloth computes a float32 model in 16 bit
+        "bf16": autocast == "bf16",
+        "fp16": autocast == "fp16",
     }
 
 
-def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, autocast: str) -> dict[str, Any]:
+def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str) -> dict[str, Any]:
     """Fields that decide where and how fast, what is reported and what is kept."""
     return {
         "output_dir": output_dir,
@@ -132,8 +135,6 @@ def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, au
         "ds3_gather_for_generation": True,
         "pad_to_multiple_of": None,
         "use_cpu": cpu,
-        "bf16": autocast == "bf16",
-        "fp16": autocast == "fp16",
         "tf32": None,
         "torch_compile": False,
         "gradient_checkpointing": config.use_gradient_checkpointing and not cpu,
@@ -195,7 +196,7 @@ def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:
 
     Compared is what decides what is learned. None asks the library to choose.
     """
-    free = _how_it_runs(Settings(), True, False, "", "")
+    free = _how_it_runs(Settings(), True, False, "")
 
     def plain(value: Any) -> Any:
         value = getattr(value, "value", value)  # enumerations

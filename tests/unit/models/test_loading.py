@@ -93,7 +93,7 @@ def test_several_processes_take_unsloth_only_where_it_is_asked_for(machine: Any,
     [
         ("unsloth", False, True, None, "bf16", (16, True, False, "bf16")),
         ("unsloth", False, True, None, "fp16", (16, True, False, "fp16")),
-        ("unsloth", False, True, 0, "bf16", (0, False, False, "bf16")),  # quantized weights cannot be trained
+        ("unsloth", False, True, 0, "bf16", (0, False, True, "bf16")),  # quantized weights cannot be trained
         ("unsloth", False, False, None, "bf16", (0, True, False, "bf16")),
         ("transformers", False, True, None, "bf16", (16, True, False, "")),
         ("transformers", False, True, None, "fp16", (16, True, True, "")),
