@@ -52,7 +52,8 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
     """(name, device, reason): what load_policy would take on this machine. Imports torch, nothing else.
 
     `asked`: auto, unsloth or transformers. `small`: a model that trains faster with all its weights, without adapters.
-    Several processes take Unsloth only where it is asked for. Raises BackendMissing when what was asked for cannot be had.
+    Unsloth is for one process: nobody has shown that several train the same there. Raises BackendMissing when what was asked for
+    cannot be had.
     """
     import torch
 
@@ -63,19 +64,17 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
     if asked == "unsloth" and not (cuda and installed):
         lacking = "a CUDA device" if not cuda else "the unsloth package (requirements.txt)"
         raise BackendMissing(f"--backend unsloth: {lacking} is not there. --backend transformers works on any machine")
-    if asked == "unsloth" and ranks.shards_parameters():
-        raise BackendMissing("--backend unsloth cannot share out a model under FSDP or ZeRO-3: take --backend transformers")
+    processes = ranks.world_size()
+    if asked == "unsloth" and processes > 1:
+        raise BackendMissing(f"--backend unsloth is for one process, and {processes} share the run: take --backend transformers")
     if not cuda:
         return "transformers", "cpu", "no CUDA device is there"
-    processes = ranks.world_size()
     if asked == "transformers":
         name, why = "transformers", "and --backend asks for transformers"
     elif not installed:
         name, why = "transformers", "but unsloth is not installed"
-    elif processes > 1 and asked == "auto":
-        name, why = "transformers", f"but {processes} processes share the run, which Unsloth was not tried with"
     elif processes > 1:
-        name, why = "unsloth", "and --backend asks for unsloth, which was not tried with several processes"
+        name, why = "transformers", f"but {processes} processes share the run, and Unsloth is for one"
     elif small and asked == "auto":
         name, why = "transformers", "but a model this small trains faster with all its weights, without adapters"
     else:

@@ -54,6 +54,12 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in NO_TWO_RUNS_SHARE} for line in lines]
 
 
+def seconds(folder: Path) -> list[dict[str, float]]:
+    """By part of a step, of every logged step."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["seconds_per_step"] for line in lines if line.get("seconds_per_step")]
+
+
 def adapters(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
@@ -103,6 +109,8 @@ def test_both_trainers_record_the_same_figures(settings: dict[str, Any], tmp_pat
         plain.setattr(trl, "GRPOTrainer", trainer_class)
         plain.setattr(loading, "choose_backend", lambda asked="auto", small=False: ("transformers", "cpu", "a test asks for it"))
         assert train(TrainingConfig(**{**settings, "output_dir": str(tmp_path / "plain")}), schedule) == 0
+    assert all(0 < step["entropy"] < step["total"] for step in seconds(tmp_path / "run"))
+    assert not any("entropy" in step for step in seconds(tmp_path / "plain"))
     for ours, theirs in zip(records(tmp_path / "run"), records(tmp_path / "plain"), strict=True):
         assert set(ours) == set(theirs)
         assert ("kl" in ours) == (beta > 0)
