@@ -77,7 +77,7 @@ def trainer_arguments(
 
 
 def _what_is_learned(config: Settings, shape: BatchShape, autocast: str) -> dict[str, Any]:
-    """Fields that decide batches, completions, loss, optimizer and precision: what a library changed here would train otherwise."""
+    """Fields that decide batches, completions, loss, optimizer and precision: a change of these would train something else."""
     return {
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
