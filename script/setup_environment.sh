@@ -3,7 +3,7 @@
 # Run it as often as you like: a finished set-up with the same requirements is left alone.
 # TORCH_INDEX_URL: an extra package index for torch (for example PyTorch's own, for a CPU build). PYTHON: the interpreter to use.
 # ENVIRONMENT and STACK: another folder than .venv, another requirements file than the machine suggests.
-set -euo pipefail
+set -Eeuo pipefail  # E: the trap below also hears of what fails in a function
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
@@ -23,6 +23,7 @@ if [ ! -x "$environment/bin/pip" ] && ! "$python" -m venv "$environment"; then
   echo "setup: '$python -m venv' failed. On Debian: apt-get install python3-venv" >&2
   exit 2
 fi
+trap 'echo "setup: $stack is not installed in $environment: pip says why above. The same command takes it up again." >&2; exit 2' ERR
 pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
 # torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
 torch=$(grep '^torch==' requirements/train.txt)

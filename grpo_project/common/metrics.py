@@ -124,6 +124,7 @@ TIMINGS = {
     "generation": "generation",
     "reward": "reward",
     "log_probs": "log probabilities",
+    "entropy": "entropies",  # where the loss computes none (training/entropy.py)
     "backward": "backward",
     "sampling": "sampling",
     "logging": "logging",

@@ -60,7 +60,8 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
     """(name, device, reason): what load_policy would take on this machine. Imports torch, nothing else.
 
     `asked`: auto, unsloth or transformers. `small`: a model that trains faster with all its weights, without adapters.
-    Several processes take Unsloth only where it is asked for. Raises BackendMissing when what was asked for cannot be had.
+    Unsloth is for one process: nobody has shown that several train the same there. Raises BackendMissing when what was asked for
+    cannot be had.
     """
     import torch
 
@@ -71,19 +72,17 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
     if asked == "unsloth" and not (cuda and installed):
         lacking = "a CUDA device" if not cuda else "the unsloth package (requirements.txt)"
         raise BackendMissing(f"--backend unsloth: {lacking} is not there. --backend transformers works on any machine")
-    if asked == "unsloth" and ranks.shards_parameters():
-        raise BackendMissing("--backend unsloth cannot share out a model under FSDP or ZeRO-3: take --backend transformers")
+    processes = ranks.world_size()
+    if asked == "unsloth" and processes > 1:
+        raise BackendMissing(f"--backend unsloth is for one process, and {processes} share the run: take --backend transformers")
     if not cuda:
         return "transformers", "cpu", "no CUDA device is there"
-    processes = ranks.world_size()
     if asked == "transformers":
         name, why = "transformers", "and --backend asks for transformers"
     elif not installed:
         name, why = "transformers", "but unsloth is not installed"
-    elif processes > 1 and asked == "auto":
-        name, why = "transformers", f"but {processes} processes share the run, which Unsloth was not tried with"
     elif processes > 1:
-        name, why = "unsloth", "and --backend asks for unsloth, which was not tried with several processes"
+        name, why = "transformers", f"but {processes} processes share the run, and Unsloth is for one"
     elif small and asked == "auto":
         name, why = "transformers", "but a model this small trains faster with all its weights, without adapters"
     else:
@@ -124,9 +123,9 @@ def plan_for(
 ) -> LoadPlan:
     """The plan for a backend and a device that may be another machine's. `half`: its 16-bit type, bf16 or fp16.
 
-    4 bit needs adapters to train, and whole parameters in every process. A small model keeps float32, because its gradients are
-    smaller than bfloat16 can add up; so does plain transformers where all weights are trained (it then computes in bfloat16),
-    and on a GPU that has no bfloat16. Unsloth falls back to float16 there.
+    4 bit needs adapters to train, and whole parameters in every process. Weights that are all trained stay in float32, because
+    updates are smaller than bfloat16 can add up, and are computed with in 16 bit; plain transformers keeps float32 throughout for
+    a small model and on a GPU that has no bfloat16. Unsloth falls back to float16 there.
     """
     if lora_rank is None:
         lora_rank = 0 if device == "cpu" or small else DEFAULT_LORA_RANK
@@ -134,7 +133,7 @@ def plan_for(
     whole = training and rank == 0
     plain = name == "transformers"
     four_bit = load_in_4bit and device == "cuda" and not whole and not ranks.shards_parameters() and not (plain and small)
-    float32 = device == "cpu" or (plain and (small or whole or half != "bf16"))
+    float32 = device == "cpu" or whole or (plain and (small or half != "bf16"))
     mixed = device == "cuda" and whole and not small and half == "bf16"
     autocast = ("bf16" if mixed else "") if plain else half
     return LoadPlan(name, device, reason, small, rank, four_bit, float32, autocast)
@@ -346,6 +345,7 @@ def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[A
         load_in_4bit=plan.four_bit,
         load_in_8bit=False,
         full_finetuning=asked.training and plan.rank == 0,
+        float32_mixed_precision=True,  # else it trains all weights in bfloat16
         trust_remote_code=asked.trust_remote_code,
         fast_inference=asked.fast_inference,  # vLLM, in the same process and with the same weights
         gpu_memory_utilization=asked.vllm_gpu_memory_utilization,

@@ -27,7 +27,7 @@ COURSE = (
 ).split()
 TIMING_COLOURS = {
     "generation": "c0", "log_probs": "c2", "backward": "c1", "reward": "c3", "checkpoint": "c4", "other": "c5",
-    "sampling": "easy", "logging": "hard", "evaluation": "goal_not_satisfied",
+    "sampling": "easy", "entropy": "medium", "logging": "hard", "evaluation": "goal_not_satisfied",
 }  # fmt: skip
 
 

@@ -264,7 +264,7 @@ def planning_trainer(base: type) -> type:
             loss = super().training_step(*args, **kwargs)
             unmeasured, self._unmeasured = self._unmeasured, None
             if unmeasured is not None:
-                with self._timer.section("log_probs"):
+                with self._timer.section("entropy"):
                     self._measure_entropies(unmeasured)
             if self.beta == 0.0:
                 self._metrics["train"].pop("kl", None)  # Unsloth's, which is 0 for want of a reference

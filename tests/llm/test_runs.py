@@ -14,6 +14,7 @@ import pytest
 from varied_verdicts import schedule, vary_verdicts
 
 from grpo_project.configs.training import TrainingConfig
+from grpo_project.errors import ConfigError
 from grpo_project.training import launch
 from grpo_project.training.run import train
 from tests.llm.conftest import MARKS
@@ -51,6 +52,12 @@ def settings(data_root: Path, tiny_planner: Path, tmp_path: Path, monkeypatch: p
 def records(folder: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in NO_TWO_RUNS_SHARE} for line in lines]
+
+
+def seconds(folder: Path) -> list[dict[str, float]]:
+    """By part of a step, of every logged step."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["seconds_per_step"] for line in lines if line.get("seconds_per_step")]
 
 
 def adapters(folder: Path) -> dict[str, Any]:
@@ -102,6 +109,8 @@ def test_both_trainers_record_the_same_figures(settings: dict[str, Any], tmp_pat
         plain.setattr(trl, "GRPOTrainer", trainer_class)
         plain.setattr(loading, "choose_backend", lambda asked="auto", small=False: ("transformers", "cpu", "a test asks for it"))
         assert train(TrainingConfig(**{**settings, "output_dir": str(tmp_path / "plain")}), schedule) == 0
+    assert all(0 < step["entropy"] < step["total"] for step in seconds(tmp_path / "run"))
+    assert not any("entropy" in step for step in seconds(tmp_path / "plain"))
     for ours, theirs in zip(records(tmp_path / "run"), records(tmp_path / "plain"), strict=True):
         assert set(ours) == set(theirs)
         assert ("kl" in ours) == (beta > 0)
@@ -112,3 +121,19 @@ def test_the_first_steps_show_the_entropy_of_their_answers(settings: dict[str, A
     assert train(TrainingConfig(**{**settings, "diagnose_steps": 2, "max_steps": 2}), schedule) == 0
     shown = capsys.readouterr().out
     assert len(re.findall(r"entropy=\d\.\d{3}  # nats", shown)) == 4 and "entropy=not" not in shown
+
+
+def test_a_precision_that_unsloth_would_choose_is_refused(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With neither bf16 nor fp16, and without the mark of a model that was loaded in float32, its trainer takes one of them."""
+    from grpo_project.models import loading
+
+    marked = loading._load_with_unsloth
+
+    def unmarked(*how: Any) -> Any:
+        model, tokenizer = marked(*how)
+        model._unsloth_user_float32 = False
+        return model, tokenizer
+
+    monkeypatch.setattr(loading, "_load_with_unsloth", unmarked)
+    with pytest.raises(ConfigError, match=r"unsloth changed what was asked for: (bf16|fp16) from False to True\. .*--backend"):
+        train(TrainingConfig(**settings), schedule)

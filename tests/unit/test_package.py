@@ -259,3 +259,22 @@ def test_the_six_lines_for_trl_train(
     trainer.train()
     (logged,) = (line for line in trainer.state.log_history if "rewards/planning_reward/mean" in line)
     assert -1 <= logged["rewards/planning_reward/mean"] < 0  # random weights solve nothing
+
+
+def test_a_set_up_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
+    """`make test-llm` where pip cannot get what is pinned."""
+    shutil.copytree(ROOT / "script", tmp_path / "script", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    for file in (ROOT / "Makefile", *ROOT.glob("requirements*.txt")):
+        shutil.copy(file, tmp_path)
+    for name in ("python", "pip"):
+        program = tmp_path / ".venv-llm" / "bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\necho 'ERROR: No matching distribution found' >&2\nexit 1\n")
+        program.chmod(0o755)
+    done = subprocess.run(["make", "test-llm"], cwd=tmp_path, capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if line.startswith("setup: ")]
+    assert done.returncode == 2 and said == [
+        "setup: requirements-llm.txt is not installed in .venv-llm: pip says why above. The same command takes it up again."
+    ]
+    assert not (tmp_path / ".venv-llm" / "requirements.stamp").exists()

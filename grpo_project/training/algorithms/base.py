@@ -89,8 +89,7 @@ def trainer_arguments(
     fields = {field.name for field in dataclasses.fields(config_class)}
     same_name = {spec.name: getattr(config, spec.name) for spec in settings() if spec.name in fields}
     unsloth = device != "cpu" and backend == "unsloth"
-    ours = _what_is_learned(config, shape, chat)
-    ours |= _how_it_runs(config, device == "cpu", unsloth, output_dir, autocast)
+    ours = _what_is_learned(config, shape, chat, autocast) | _how_it_runs(config, device == "cpu", unsloth, output_dir)
     set_here = {name: value for name, value in ours.items() if name in fields}
     open_ones = _OPEN | dict(algorithm.arguments(config)) | algorithm.fields(config, config_class)
     return same_name | set_here | open_ones
@@ -99,8 +98,8 @@ def trainer_arguments(
 _OPEN = {"adam_epsilon": 1e-8, "lr_scheduler_kwargs": None}  # of every algorithm's optimizer; --grpo may set them otherwise
 
 
-def _what_is_learned(config: Settings, shape: BatchShape, chat: ChatOptions) -> dict[str, Any]:
-    """Fields that decide batches, completions, loss and optimizer: a library that changed one would train something else."""
+def _what_is_learned(config: Settings, shape: BatchShape, chat: ChatOptions, autocast: str) -> dict[str, Any]:
+    """Fields that decide batches, completions, loss, optimizer and precision: a change of these would train something else."""
     return {
         # which prompts, how many completions
         "per_device_train_batch_size": shape.completions_per_micro_batch,
@@ -133,6 +132,9 @@ def _what_is_learned(config: Settings, shape: BatchShape, chat: ChatOptions) -> 
         "average_tokens_across_devices": True,
         # the optimizer
         "lr_scheduler_type": config.lr_scheduler,
+        # mixed precision: with neither, Unsloth computes a float32 model in 16 bit
+        "bf16": autocast == "bf16",
+        "fp16": autocast == "fp16",
     }
 
 
@@ -143,7 +145,7 @@ def _epsilon_high(config: Settings) -> float:
     return 5.0 if config.algorithm == "grpo" and config.loss_type == "cispo" else config.epsilon
 
 
-def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, autocast: str) -> dict[str, Any]:
+def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str) -> dict[str, Any]:
     """Fields that decide where and how fast, what is reported and what is kept."""
     return {
         "output_dir": output_dir,
@@ -159,8 +161,6 @@ def _how_it_runs(config: Settings, cpu: bool, unsloth: bool, output_dir: str, au
         "ds3_gather_for_generation": True,
         "pad_to_multiple_of": None,
         "use_cpu": cpu,
-        "bf16": autocast == "bf16",
-        "fp16": autocast == "fp16",
         "tf32": None,
         "torch_compile": False,
         "gradient_checkpointing": bool(config.use_gradient_checkpointing) and not cpu,
@@ -234,7 +234,7 @@ def refuse_changes(asked: Mapping[str, Any], made: Any, backend: str) -> None:
 
     Compared is what decides what is learned. None asks the library to choose.
     """
-    free = _how_it_runs(Settings(), True, False, "", "")
+    free = _how_it_runs(Settings(), True, False, "")
 
     def plain(value: Any) -> Any:
         value = getattr(value, "value", value)  # enumerations

@@ -77,14 +77,11 @@ def test_a_backend_that_cannot_be_had_is_refused(machine: Any) -> None:
         choose_backend("jax")
 
 
-def test_several_processes_take_unsloth_only_where_it_is_asked_for(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_do_not_take_unsloth(machine: Any) -> None:
     machine(True, True, processes=4)
     name, _, reason = choose_backend("auto")
     assert name == "transformers" and "4 processes" in reason
-    name, _, reason = choose_backend("unsloth")
-    assert name == "unsloth" and "not tried with several processes" in reason
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(BackendMissing, match="under FSDP or ZeRO-3"):
+    with pytest.raises(BackendMissing, match="--backend unsloth is for one process, and 4 share the run: take --backend trans"):
         choose_backend("unsloth")
 
 
@@ -93,7 +90,7 @@ def test_several_processes_take_unsloth_only_where_it_is_asked_for(machine: Any,
     [
         ("unsloth", False, True, None, "bf16", (16, True, False, "bf16")),
         ("unsloth", False, True, None, "fp16", (16, True, False, "fp16")),
-        ("unsloth", False, True, 0, "bf16", (0, False, False, "bf16")),  # quantized weights cannot be trained
+        ("unsloth", False, True, 0, "bf16", (0, False, True, "bf16")),  # quantized weights cannot be trained
         ("unsloth", False, False, None, "bf16", (0, True, False, "bf16")),
         ("transformers", False, True, None, "bf16", (16, True, False, "")),
         ("transformers", False, True, None, "fp16", (16, True, True, "")),

@@ -67,6 +67,10 @@ def test_a_knob_that_a_library_changed_is_named(tmp_path: Path) -> None:
         ) as told:
             refuse_changes(asked, made, "unsloth")
         assert "--backend transformers" in str(told.value)
+    made = GRPOConfig(**asked)
+    made.bf16 = True
+    with pytest.raises(ConfigError, match="unsloth changed what was asked for: bf16 from False to True"):
+        refuse_changes(asked, made, "unsloth")
 
 
 def test_no_knob_that_decides_what_is_learned_is_left_to_a_default(tmp_path: Path) -> None:
