@@ -17,12 +17,13 @@ from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.errors import BackendMissing, ModelError, first_line
+from grpo_project.prompting import end_of_answer, stop_tokens
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DEFAULT_LORA_RANK = 16
 SMALL_BYTES = 200 * 2**20
-_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
+UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Policy:
     """A loaded model. `name`: unsloth or transformers; `reason`: why, for people. `prompt_style`: full or compact.
 
     `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none. `autocast`: the
-    16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in.
+    16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in. `remark`: what was
+    put right about the end of an answer, for people.
     """
 
     model: Any
@@ -41,6 +43,7 @@ class Policy:
     grpo_defaults: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     autocast: str = ""
+    remark: str = ""
 
     @property
     def device(self) -> str:
@@ -182,7 +185,7 @@ def load_policy(base_model: str, *, tokenizer: Any = None, **options: Any) -> Po
             tokenizer = _ready(own, base_model)
         else:
             model = _load_with_transformers(path, plan, asked)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
         raise _not_loaded(base_model, plan.name, error) from error
@@ -195,7 +198,24 @@ def load_policy(base_model: str, *, tokenizer: Any = None, **options: Any) -> Po
         grpo_defaults=dict(card.get("grpo_defaults", {})),
         card=card,
         autocast=plan.autocast,
+        remark=_agree_on_the_end(model, tokenizer, base_model),
     )
+
+
+def _agree_on_the_end(model: Any, tokenizer: Any, base_model: str) -> str:
+    """Lets generation stop where the chat template ends an answer, or every answer runs on to the limit. Returns what was done.
+
+    SFT teaches the template's token; TRL, our decoding and the diagnosis stop at those of generation config and tokenizer.
+    """
+    end, stops = end_of_answer(tokenizer), stop_tokens(model, tokenizer)
+    if end is None or end in stops:
+        return ""
+    model.generation_config.eos_token_id = [*stops, end]
+    named, wrong = (
+        tokenizer.convert_ids_to_tokens([end, *stops])[0],
+        ", ".join(tokenizer.convert_ids_to_tokens(stops)) or "nothing",
+    )
+    return f"{base_model}: its chat template ends an answer with {named}, but generation stopped at {wrong}; now there too"
 
 
 def _not_loaded(base_model: str, backend: str, error: Exception) -> ModelError:
@@ -211,7 +231,7 @@ def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise _not_loaded(base_model, backend, error) from error
     return _ready(tokenizer, base_model)
 
@@ -237,7 +257,7 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     path = locate_model(folder)
     try:
         model = PeftModel.from_pretrained(policy.model, path).eval()
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
     return replace(policy, model=model)
 

@@ -91,6 +91,14 @@ def render_chat(tokenizer: Any, prompt: str, response: str | None = None) -> str
     return text
 
 
+def end_of_answer(tokenizer: Any) -> int | None:
+    """The special token that the chat template writes behind an answer; None where it writes none."""
+    answer = "(an answer)"
+    behind = render_chat(tokenizer, "x", answer).rpartition(answer)[2]
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    return next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in special), None)
+
+
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Every id at which generation ends an answer: those of the generation config, then the tokenizer's end token."""
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
@@ -102,6 +110,7 @@ __all__ = [
     "INSTRUCTIONS",
     "PROMPT_FORMATS",
     "PROMPT_STYLES",
+    "end_of_answer",
     "render_chat",
     "render_compact",
     "render_plan",
