@@ -17,13 +17,13 @@ from grpo_project.common.files import write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.errors import BackendMissing, ModelError, first_line
-from grpo_project.prompting import PLAIN_CHAT, ChatOptions, fit_chat
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, end_of_answer, fit_chat, stop_tokens
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DEFAULT_LORA_RANK = 16
 SMALL_BYTES = 200 * 2**20
-_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
+UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Policy:
 
     `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none. `autocast`: the
     16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in. `chat`: what stands
-    around its prompts, see `with_chat`.
+    around its prompts, see `with_chat`. `remark`: what was put right about the end of an answer, for people.
     """
 
     model: Any
@@ -44,6 +44,7 @@ class Policy:
     card: Mapping[str, Any] = field(default_factory=dict)
     autocast: str = ""
     chat: ChatOptions = PLAIN_CHAT
+    remark: str = ""
 
     @property
     def device(self) -> str:
@@ -190,7 +191,7 @@ def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = P
             tokenizer = _ready(own, base_model)
         else:
             model = _load_with_transformers(path, plan, asked)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
         raise _not_loaded(base_model, plan.name, error) from error
@@ -204,7 +205,24 @@ def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = P
         card=card,
         autocast=plan.autocast,
         chat=chat,
+        remark=_agree_on_the_end(model, tokenizer, base_model),
     )
+
+
+def _agree_on_the_end(model: Any, tokenizer: Any, base_model: str) -> str:
+    """Lets generation stop where the chat template ends an answer, or every answer runs on to the limit. Returns what was done.
+
+    SFT teaches the template's token; TRL, our decoding and the diagnosis stop at those of generation config and tokenizer.
+    """
+    end, stops = end_of_answer(tokenizer), stop_tokens(model, tokenizer)
+    if end is None or end in stops:
+        return ""
+    model.generation_config.eos_token_id = [*stops, end]
+    named, wrong = (
+        tokenizer.convert_ids_to_tokens([end, *stops])[0],
+        ", ".join(tokenizer.convert_ids_to_tokens(stops)) or "nothing",
+    )
+    return f"{base_model}: its chat template ends an answer with {named}, but generation stopped at {wrong}; now there too"
 
 
 def _not_loaded(base_model: str, backend: str, error: Exception) -> ModelError:
@@ -220,7 +238,7 @@ def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise _not_loaded(base_model, backend, error) from error
     return _ready(tokenizer, base_model)
 
@@ -246,7 +264,7 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     path = locate_model(folder)
     try:
         model = PeftModel.from_pretrained(policy.model, path).eval()
-    except _UNLOADABLE as error:
+    except UNLOADABLE as error:
         raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
     return replace(policy, model=model)
 

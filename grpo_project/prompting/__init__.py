@@ -7,7 +7,7 @@ from typing import Any
 
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import Atom, Problem, Step, parse_domain, render_problem
-from grpo_project.prompting.chat import PLAIN_CHAT, ChatOptions, fit_chat, render_chat, to_messages
+from grpo_project.prompting.chat import PLAIN_CHAT, ChatOptions, end_of_answer, fit_chat, render_chat, to_messages
 from grpo_project.prompting.compact import render_compact
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
@@ -89,6 +89,7 @@ __all__ = [
     "PROMPT_FORMATS",
     "PROMPT_STYLES",
     "ChatOptions",
+    "end_of_answer",
     "fit_chat",
     "render_chat",
     "render_compact",

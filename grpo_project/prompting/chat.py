@@ -94,6 +94,14 @@ def render_chat(tokenizer: Any, prompt: str, response: str | None = None, chat: 
     return whole if whole.startswith(asked) or place < 0 else asked + whole[place:]
 
 
+def end_of_answer(tokenizer: Any) -> int | None:
+    """The special token that the chat template writes behind an answer; None where it writes none."""
+    answer = "(an answer)"
+    behind = render_chat(tokenizer, PROBE, answer).rpartition(answer)[2]
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    return next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in special), None)
+
+
 def opening(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> str:
     """What the template puts between the user's turn and the answer; "" where it cannot be told apart."""
     asked, plain = (_apply(tokenizer, to_messages(PROBE, None, chat), asks, chat) for asks in (True, False))

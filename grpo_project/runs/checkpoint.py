@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,19 @@ def replace_folder(aside: Path, target: Path) -> None:
         os.rename(target, kept)
     os.rename(aside, target)
     sync_folder(target.parent)
+
+
+@contextmanager
+def folder_appearing(target: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `target` when the block ends well, and is gone where it does not."""
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        replace_folder(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def rotate(run: Path, limit: int) -> list[Path]:

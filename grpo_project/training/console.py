@@ -67,6 +67,8 @@ def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[Nam
     off_policy = off_policy_warning(config)
     if off_policy is not None:
         say(f"warning: {off_policy}")
+    if policy.remark:
+        say(f"warning: {policy.remark}")
     say(f"Backend: {policy.name}, because {policy.reason}")
     weights_in_all = sum(parameter.numel() for parameter in policy.model.parameters())
     say(f"Model: {config.base_model}, {weights_in_all / 1e6:.2f} M parameters, {policy.prompt_style} prompts")

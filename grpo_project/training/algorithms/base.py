@@ -59,8 +59,8 @@ class Algorithm:
 
     def fields(self, config: Settings, config_class: Any) -> dict[str, Any]:
         """The fields of --grpo, as TRL's config takes them. Raises ConfigError for what the suite or TRL does not have there."""
-        set_here = _what_is_learned(Settings(), batch_shape(Settings(), "cpu"), PLAIN_CHAT).keys()
-        owned = set_here | _how_it_runs(Settings(), True, False, "", "").keys()
+        set_here = _what_is_learned(Settings(), batch_shape(Settings(), "cpu"), PLAIN_CHAT, "").keys()
+        owned = set_here | _how_it_runs(Settings(), True, False, "").keys()
         return read_fields(named_fields(config), config_class, owned)
 
     def check_fields(self, config: Settings) -> None:
