@@ -47,17 +47,8 @@ def take_unsloth(replace: Replace) -> None:
     """models/loading.py chooses Unsloth, by `replace(module, name, value)`."""
     from grpo_project.models import loading
 
-    def load(path: str, *, lora_rank: int, lora_alpha: int, seed: int, **_: Any) -> Any:
-        model = loading._load_with_transformers(
-            path,
-            device="cpu",
-            full_precision=True,
-            load_in_4bit=False,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            trust_remote_code=False,
-            seed=seed,
-        )
+    def load(path: str, plan: loading.LoadPlan, asked: loading.LoadOptions) -> Any:
+        model = loading._load_with_transformers(path, plan, asked)
         from transformers import AutoTokenizer
 
         return with_modes(model), AutoTokenizer.from_pretrained(path)

@@ -25,16 +25,9 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     CUDA. Weights keep the type in which the base is stored (bfloat16 where that is 4 bit). Raises ModelError, BackendMissing or
     DataError.
     """
-    if target.exists():
-        raise DataError(f"{target} exists: name a new folder")
     path = locate_model(model)
-    described = read_model_config(path if base is None else locate_model(base))
+    described = base_to_merge(path if base is None else locate_model(base), target, backend)
     packed = "quantization_config" in described
-    if packed and backend == "transformers":
-        raise ModelError(
-            f"the base of {model} is stored in few bits, and merging into those would round again: name the same model in 16 bit "
-            "by --base, or take --backend unsloth on a machine with CUDA"
-        )
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +45,20 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return how
+
+
+def base_to_merge(model: str, target: Path, backend: str) -> dict[str, Any]:
+    """config.json of the model below the adapters. Raises DataError where `target` exists, ModelError for a base that `backend`
+    cannot merge into."""
+    if target.exists():
+        raise DataError(f"{target} exists: name a new folder")
+    described = read_model_config(model)
+    if "quantization_config" in described and backend == "transformers":
+        raise ModelError(
+            f"the base of {model} is stored in few bits, and merging into those would round again: name the same model in 16 bit "
+            "by --base, or take --backend unsloth on a machine with CUDA"
+        )
+    return described
 
 
 def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, trust_remote_code: bool) -> None:
