@@ -69,7 +69,7 @@ class SftConfig:
     max_seq_length: int = setting(2560, TRAINING, FREE,
         "tokens that prompt and plan may take together; a longer row is named, and nothing is cut", least=2)
     optimizer: str | None = setting(None, TRAINING, FIXED,
-        "muon learns a small planner twice as fast; adamw is usual for a large --base_model; default: by the model's size",
+        "muon learns a small planner twice as fast; adamw is usual for a large --base_model, and for adapters; default: what suits",
         choices=("muon", "adamw"))
     learning_rate: float | None = setting(None, TRAINING, FIXED,
         "peak; decays to 0 as a cosine; default: 6e-3 for a planner or other model below 200 MB, 2e-4 for adapters, 1e-5 for all "
@@ -114,11 +114,13 @@ class SftConfig:
             raise ConfigError("--add_layers makes layers that are trained as a whole: add --lora_rank 0")
         if self.merge and not rank:
             raise ConfigError("--merge: all weights are trained here, so model/ is one whole model anyway: leave it out")
-        rate = 6e-3 if small else 2e-4 if rank else 1e-5
+        if self.optimizer == "muon" and rank:
+            raise ConfigError("--optimizer muon is for all weights of a model, not for adapters: take adamw, or --lora_rank 0")
+        rate = 2e-4 if rank else 6e-3 if small else 1e-5
         return replace(
             self,
             lora_rank=rank,
-            optimizer=self.optimizer or ("muon" if small else "adamw"),
+            optimizer=self.optimizer or ("muon" if small and not rank else "adamw"),
             learning_rate=self.learning_rate or rate,
         )
 
