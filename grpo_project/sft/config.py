@@ -69,7 +69,7 @@ class SftConfig:
     max_seq_length: int = setting(2560, TRAINING, FREE,
         "tokens that prompt and plan may take together; a longer row is named, and nothing is cut", least=2)
     optimizer: str | None = setting(None, TRAINING, FIXED,
-        "muon learns a small planner twice as fast; adamw is usual for a large --base_model, and for adapters; default: what suits",
+        "muon learns a small planner twice as fast; adamw is usual for a large --base_model, and default there and for adapters",
         choices=("muon", "adamw"))
     learning_rate: float | None = setting(None, TRAINING, FIXED,
         "peak; decays to 0 as a cosine; default: 6e-3 for a planner or other model below 200 MB, 2e-4 for adapters, 1e-5 for all "

@@ -69,7 +69,7 @@ def test_adapters_are_trained_and_saved_with_their_base_named(trained: Path, tin
     assert all("lora_" in name for name in tensors(model / "adapter_model.safetensors"))
     record = json.loads((model / "training_record.json").read_text())
     assert (record["config"]["optimizer"], record["config"]["learning_rate"], record["config"]["lora_rank"]) == (
-        "muon",
+        "adamw",
         1e-2,
         RANK,
     )
@@ -150,9 +150,9 @@ def test_what_was_not_given_suits_the_model() -> None:
         return found.optimizer, found.learning_rate, found.lora_rank
 
     assert suited(True, 0) == ("muon", 6e-3, 0)
-    assert suited(False, 16) == ("adamw", 2e-4, 16)
+    assert suited(True, 4) == ("adamw", 2e-4, 4) and suited(False, 16) == ("adamw", 2e-4, 16)
     assert suited(False, 0) == ("adamw", 1e-5, 0)
-    given = SftConfig(data_roots=("x",), output_dir="x", optimizer="muon", learning_rate=3e-3).suited(small=False, rank=8)
+    given = SftConfig(data_roots=("x",), output_dir="x", optimizer="muon", learning_rate=3e-3).suited(small=False, rank=0)
     assert (given.optimizer, given.learning_rate) == ("muon", 3e-3)
 
 
@@ -164,6 +164,8 @@ def test_what_cannot_be_is_said_before_the_work(given: dict[str, Any], trained: 
         start(base_model=None, merge=True)
     with pytest.raises(ConfigError, match="--merge: all weights are trained here"):
         start(lora_rank=0, merge=True)
+    with pytest.raises(ConfigError, match="--optimizer muon is for all weights of a model, not for adapters"):
+        start(optimizer="muon")
     with pytest.raises(ConfigError, match="--add_layers makes layers that are trained as a whole: add --lora_rank 0"):
         start(add_layers=1)
     with pytest.raises(DataError, match="tokens in all, .*; the model reads 20"):
