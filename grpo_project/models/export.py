@@ -25,8 +25,10 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     CUDA. Weights keep the type in which the base is stored (bfloat16 where that is 4 bit). Raises ModelError, BackendMissing or
     DataError.
     """
+    if target.exists():
+        raise DataError(f"{target} exists: name a new folder")
     path = locate_model(model)
-    described = base_to_merge(path if base is None else locate_model(base), target, backend)
+    described = base_to_merge(path if base is None else locate_model(base), backend)
     packed = "quantization_config" in described
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
@@ -47,11 +49,8 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     return how
 
 
-def base_to_merge(model: str, target: Path, backend: str) -> dict[str, Any]:
-    """config.json of the model below the adapters. Raises DataError where `target` exists, ModelError for a base that `backend`
-    cannot merge into."""
-    if target.exists():
-        raise DataError(f"{target} exists: name a new folder")
+def base_to_merge(model: str, backend: str) -> dict[str, Any]:
+    """config.json of the model below the adapters. Raises ModelError for one that `backend` cannot merge into."""
     described = read_model_config(model)
     if "quantization_config" in described and backend == "transformers":
         raise ModelError(

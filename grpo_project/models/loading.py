@@ -344,11 +344,11 @@ def _fitting(path: str, load: Callable[[], Any]) -> Any:
     file = Path(path) / "adapter_model.safetensors"
     try:
         model = load()
-        there = {name.replace(".default.", ".") for name in model.state_dict() if ".lora_" in name}
+        there = {name.replace(".default.", ".") for name in model.state_dict() if ".lora_A." in name}
         if not file.exists():  # of the hub, or in torch's own format
             return model
         with safe_open(file, "pt") as stored:
-            fits = {name for name in stored.keys() if ".lora_" in name} == there  # noqa: SIM118 - it is no dict
+            fits = {name for name in stored.keys() if ".lora_A." in name} == there  # noqa: SIM118 - it is no dict
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise

@@ -8,6 +8,7 @@ it would have reached anyway. Not so with `compile`: compiled code rounds in its
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from grpo_project.models.depth_upscaling import with_more_layers
 from grpo_project.models.export import base_to_merge, merge
 from grpo_project.models.loading import LoadPlan, Policy, choose_backend, load_policy, plan_load, write_card
 from grpo_project.runs import run_folder
+from grpo_project.runs.checkpoint import replace_folder
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.observer import Control, Observer, Observers
 from grpo_project.runs.states import RUN_STATE, RunStates
@@ -57,7 +59,7 @@ def train_sft(config: SftConfig) -> int:
         run_folder.refuse_used_folder(output_dir)
     base_model = locate_model(config.base_model) if config.base_model is not None else ""
     if config.merge:
-        base_to_merge(base_model, output_dir / MERGED, choose_backend(config.backend)[0])
+        base_to_merge(base_model, choose_backend(config.backend)[0])
     ending = Ending(Start(base_model, checkpoint, output_dir), config.use_gradient_checkpointing)
     try:
         with ending.told():
@@ -152,7 +154,10 @@ def _run(config: SftConfig, ending: Ending) -> int:
     save_model(folder, lambda aside: _save_planner(policy, aside, record))
     say(f"{trainer.state.global_step} steps in {seconds / 60:.1f} minutes. Model: {folder.model}")
     if config.merge:
-        how = merge(str(folder.model), folder.path / MERGED, backend=policy.name, trust_remote_code=config.trust_remote_code)
+        aside = folder.path / ".merged"
+        shutil.rmtree(aside, ignore_errors=True)
+        how = merge(str(folder.model), aside, backend=policy.name, trust_remote_code=config.trust_remote_code)
+        replace_folder(aside, folder.path / MERGED)
         say(f"The whole model (merged by {how}): {folder.path / MERGED}")
     return SUCCESS
 

@@ -156,7 +156,7 @@ def test_what_was_not_given_suits_the_model() -> None:
     assert (given.optimizer, given.learning_rate) == ("muon", 3e-3)
 
 
-def test_what_cannot_be_is_said_before_the_work(given: dict[str, Any], trained: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_before_the_work(given: dict[str, Any], trained: Path, tiny_planner: Path, tmp_path: Path) -> None:
     def start(**others: Any) -> None:
         train_sft(resolve_settings({**given, "output_dir": str(tmp_path / "out"), **others}))
 
@@ -173,9 +173,11 @@ def test_what_cannot_be_is_said_before_the_work(given: dict[str, Any], trained: 
     with pytest.raises(ModelError, match="--lora_rank 8: .* is an adapter of rank 4, which is trained further as it is"):
         start(base_model=str(trained / "model"), lora_rank=8)
     assert not (tmp_path / "out").exists()
-    (tmp_path / "out" / "merged").mkdir(parents=True)
-    with pytest.raises(DataError, match="merged exists"):
-        start(merge=True, resume_from_checkpoint="auto")
+    described = json.loads((tiny_planner / "config.json").read_text())
+    shutil.copytree(tiny_planner, tmp_path / "packed")
+    (tmp_path / "packed" / "config.json").write_text(json.dumps(described | {"quantization_config": {"load_in_4bit": True}}))
+    with pytest.raises(ModelError, match="is stored in few bits, and merging into those would round again"):
+        start(base_model=str(tmp_path / "packed"), merge=True)
 
 
 def test_an_adapter_without_its_base_or_of_another_is_named(trained: Path, tiny_planner: Path, tmp_path: Path) -> None:
