@@ -33,9 +33,10 @@ def plan_trainer(
     from datasets import Dataset
     from transformers import PrinterCallback, ProgressCallback
 
-    require_methods(trl.SFTTrainer, (*OF_TRANSFORMERS, *OF_TRL))
+    config_class, trainer_class = (getattr(trl, name) for name in ("SFTConfig", "SFTTrainer"))
+    require_methods(trainer_class, (*OF_TRANSFORMERS, *OF_TRL))
 
-    class PlanTrainer(TransactionalSaving, trl.SFTTrainer):  # type: ignore[misc,name-defined]
+    class PlanTrainer(TransactionalSaving, trainer_class):  # type: ignore[misc,valid-type]
         checkpoint_limit = CHECKPOINTS_KEPT
 
         def __init__(self, **how: Any) -> None:
@@ -58,7 +59,7 @@ def plan_trainer(
     trainer = PlanTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        args=trl.SFTConfig(**asked),
+        args=config_class(**asked),
         train_dataset=Dataset.from_dict({"row_index": range(len(dataset))}),  # the tokens stay where they are
         data_collator=batch,
         callbacks=list(callbacks),
