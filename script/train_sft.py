@@ -1,7 +1,15 @@
-"""Supervised fine-tuning (SFT): a warm start on demonstrations (reference plans), from scratch or from a model folder.
+"""Supervised fine-tuning (SFT): a warm start on demonstrations (reference plans), before GRPO (docs/sft.md).
 
-python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
-python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
+A small planner from scratch, on a CPU:
+
+    python script/generate_data.py --count 20000 --split train --prompt_style compact --out outputs/sft_data
+    python script/train_sft.py --data_root outputs/sft_data --output_dir outputs/sft
+
+A language model, with LoRA adapters in 4 bit where a GPU is; GRPO's --base_model takes the result:
+
+    python script/train_sft.py --base_model unsloth/Qwen2.5-7B-Instruct-bnb-4bit --data_root outputs/sft_full \\
+        --output_dir outputs/sft_7b --batch_size 4 --gradient_accumulation_steps 16 --use_gradient_checkpointing
+    python script/train_grpo_unsloth_stl_v2.py --base_model outputs/sft_7b/model --data_root data/four_domain --beta 0
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     for spec in fields(SftConfig):
         nature, kind, add = nature_of(spec), kind_of(spec), groups[nature_of(spec).group].add_argument
         if kind == "bool" and spec.default is not None:
-            add(flag_of_field(spec), action="store_true", help=nature.help)
+            add(flag_of_field(spec), dest=spec.name, action="store_const", const=not spec.default, help=nature.help)
             continue
         (origin.add_argument if spec.name == "base_model" else add)(
             flag_of_field(spec),
@@ -54,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 after Ctrl-C, 143 after SIGTERM."""
     try:
         config = resolve_settings(vars(build_parser().parse_args(argv)))
-        from grpo_project.sft.trainer import train_sft
+        from grpo_project.sft.run import train_sft
 
         return train_sft(config)
     except GrpoProjectError as error:

@@ -31,13 +31,8 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     if target.exists():
         raise DataError(f"{target} exists: name a new folder")
     path = locate_model(model)
-    described = read_model_config(path if base is None else locate_model(base))
+    described = base_to_merge(path if base is None else locate_model(base), backend)
     packed = "quantization_config" in described
-    if packed and backend == "transformers":
-        raise ModelError(
-            f"the base of {model} is stored in few bits, and merging into those would round again: name the same model in 16 bit "
-            "by --base, or take --backend unsloth on a machine with CUDA"
-        )
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +50,17 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return how
+
+
+def base_to_merge(model: str, backend: str) -> dict[str, Any]:
+    """config.json of the model below the adapters. Raises ModelError for one that `backend` cannot merge into."""
+    described = read_model_config(model)
+    if "quantization_config" in described and backend == "transformers":
+        raise ModelError(
+            f"the base of {model} is stored in few bits, and merging into those would round again: name the same model in 16 bit "
+            "by --base, or take --backend unsloth on a machine with CUDA"
+        )
+    return described
 
 
 def _merge_with_peft(path: str, base: str | None, folder: Path, stored: str, trust_remote_code: bool) -> None:

@@ -7,13 +7,13 @@ because Unsloth rewrites trl's trainer. Code that comes with a model is never ru
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
-from grpo_project.common.files import write_json_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.model_card import MODEL_CARD, read_model_card
 from grpo_project.errors import BackendMissing, ModelError, first_line
@@ -22,6 +22,7 @@ from grpo_project.prompting import PLAIN_CHAT, ChatOptions, end_of_answer, fit_c
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DEFAULT_LORA_RANK = 16
+ADAPTER_CONFIG = "adapter_config.json"
 SMALL_BYTES = 200 * 2**20
 UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
 
@@ -112,11 +113,39 @@ class LoadPlan:
 def plan_load(
     path: str, *, training: bool, load_in_4bit: bool = True, lora_rank: int | None = None, backend: str = "auto"
 ) -> LoadPlan:
-    """What load_policy will do with the model in `path` on this machine. Raises BackendMissing as `choose_backend` does."""
+    """What load_policy will do with the model in `path` on this machine.
+
+    Raises BackendMissing as `choose_backend` does, ModelError as `rank_to_train` does.
+    """
     small = is_small(path)
+    lora_rank = rank_to_train(path, lora_rank) if training else None
     name, device, reason = choose_backend(backend, small)
     load_in_4bit = load_in_4bit and (name == "unsloth" or importlib.util.find_spec("bitsandbytes") is not None)
     return plan_for(name, device, reason, small, training, load_in_4bit, lora_rank, half_type() if device == "cuda" else "")
+
+
+def rank_to_train(path: str, asked: int | None) -> int | None:
+    """The rank of the adapters in `path`, which are trained further as they are; for any other model what is asked for.
+
+    Raises ModelError where another rank is asked for, or where the base model of the adapters is not there.
+    """
+    if not is_adapter(path):
+        return asked
+    described = read_json_object(Path(path) / ADAPTER_CONFIG)
+    rank, base = int(described.get("r", DEFAULT_LORA_RANK)), str(described.get("base_model_name_or_path"))
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise ModelError(f"{path} is an adapter of {base}, which is not there: put it back, or name it in {ADAPTER_CONFIG}")
+    if asked not in (None, rank):
+        raise ModelError(
+            f"--lora_rank {asked}: {path} is an adapter of rank {rank}, which is trained further as it is: leave the flag out, "
+            "or merge the adapter first (script/export_model.py) and start from that"
+        )
+    return rank
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a model folder holds adapters alone, whose base model is elsewhere."""
+    return (Path(path) / ADAPTER_CONFIG).exists() and not (Path(path) / "config.json").exists()
 
 
 def plan_for(
@@ -263,7 +292,7 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
 
     path = locate_model(folder)
     try:
-        model = PeftModel.from_pretrained(policy.model, path).eval()
+        model = _fitting(path, lambda: PeftModel.from_pretrained(policy.model, path).eval())
     except UNLOADABLE as error:
         raise ModelError(f"--adapter {folder} cannot be put on this model: {first_line(error)}") from error
     return replace(policy, model=model)
@@ -317,10 +346,10 @@ def _load_with_transformers(path: str, plan: LoadPlan, asked: LoadOptions) -> An
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=how["dtype"],
         )
-    if (Path(path) / "adapter_config.json").exists() and not (Path(path) / "config.json").exists():
+    if is_adapter(path):
         from peft import AutoPeftModelForCausalLM
 
-        model = AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=plan.rank > 0, **how)
+        model = _fitting(path, lambda: AutoPeftModelForCausalLM.from_pretrained(path, is_trainable=plan.rank > 0, **how))
     else:
         model = AutoModelForCausalLM.from_pretrained(path, **how)
         if plan.rank > 0:
@@ -337,6 +366,27 @@ def _load_with_transformers(path: str, plan: LoadPlan, asked: LoadOptions) -> An
             )
             model = get_peft_model(model, lora)
     return model.eval()
+
+
+def _fitting(path: str, load: Callable[[], Any]) -> Any:
+    """A model with the adapters of `path`. Raises ValueError where they are another model's, of which PEFT leaves parts out."""
+    from safetensors import safe_open
+
+    file = Path(path) / "adapter_model.safetensors"
+    try:
+        model = load()
+        there = {name.replace(".default.", ".") for name in model.state_dict() if ".lora_A." in name}
+        if not file.exists():  # of the hub, or in torch's own format
+            return model
+        with safe_open(file, "pt") as stored:
+            fits = {name for name in stored.keys() if ".lora_A." in name} == there  # noqa: SIM118 - it is no dict
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        fits = False
+    if not fits:
+        raise ValueError("it is an adapter of another base: its matrices are not those of this model")
+    return model
 
 
 def _unsloth() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,22 @@ class SftConfig(ChatSettings):
     logging_steps: int = setting(50, DATA, FREE, "steps per console line and point of the loss curve", least=1)
 
     base_model: str | None = setting(None, MODEL, FREE, "start from this model")
+    backend: str = setting("auto", MODEL, FIXED,
+        "as in GRPO. auto: Unsloth where CUDA and unsloth are there and --base_model is large, plain transformers elsewhere",
+        choices=("auto", "unsloth", "transformers"))
+    load_in_4bit: bool = setting(True, MODEL, FIXED,
+        "load GPU models in full precision instead of 4 bit", flag="--no_4bit")
+    lora_rank: int | None = setting(None, MODEL, FIXED,
+        "rank of the LoRA adapters, 0 trains all weights; default: 16 for a large --base_model on a GPU, else 0; a --base_model "
+        "that is an adapter goes on with its own", least=0)
+    lora_alpha: int = setting(32, MODEL, FIXED, "LoRA scale (the adapters count lora_alpha / lora_rank)", least=1)
+    use_gradient_checkpointing: bool = setting(False, MODEL, FREE,
+        "recompute activations: less memory, about a fifth slower")
+    trust_remote_code: bool = setting(False, MODEL, FREE,
+        "let a downloaded model run its own code; only for models you have read")
+    merge: bool = setting(False, MODEL, FREE,
+        "also write adapters and --base_model as one whole model, to merged/ in --output_dir: GRPO then puts new adapters on it, "
+        "and its --beta pulls towards what SFT taught; without it GRPO goes on training the adapters in model/")
     add_layers: int = setting(0, MODEL, FIXED, "depth up-scaling: layers added to --base_model, at first without effect", least=0)
     hidden_size: int = setting(128, MODEL, FIXED, "of a new planner, as the next three", least=1)
     layers: int = setting(4, MODEL, FIXED, "its decoder layers", least=1)
@@ -49,11 +65,17 @@ class SftConfig(ChatSettings):
 
     max_steps: int = setting(-1, TRAINING, FIXED, "optimizer steps; overrides --epochs, which decides where it is -1", least=-1)
     epochs: float = setting(1.0, TRAINING, FIXED, "times that every row is seen", above=0)
-    batch_size: int = setting(64, TRAINING, FIXED, "rows per step", least=1)
-    optimizer: str = setting("muon", TRAINING, FIXED,
-        "muon learns a small planner twice as fast; adamw is usual for a large --base_model", choices=("muon", "adamw"))
-    learning_rate: float = setting(6e-3, TRAINING, FIXED,
-        "peak; decays to 0 as a cosine; the default is for a planner of the default size, a large model wants 1e-5", above=0)
+    batch_size: int = setting(64, TRAINING, FIXED, "rows in memory at once, of about one length", least=1)
+    gradient_accumulation_steps: int = setting(1, TRAINING, FIXED,
+        "batches per optimizer step: 4 rows at a time for 16 steps learn what 64 at a time do, in less memory", least=1)
+    max_seq_length: int = setting(2560, TRAINING, FREE,
+        "tokens that prompt and plan may take together; a longer row is named, and nothing is cut", least=2)
+    optimizer: str | None = setting(None, TRAINING, FIXED,
+        "muon learns a small planner twice as fast; adamw is usual for a large --base_model, and default there and for adapters",
+        choices=("muon", "adamw"))
+    learning_rate: float | None = setting(None, TRAINING, FIXED,
+        "peak; decays to 0 as a cosine; default: 6e-3 for a planner or other model below 200 MB, 2e-4 for adapters, 1e-5 for all "
+        "weights of a large model", above=0)
     warmup_steps: int = setting(100, TRAINING, FIXED, "steps over which the learning rate rises from 0", least=0)
     weight_decay: float = setting(0.01, TRAINING, FIXED, "decoupled weight decay", least=0)
     seed: int = setting(1, TRAINING, FIXED, "decides a new planner's weights and the order of rows", least=0, below=2**32)
@@ -80,8 +102,29 @@ class SftConfig(ChatSettings):
             raise ConfigError("--add_layers adds layers to --base_model; a new planner takes --layers")
         if self.eval_every and self.eval_data is None:
             raise ConfigError("--eval_every needs the problems to evaluate on: add --eval_data, data/test for instance")
+        if self.merge and self.base_model is None:
+            raise ConfigError("--merge puts adapters into --base_model; a new planner has none")
         if self.compile and not _can_compile():
             raise ConfigError("--compile needs a C++ compiler, g++ or clang++, and none is here: install one or leave it out")
+
+    def suited(self, *, small: bool, rank: int) -> SftConfig:
+        """With optimizer and learning rate that suit the model, where none was given. `small`: below 200 MB; `rank`: of adapters.
+
+        Raises ConfigError for what such a model cannot be trained with.
+        """
+        if self.add_layers and rank:
+            raise ConfigError("--add_layers makes layers that are trained as a whole: add --lora_rank 0")
+        if self.merge and not rank:
+            raise ConfigError("--merge: all weights are trained here, so model/ is one whole model anyway: leave it out")
+        if self.optimizer == "muon" and rank:
+            raise ConfigError("--optimizer muon is for all weights of a model, not for adapters: take adamw, or --lora_rank 0")
+        rate = 2e-4 if rank else 6e-3 if small else 1e-5
+        return replace(
+            self,
+            lora_rank=rank,
+            optimizer=self.optimizer or ("muon" if small and not rank else "adamw"),
+            learning_rate=self.learning_rate or rate,
+        )
 
 
 def _can_compile() -> bool:

@@ -35,6 +35,7 @@ WORDS = {
 # Where such a word is right: other people's names, and senses of its own.
 ALLOWED = (
     r"autotune_batch_and_chunks",  # a function of unsloth_zoo
+    r"chunked_nll",  # a loss of TRL's SFTTrainer
     r"log-odds",
     r"\bspreads? (?:evenly|over|across)\b",  # the verb
 )

@@ -27,7 +27,7 @@ from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.prompting import render_chat  # noqa: E402
 from grpo_project.runs import checkpoint, run_folder  # noqa: E402
 from grpo_project.sft import examples  # noqa: E402
-from grpo_project.sft import trainer as sft  # noqa: E402
+from grpo_project.sft import run as sft  # noqa: E402
 from grpo_project.sft.config import SftConfig, resolve_settings  # noqa: E402
 
 PROMPT = "blocksworld b1 b2 +on b1 b2 +on-table b2 !on b2 b1"
@@ -410,7 +410,8 @@ def test_a_full_disk_costs_one_checkpoint(
 @pytest.mark.parametrize("name", [spec.name for spec in fields(SftConfig) if nature_of(spec).on_resume is FIXED])
 def test_a_continued_warm_start_keeps_what_makes_it_the_same(killed: Path, name: str) -> None:
     now = getattr(resolve_settings({"output_dir": str(killed), "resume_from_checkpoint": "auto"}), name)
-    other = not now if isinstance(now, bool) else "adamw" if name == "optimizer" else now + 2
+    others = {"optimizer": "adamw", "backend": "transformers"}
+    other = not now if isinstance(now, bool) else others[name] if name in others else now + 2
     with pytest.raises(ConfigError, match=f"^--{name} is {other}, but the run being continued has {now}: leave it out"):
         start(output_dir=str(killed), resume_from_checkpoint="auto", **{name: other})
 
@@ -420,6 +421,8 @@ def test_what_steps_depend_on_is_fixed() -> None:
     assert free == {
         *("data_roots", "base_model"),  # their content is held fast by fingerprints
         *("output_dir", "resume_from_checkpoint", "save_steps", "logging_steps", "eval_data", "eval_every", "eval_samples"),
+        *("use_gradient_checkpointing", "trust_remote_code", "merge"),  # change memory, or what is written
+        "max_seq_length",  # refuses rows; those that are learned from are held fast
     }
 
 
@@ -447,7 +450,7 @@ def test_another_tokenizer_is_named_and_not_the_rows(killed: Path, monkeypatch: 
         tokenizer.chat_template = tokenizer.chat_template.replace("<|user|>", "<|user|> ")
         return tokenizer
 
-    monkeypatch.setattr(sft, "build_planner_tokenizer", another)
+    monkeypatch.setattr("grpo_project.models.tokenizer.build_planner_tokenizer", another)
     with pytest.raises(ConfigError, match="the tokenizer changed since"):
         start(output_dir=str(killed), resume_from_checkpoint="auto")
 

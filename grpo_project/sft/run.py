@@ -1,13 +1,14 @@
 """Warm start: supervised training on reference plans, from scratch or from a model, loss on the plan's tokens only.
 
-`_run` is the page on which it can be read from top to bottom. What batch comes when is a function of (seed, epoch), so a warm
-start that was stopped goes on from its newest good checkpoint to the weights it would have reached anyway. Not so with `compile`:
-compiled code rounds in its own way from run to run.
+`_run` is the page on which it can be read from top to bottom; a small planner and a language model go the same way. What batch
+comes when is a function of (seed, epoch), so a warm start that was stopped goes on from its newest good checkpoint to the weights
+it would have reached anyway. Not so with `compile`: compiled code rounds in its own way from run to run.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,36 +18,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from grpo_project.callbacks.interrupts import Interrupts
 from grpo_project.callbacks.progress import ProgressLine
 from grpo_project.callbacks.timing import StepTimer
-from grpo_project.callbacks.trainer_events import TrainerEvents
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.paths import REPOSITORY, locate_model
 from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
-from grpo_project.models.loading import Policy, load_policy, with_chat, write_card
-from grpo_project.models.tokenizer import build_planner_tokenizer
+from grpo_project.models.export import base_to_merge, merge
+from grpo_project.models.loading import LoadPlan, Policy, choose_backend, load_policy, plan_load, with_chat, write_card
 from grpo_project.prompting import ChatOptions
 from grpo_project.runs import run_folder
+from grpo_project.runs.checkpoint import replace_folder
 from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.observer import Control, Observer, Observers
 from grpo_project.runs.states import RUN_STATE, RunStates
 from grpo_project.sft.config import SftConfig
-from grpo_project.sft.examples import LengthGroupedOrder, collate, read_examples
-from grpo_project.sft.optimizer import MuonAndAdamW
-from grpo_project.training.console import say, silence_libraries
+from grpo_project.sft.examples import read_examples
+from grpo_project.training.console import quiet_hugging_face, say, silence_libraries
 from grpo_project.training.endings import SUCCESS, Ending, Stopped, open_folder
 from grpo_project.training.evaluations import greedy_completions
 from grpo_project.training.launch import Start
 from grpo_project.training.records import save_model
-from grpo_project.training.trainer import OF_TRANSFORMERS, TransactionalSaving, require_methods
 
+MERGED = "merged"  # in the run folder, beside model/
 LOSSES_KEPT = 60  # points of the loss curve in the record
 
 
@@ -61,7 +59,9 @@ def train_sft(config: SftConfig) -> int:
     if checkpoint is None and not (asked == "auto" and run_folder.may_begin_again(output_dir)):
         run_folder.refuse_used_folder(output_dir)
     base_model = locate_model(config.base_model) if config.base_model is not None else ""
-    ending = Ending(Start(base_model, checkpoint, output_dir), use_gradient_checkpointing=True)  # no flag here to advise
+    if config.merge:
+        base_to_merge(base_model, choose_backend(config.backend)[0])
+    ending = Ending(Start(base_model, checkpoint, output_dir), config.use_gradient_checkpointing)
     try:
         with ending.told():
             return _run(config, ending)
@@ -71,20 +71,29 @@ def train_sft(config: SftConfig) -> int:
 
 def _run(config: SftConfig, ending: Ending) -> int:
     start = ending.start
-    require_methods(Trainer, (*OF_TRANSFORMERS, "_get_train_sampler", "_load_from_checkpoint"))
-    silence_libraries()
+    quiet_hugging_face(start.model)
 
     # -- the model, what it learns from, and whether a continued warm start is still the same one
-    set_seed(config.seed)
+    plan = plan_to_train(config)
+    config = config.suited(small=plan is None or plan.small, rank=0 if plan is None else plan.rank)
     policy = with_chat(policy_to_train(config), ChatOptions.of(asdict(config)))
+    silence_libraries()  # not before: Unsloth must be the first to import transformers
+    if policy.remark:
+        say(f"warning: {policy.remark}")
+    say(f"Backend: {policy.name}, because {policy.reason}")
     model, tokenizer = policy.model, policy.tokenizer
-    if not torch.cuda.is_available():
-        model.set_attn_implementation("eager")  # a step takes a fifth less: sdpa's backward pass is slow for small heads on CPUs
-    longest = getattr(model.config, "max_position_embeddings", None)
+    if not torch.cuda.is_available() and (plan is None or plan.small):
+        # A step takes a fifth less: sdpa's backward pass is slow for small heads on CPUs. At the width of a 135 M model it is the
+        # faster one (16 rows of 160 tokens through 3 layers: 3.2 s, eagerly 4.1 s).
+        model.set_attn_implementation("eager")
+    longest = min(config.max_seq_length, getattr(model.config, "max_position_embeddings", config.max_seq_length))
     dataset = read_examples(config.data_roots, tokenizer, policy.prompt_style, longest, policy.chat)
     tokens = int(dataset.lengths.sum())
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    say(f"{len(dataset)} rows, {tokens} tokens; model with {parameters / 1e6:.2f} M parameters, vocabulary {len(tokenizer)}")
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    adapters = f", {trained / 1e6:.2f} M of them trained (LoRA of rank {config.lora_rank})" if config.lora_rank else ""
+    what = f"model with {parameters / 1e6:.2f} M parameters{adapters}, vocabulary {len(tokenizer)}"
+    say(f"{len(dataset)} rows, {tokens} tokens; {what}")
     learned = {"tokenizer": hash_of([tokenizer.get_vocab(), tokenizer.chat_template]), "data": dataset.fingerprint}
     identity = RunIdentity(asdict(config), of_the_machine(start.model, ranks.world_size()) | learned)
     if start.checkpoint is not None:
@@ -95,7 +104,8 @@ def _run(config: SftConfig, ending: Ending) -> int:
     folder.write_json(run_folder.RESOLVED_CONFIG if start.checkpoint is None else f"resumed_at_{start.step}.json", described)
 
     # -- who follows it, in the order in which they hear of it
-    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.epochs * math.ceil(len(dataset) / config.batch_size))
+    rows_per_step = config.batch_size * config.gradient_accumulation_steps
+    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.epochs * math.ceil(len(dataset) / rows_per_step))
     progress = ProgressLine(steps, lambda step: {})
     held_out = HeldOutSuccess(config, policy, int((dataset.lengths - dataset.starts).max()), steps, progress.say)
     interrupts = Interrupts(may_save=lambda step: True)
@@ -104,16 +114,13 @@ def _run(config: SftConfig, ending: Ending) -> int:
         states.load(start.checkpoint)
 
     # -- training
-    trainer = PlanTrainer(
-        order=LengthGroupedOrder(dataset.lengths, config.batch_size, config.seed),
-        states=states,
-        model=model,
-        args=_arguments(config, steps),
-        train_dataset=dataset,
-        data_collator=lambda rows: collate(rows, tokenizer.pad_token_id),
-        callbacks=[TrainerEvents(Observers([held_out, progress, interrupts]), StepTimer())],
-        optimizers=(MuonAndAdamW(model, config.learning_rate, config.weight_decay) if config.optimizer == "muon" else None, None),
-    )
+    from transformers import TrainerState  # here and below: after the backend
+
+    from grpo_project.callbacks.trainer_events import TrainerEvents
+    from grpo_project.sft.plan_trainer import plan_trainer
+
+    events = TrainerEvents(Observers([held_out, progress, interrupts]), StepTimer())
+    trainer = plan_trainer(config, policy, dataset, steps, states, [events])
     began = time.perf_counter()
     with interrupts.caught(), closing(progress):
         if start.checkpoint is not None and start.step >= steps:  # `train` would take one step more in the middle of an epoch
@@ -122,7 +129,7 @@ def _run(config: SftConfig, ending: Ending) -> int:
         else:
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint is not None else None)
     seconds = time.perf_counter() - began
-    tokens_seen = (trainer.state.global_step - start.step) * config.batch_size * tokens / len(dataset)  # by this process, about
+    tokens_seen = (trainer.state.global_step - start.step) * rows_per_step * tokens / len(dataset)  # by this process, about
     if interrupts.interrupted:
         ending.signal_number = interrupts.signal_number
         raise KeyboardInterrupt
@@ -151,20 +158,55 @@ def _run(config: SftConfig, ending: Ending) -> int:
 
     save_model(folder, lambda aside: _save_planner(policy, aside, record))
     say(f"{trainer.state.global_step} steps in {seconds / 60:.1f} minutes. Model: {folder.model}")
+    if config.merge:
+        aside = folder.path / ".merged"
+        shutil.rmtree(aside, ignore_errors=True)
+        how = merge(str(folder.model), aside, backend=policy.name, trust_remote_code=config.trust_remote_code)
+        replace_folder(aside, folder.path / MERGED)
+        say(f"The whole model (merged by {how}): {folder.path / MERGED}")
     return SUCCESS
+
+
+def plan_to_train(config: SftConfig) -> LoadPlan | None:
+    """How --base_model will be loaded; None for a new planner. Raises ModelError or BackendMissing."""
+    if config.base_model is None:
+        return None
+    return plan_load(
+        locate_model(config.base_model),
+        training=True,
+        load_in_4bit=config.load_in_4bit,
+        lora_rank=config.lora_rank,
+        backend=config.backend,
+    )
 
 
 def policy_to_train(config: SftConfig) -> Policy:
     """The base model, deeper where that is asked for; without one a new planner. Raises ModelError or ConfigError."""
     if config.base_model is None:
+        from grpo_project.models.tokenizer import build_planner_tokenizer
+
         tokenizer = build_planner_tokenizer()
         return Policy(new_planner(config, tokenizer), tokenizer, "transformers", "it is a new planner", "compact")
-    policy = load_policy(config.base_model, training=True, seed=config.seed, backend="transformers")
+    policy = load_policy(
+        config.base_model,
+        training=True,
+        max_sequence_length=config.max_seq_length,
+        load_in_4bit=config.load_in_4bit,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        use_gradient_checkpointing=config.use_gradient_checkpointing,
+        trust_remote_code=config.trust_remote_code,
+        seed=config.seed,
+        backend=config.backend,
+    )
     return replace(policy, model=with_more_layers(policy.model, config.add_layers)) if config.add_layers else policy
 
 
-def new_planner(config: SftConfig, tokenizer: Any) -> LlamaForCausalLM:
-    """A randomly initialised Llama of the configured size, embeddings tied."""
+def new_planner(config: SftConfig, tokenizer: Any) -> Any:
+    """A Llama of the configured size, embeddings tied, with weights drawn from --seed."""
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    set_seed(config.seed)
     model_config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.hidden_size,
@@ -180,21 +222,6 @@ def new_planner(config: SftConfig, tokenizer: Any) -> LlamaForCausalLM:
         bos_token_id=None,
     )
     return LlamaForCausalLM(model_config)
-
-
-class PlanTrainer(TransactionalSaving, Trainer):
-    """Hugging Face's, with our order of rows and our checkpoints."""
-
-    checkpoint_limit = 2
-
-    def __init__(self, *, order: LengthGroupedOrder, states: RunStates, **how: Any) -> None:
-        self.order, self.states = order, states  # first: the base class may already ask for the order
-        super().__init__(**how)
-        self.remove_callback(PrinterCallback)
-        self.remove_callback(ProgressCallback)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
-        return self.order
 
 
 class HeldOutSuccess(Observer):
@@ -227,28 +254,6 @@ class HeldOutSuccess(Observer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.history = list(state["history"])
-
-
-def _arguments(config: SftConfig, steps: int) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=config.output_dir,
-        per_device_train_batch_size=config.batch_size,
-        max_steps=steps,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        lr_scheduler_type="cosine",
-        optim="adamw_torch",
-        adam_beta2=0.98,
-        logging_steps=config.logging_steps,
-        save_steps=config.save_steps,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        bf16=config.bf16,
-        torch_compile=config.compile,
-        seed=config.seed,
-        remove_unused_columns=False,
-    )
 
 
 def _save_planner(policy: Policy, folder: Path, record: dict[str, Any]) -> None:
