@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from grpo_project.configs.model_card import read_model_card
 from grpo_project.errors import BackendMissing, DataError, ModelError
 from grpo_project.models import loading
 from grpo_project.models.forecast import read_model_config
-from grpo_project.runs.checkpoint import replace_folder
+from grpo_project.runs.checkpoint import folder_appearing
 
 CONVERTER = "convert_hf_to_gguf.py"  # of a llama.cpp checkout, and of the package convert-hf-to-gguf
 
@@ -33,10 +32,7 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
     path = locate_model(model)
     described = base_to_merge(path if base is None else locate_model(base), backend)
     packed = "quantization_config" in described
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with folder_appearing(target) as aside:
         if packed or backend == "unsloth":
             policy = loading.load_policy(path, backend="unsloth", trust_remote_code=trust_remote_code)
             policy.model.save_pretrained_merged(str(aside), policy.tokenizer, save_method="merged_16bit")
@@ -46,9 +42,6 @@ def merge(model: str, target: Path, *, base: str | None = None, backend: str = "
             _merge_with_peft(path, base, aside, stored, trust_remote_code)
             how = "peft"
         loading.write_card(aside, read_model_card(path))
-        replace_folder(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return how
 
 

