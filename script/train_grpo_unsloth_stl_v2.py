@@ -64,13 +64,16 @@ def build_parser() -> argparse.ArgumentParser:
             group.add_argument(flag_of_field(spec), dest=spec.name, action="store_const", const=not default, help=text)
             continue
         several = kind.startswith("tuple")
+        # A switch that decides by itself where it is left out: bare it means true.
+        count, bare = ("+", None) if several else ("?", True) if kind == "bool" else (None, None)
         shown = f" [{' '.join(default) if several else default}]" if default is not None else ""
         group.add_argument(
             flag_of_field(spec),
             *ALIASES.get(spec.name, ()),
             dest=spec.name,
             metavar=placeholder(spec),
-            nargs="+" if several else None,
+            nargs=count,
+            const=bare,
             help=text + shown.replace("%", "%%"),
         )
     groups[CURRICULUM].add_argument(

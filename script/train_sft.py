@@ -45,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
             type={"int": int, "float": float, "bool": true_or_false}.get(kind, str),
             choices=nature.choices or None,
             metavar=placeholder(spec),
-            nargs="+" if kind.startswith("tuple") else None,
+            nargs="+" if kind.startswith("tuple") else "?" if kind == "bool" else None,
+            const=True if kind == "bool" else None,
             help=nature.help + (f" [{spec.default}]" if spec.default else ""),
         )
     return parser

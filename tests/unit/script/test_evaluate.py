@@ -141,6 +141,7 @@ def test_an_endpoint_is_evaluated_and_its_costs_are_counted(
         "prompt_tokens": 800,
         "completion_tokens": 160,
         "cut_off": 0,
+        "cut_off_while_thinking": 0,
         "refused": {},
         "cost": pytest.approx(800 * 2e-6 + 160 * 10e-6),
     }

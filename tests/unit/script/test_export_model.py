@@ -90,7 +90,6 @@ def test_unsloth_unpacks_it(
     from grpo_project.models import loading as backend
 
     def save_pretrained_merged(folder: str, tokenizer: Any, save_method: str) -> None:
-        Path(folder).mkdir()
         (Path(folder) / save_method).write_text("weights")
 
     policy = types.SimpleNamespace(
