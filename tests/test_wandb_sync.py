@@ -67,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
 def manager(tmp_path: Path) -> Manager:
     def make(mode: str = "online", resume: str = "allow", run_id: str = RUN, **how: Any) -> WandbSyncManager:
         choice = how.pop("choice", None) or RunChoice(run_id, resume)
-        how = {"finish_seconds": 30.0, "retry_seconds": 0.3, **how}
+        how = {"finish_seconds": 120.0, "retry_seconds": 0.3, **how}
         return WandbSyncManager(tmp_path, "p", "name", mode=mode, choice=choice, **how)
 
     return make

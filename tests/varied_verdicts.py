@@ -36,8 +36,8 @@ def vary_verdicts(replace: Callable[[Any, str, Any], None], observe: Observer) -
 
     make = module.make_reward_function
 
-    def recording(table: Any, config: Any, observer: Any = None, _: Any = None) -> Any:
-        inner = make(table, config, observer, verify)
+    def recording(table: Any, config: Any, observer: Any = None, _: Any = None, *more: Any) -> Any:
+        inner = make(table, config, observer, verify, *more)
 
         def planning_reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
             rewards = list(inner(prompts, completions, **columns))
