@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import struct
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,7 @@ def _convert(file: Path, folder: Path) -> list[str]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    except UNLOADABLE as error:
+    except (*UNLOADABLE, struct.error, IndexError) as error:  # the last two where it was cut off
         raise ModelError(f"--gguf {file} cannot be read: {first_line(error)}") from error
     if tokenizer.chat_template is None:
         raise ModelError(f"--gguf {file} has no chat template; take an instruction-tuned model")

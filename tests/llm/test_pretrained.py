@@ -118,7 +118,7 @@ def test_a_run_trains_on_the_tokens_of_demonstrations(
     tokenizer = AutoTokenizer.from_pretrained(model)
     pairs = [(row_prompt(row, "compact"), "(x)\n") for row in read_rows(data_root).rows]
     demonstrated = {tuple(ids[:start]) for ids, start in tokenize_pairs(tokenizer, pairs)}
-    assert len(seen) == 4 and seen <= demonstrated
+    assert len(seen) == 8 and seen <= demonstrated
     shown = capsys.readouterr().out
     assert re.search(r"边界附近Token: '.*<\|im_start\|>assistant\\n' \| ", shown), shown
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
