@@ -74,6 +74,9 @@ def kill_at(step: int) -> None:
 def main(settings_file: str, self_kill_at_step: str) -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     rewrite_trl()
+    import torch
+
+    torch.set_num_threads(1)  # as tests/llm/conftest.py: sums over several threads end in other last digits
     from varied_verdicts import schedule, vary_verdicts
 
     from grpo_project.training.launch import resolve_settings
