@@ -186,11 +186,20 @@ class WandbSyncManager:
                 counted = server_count(self.project, self.entity, self.run_id)
                 self.confirmed = counted if counted is not None else self.confirmed
             else:
-                self.confirmed = self.journal.base + len(local_steps(self.output_dir / "wandb", self.run_id))
+                self.confirmed = self._count_in_files()
         except Exception as error:
             # The boundary: whatever a tracker raises, it must not reach the training.
             self._failure = _first_line(error)
             logger.warning("W&B stopped (%s); every point is in %s", self._failure, self.journal.path)
+
+    def _count_in_files(self) -> int:
+        """Points in W&B's own files, which its service may still be writing for a moment after the run has ended."""
+        deadline = time.monotonic() + 10 * FLUSH_SECONDS
+        while True:
+            count = self.journal.base + len(local_steps(self.output_dir / "wandb", self.run_id))
+            if count >= self.journal.total or time.monotonic() > deadline:
+                return count
+            time.sleep(0.05)
 
     def _start(self) -> Any:
         """The W&B run, or None where it did not start."""
