@@ -61,7 +61,9 @@ def model_from_gguf(origin: AbstractContextManager[Path], folder: Path) -> list[
     """
     if folder.exists():
         raise DataError(f"--output_dir {folder} exists: name a new folder")
-    with origin as file:
+    if importlib.util.find_spec("gguf") is None:
+        raise BackendMissing("reading a GGUF file needs the package gguf: pip install gguf")
+    with origin as file:  # which may take long
         return _convert(file, folder)
 
 
@@ -71,8 +73,6 @@ def _convert(file: Path, folder: Path) -> list[str]:
     with file.open("rb") as opened:
         if opened.read(len(MAGIC)) != MAGIC:
             raise ModelError(f"--gguf {file} is no GGUF file: it does not begin with the letters GGUF")
-    if importlib.util.find_spec("gguf") is None:
-        raise BackendMissing("reading a GGUF file needs the package gguf: pip install gguf")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
