@@ -3,6 +3,7 @@
     python script/evaluate.py --model data/models/tiny-planner --data_root data/test
     python script/evaluate.py --planner --data_root data/test --domains ferry
     python script/evaluate.py --base_url https://api.example.com/v1 --model some-model --output outputs/some-model.json
+    python script/evaluate.py --model data/models/tiny-planner --probe names order unseen_names
     python script/evaluate.py --compare outputs/before.json outputs/after.json
 
 With --output an evaluation can be killed at any time; the same command goes on where it was. docs/evaluation.md is the guide.
@@ -44,6 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
     add("--prompt_style", choices=("full", "compact"), help="default: the model's own; full for an endpoint")
     add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
+    add(
+        "--probe",
+        nargs="+",
+        default=[],
+        metavar="WAY",
+        help="ask the same problems again, changed in one way: order (objects listed otherwise), names (others of their kind), "
+        "unseen_names (invented); prints what it cost, paired; results stand beside --output as NAME.WAY.json",
+    )
     chats = parser.add_argument_group("chats, by default as the model's planner.json or its chat template has them")
     for spec in fields(ChatSettings):
         chats.add_argument(flag_of_field(spec), metavar=placeholder(spec), help=nature_of(spec).help)
@@ -102,6 +111,9 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--{next(iter(chat_of(arguments)))} is for a model: --planner is asked for nothing")
     if arguments.base_url and not arguments.output:
         raise ConfigError("--base_url needs --output: answers that were paid for must not be lost")
+    if arguments.planner and arguments.probe:
+        raise ConfigError("--probe changes names and their order, which --planner does not see: leave one out")
+    arguments.probe = [way for text in arguments.probe for way in text.split(",")]
     for name, least in (
         ("samples", 1),
         ("max_completion_length", 1),
@@ -121,7 +133,50 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def evaluate_model(arguments: argparse.Namespace) -> int:
-    """Asks for answers, verifies them, prints and writes the result. Returns the exit status."""
+    """Evaluates, then once more for every probe, with what it cost. Returns the exit status."""
+    from grpo_project.data.probes import PROBES, probed_table
+    from grpo_project.data.rows import read_rows
+    from grpo_project.evaluation.comparison import compare
+    from grpo_project.evaluation.report import paired_table
+
+    for way in arguments.probe:
+        if way not in PROBES:
+            raise ConfigError(f"--probe must be among {', '.join(PROBES)}, got {way!r}")
+    table = read_rows(Path(arguments.data_root), arguments.domains)
+    for message in table.bad_rows:
+        print(f"skipped {message}", file=sys.stderr)
+    answerer, own_style, chat = load_answerer(arguments, table)
+    style = arguments.prompt_style or own_style
+    output = Path(arguments.output) if arguments.output else None
+    # A probe is asked in words of ours, so the problems as they are must be, too: a prompt of the rows' own may say more.
+    prompt_format = arguments.prompt_format or ("pddl" if arguments.probe and style == "full" else None)
+    settings = describe_settings(arguments, table.fingerprint, style, prompt_format) | chat
+    result = known_result(output, settings) if arguments.probe else None
+    result = result or evaluate_table(arguments, table, answerer, settings, output)
+    for way in arguments.probe:
+        other = output.with_name(f"{output.stem}.{way}.json") if output else None
+        changed = {**settings, "probe": way, "probe_seed": arguments.seed}
+        probed = known_result(other, changed)
+        probed = probed or evaluate_table(arguments, probed_table(table, way, arguments.seed), answerer, changed, other)
+        print(paired_table(compare(result, probed), "as they are", f"--probe {way}"))
+    return 0
+
+
+def known_result(output: Path | None, settings: dict[str, Any]) -> Any:
+    """The finished result of the same evaluation: after a stop, only what is missing is asked for. None where there is none."""
+    from grpo_project.evaluation.results import read_result
+
+    found = read_result(output) if output and output.exists() else None
+    if found is None or found.settings != json.loads(json.dumps(settings)):
+        return None
+    print(f"{found.name}: {output} is there, from before")
+    return found
+
+
+def evaluate_table(
+    arguments: argparse.Namespace, table: Any, answerer: Any, settings: dict[str, Any], output: Path | None
+) -> Any:
+    """Asks for answers to the rows of a table, verifies them, prints and writes the result, and returns it."""
     from contextlib import ExitStack
 
     from rich.console import Console
@@ -129,29 +184,23 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
 
     from grpo_project.common.files import write_json_atomically
     from grpo_project.data.prompts import row_prompt
-    from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
     from grpo_project.evaluation.evaluate import verify_answers
     from grpo_project.evaluation.report import answer_table, group_table, success_table, usage_line
     from grpo_project.runs.run_folder import describe_environment
 
-    table = read_rows(Path(arguments.data_root), arguments.domains)
-    for message in table.bad_rows:
-        print(f"skipped {message}", file=sys.stderr)
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
-    answerer, own_style, chat = load_answerer(arguments, table)
-    style = arguments.prompt_style or own_style
     name = arguments.model or "A* search"
     if arguments.adapter:
         name = f"{name} + {arguments.adapter}"
-    settings = describe_settings(arguments, table.fingerprint, style) | chat
+    if "probe" in settings:
+        name = f"{name}, --probe {settings['probe']}"
     questions = [
-        Question(index, sample, row_prompt(table.rows[index], style, arguments.prompt_format))
+        Question(index, sample, row_prompt(table.rows[index], settings["prompt_style"], settings["prompt_format"]))
         for sample in range(arguments.num_samples + 1)
         for index in indices
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    output = Path(arguments.output) if arguments.output else None
     with ExitStack() as stack:
         journal = None
         if output:
@@ -191,7 +240,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     print(usage_line(result))
     if output:
         print(f"Result: {output}")
-    return 0
+    return result
 
 
 def chat_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -260,7 +309,9 @@ def endpoint(arguments: argparse.Namespace, chat: Any) -> Any:
     return Endpoint(config, key, on_retry, on_stop)
 
 
-def describe_settings(arguments: argparse.Namespace, data_fingerprint: str, style: str) -> dict[str, Any]:
+def describe_settings(
+    arguments: argparse.Namespace, data_fingerprint: str, style: str, prompt_format: str | None
+) -> dict[str, Any]:
     """What decides the answers: a journal or result with other settings is another evaluation. No key is among them."""
     from grpo_project.evaluation.fingerprint import model_fingerprint
 
@@ -272,7 +323,7 @@ def describe_settings(arguments: argparse.Namespace, data_fingerprint: str, styl
         "domains": arguments.domains,
         "samples": arguments.samples,
         "prompt_style": style,
-        "prompt_format": arguments.prompt_format,
+        "prompt_format": prompt_format,
         "max_completion_length": arguments.max_completion_length,
         "num_samples": arguments.num_samples,
     }

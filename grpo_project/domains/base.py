@@ -68,6 +68,7 @@ class PlanningDomain:
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
     held_out: a domain for evaluation, not for training: left out wherever domains are not named one by one.
     phrases: predicate to an English template of its arguments, such as "{0} is on {1}", for prompts in natural language.
+    object_names: the vocabulary its objects are named from, which a small planner's tokenizer holds.
     """
 
     name: str
@@ -82,6 +83,7 @@ class PlanningDomain:
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
     held_out: bool = False
     phrases: Mapping[str, str] = field(default_factory=dict)
+    object_names: Sequence[str] = ()
 
     @cached_property
     def domain(self) -> Domain:
@@ -109,6 +111,11 @@ class PlanningDomain:
             if self.valid_parameters(drawn):
                 return drawn
         raise ConfigError(f"{self.name} has no valid combination of the sizes {dict(ranges)}")
+
+
+def numbered(family: str, first: int, last: int) -> list[str]:
+    """Names such as b1, b2, ..., both ends included."""
+    return [f"{family}{number}" for number in range(first, last + 1)]
 
 
 def first_drawn(draw: Callable[[], Problem | None], what: str) -> Problem:

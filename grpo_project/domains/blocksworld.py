@@ -19,6 +19,7 @@ from grpo_project.domains.base import (
     drawn_order,
     first_drawn,
     goal_atoms,
+    numbered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Literal, TrajectoryConstraint
@@ -328,4 +329,5 @@ DOMAIN = PlanningDomain(
         "on-table": "{0} is on the table",
         "on": "{0} is on {1}",
     },
+    object_names=numbered("b", 1, 12),
 )

@@ -6,7 +6,7 @@ import random
 import re
 from itertools import pairwise
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, drawn_order, first_drawn, goal_atoms
+from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, drawn_order, first_drawn, goal_atoms, numbered
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Literal, Not, TrajectoryConstraint
 
@@ -258,4 +258,5 @@ DOMAIN = PlanningDomain(
         "adjacent": "{0} is next to {1}",
         "last": "{0} has been at {1} and left it",
     },
+    object_names=[*(f"c_{row}_{column}" for row in range(7) for column in range(7)), *numbered("p", 1, 6), *numbered("t", 1, 3)],
 )

@@ -16,6 +16,7 @@ from grpo_project.domains.base import (
     drawn_order,
     first_drawn,
     goal_atoms,
+    numbered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Constraint, ConstraintAnd, Literal, TrajectoryConstraint
@@ -228,4 +229,5 @@ DOMAIN = PlanningDomain(
         "at-ferry": "the ferry is at {0}",
         "empty-ferry": "the ferry is empty",
     },
+    object_names=numbered("l", 0, 9) + numbered("c", 0, 9),
 )

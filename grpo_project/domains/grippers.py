@@ -17,6 +17,7 @@ from grpo_project.domains.base import (
     drawn_order,
     first_drawn,
     goal_atoms,
+    numbered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Forall, Formula, Literal, Not, TrajectoryConstraint, TypedName
@@ -237,4 +238,9 @@ DOMAIN = PlanningDomain(
         "free": "gripper {1} of {0} is free",
         "carry": "{0} carries {1} in {2}",
     },
+    object_names=[
+        name
+        for family, count in (("robot", 4), ("lgripper", 4), ("rgripper", 4), ("room", 9), ("ball", 9))
+        for name in numbered(family, 1, count)
+    ],
 )

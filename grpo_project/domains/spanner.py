@@ -8,7 +8,16 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from grpo_project.domains.base import DEAD_END, Heuristic, Parameters, PlanningDomain, conjunction, drawn_order, goal_atoms
+from grpo_project.domains.base import (
+    DEAD_END,
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    conjunction,
+    drawn_order,
+    goal_atoms,
+    numbered,
+)
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import (
     Constraint,
@@ -212,4 +221,5 @@ DOMAIN = PlanningDomain(
         "loose": "{0} is loose",
         "tightened": "{0} is tightened",
     },
+    object_names=["bob", "shed", "gate", *numbered("spanner", 1, 9), *numbered("nut", 1, 9), *numbered("location", 1, 12)],
 )

@@ -24,15 +24,6 @@ CHAT_TEMPLATE = (
 _PATTERN = r"\([a-z][\w\-]*|\)\n| [^\s()]+| [()]|[^\s()]+|[()]|\s"
 
 
-def _object_names() -> list[str]:
-    counted = {
-        "b": (1, 12), "l": (0, 9), "c": (0, 9), "p": (1, 6), "t": (1, 3), "robot": (1, 4), "lgripper": (1, 4),
-        "rgripper": (1, 4), "room": (1, 9), "ball": (1, 9), "spanner": (1, 9), "nut": (1, 9), "location": (1, 12),
-    }  # fmt: skip
-    names = [f"{family}{number}" for family, (low, high) in counted.items() for number in range(low, high + 1)]
-    return names + ["bob", "shed", "gate"] + [f"c_{row}_{column}" for row in range(7) for column in range(7)]
-
-
 def vocabulary() -> list[str]:
     """Every token, specials first; the same list on every machine with the same domains."""
     tokens: list[str] = list(SPECIAL_TOKENS)
@@ -50,7 +41,7 @@ def vocabulary() -> list[str]:
     tokens += [f" !{word}" for word in ("or", "not", "imply", "forall", "exists", "=")]
     tokens += [f" {number}" for number in range(33)]
     tokens += [f" ?{variable}" for variable in ("b", "c", "l", "m", "n", "o", "p", "r", "s", "t", "x", "y", "z")]
-    tokens += [f" {name}" for name in _object_names()]
+    tokens += [f" {name}" for domain in domains for name in domain.object_names]
     return list(dict.fromkeys(tokens))
 
 

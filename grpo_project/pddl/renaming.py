@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from grpo_project.pddl.model import (
@@ -163,7 +163,7 @@ def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renamin
     Short invented words, all different, drawn from `rng`; those of FIXED stay. Sorting, so that the draw does not depend on the
     order in which a file declares things.
     """
-    invented = _invented_words(rng, taken=_all_names(domain, problem))
+    invented = invented_words(rng, taken=_all_names(domain, problem))
 
     def renamed(names: Iterable[str]) -> dict[str, str]:
         return {name: next(invented) for name in sorted(set(names) - FIXED)}
@@ -180,7 +180,8 @@ def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renamin
     )
 
 
-def _invented_words(rng: random.Random, taken: set[str]) -> Iterator[str]:
+def invented_words(rng: random.Random, taken: Collection[str]) -> Iterator[str]:
+    """Short words without a meaning, all different and none of those `taken`, without end."""
     syllables = [consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS]
     words = [first + second for first in syllables for second in syllables if first + second not in taken]
     # Two syllables give 5,625 words; a task of ours needs some sixty. Larger ones go on with three.

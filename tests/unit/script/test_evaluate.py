@@ -286,6 +286,26 @@ def test_an_adapter_goes_on_top_of_a_model(main: Any, tiny_planner: Path, data_r
     assert lora["settings"]["model_fingerprint"] != base["settings"]["model_fingerprint"]
 
 
+def test_probes_ask_the_same_problems_again_and_a_second_run_asks_nothing(
+    main: Any, tiny_planner: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", str(tiny_planner), "--data_root", str(data_root), "--samples", "2", "--max_completion_length", "8"]
+    arguments += ["--probe", "order,names", "unseen_names", "--output", str(tmp_path / "as_is.json")]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    files = [f"as_is{way}.json" for way in ("", ".order", ".names", ".unseen_names")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    assert first.count("exact McNemar") == 3 and "--probe unseen_names" in first
+    results = [numbers(tmp_path / name) for name in files]
+    assert len({tuple(problem["problem_file"] for problem in result["problems"]) for result in results}) == 1
+    assert len({result["settings"]["data_fingerprint"] for result in results}) == 1
+    assert [result["settings"].get("probe") for result in results] == [None, "order", "names", "unseen_names"]
+    times = [(tmp_path / name).stat().st_mtime_ns for name in files]
+    assert main(arguments) == 0
+    assert [(tmp_path / name).stat().st_mtime_ns for name in files] == times
+    assert capsys.readouterr().out.count("is there, from before") == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -301,6 +321,8 @@ def test_an_adapter_goes_on_top_of_a_model(main: Any, tiny_planner: Path, data_r
         (["--planner", "--num_samples", "2", "--temperature", "0"], "--temperature"),
         (["--planner", "--data_root", "nowhere"], "nowhere"),
         (["--planner", "--output", "."], "--output"),
+        (["--planner", "--probe", "names"], "--probe"),
+        (["--model", "m", "--probe", "colours"], "order, names, unseen_names"),
         (["--compare", "a.json", "b.json"], "a.json"),
     ],
 )
