@@ -3,10 +3,10 @@
     python script/bench.py                    training and verifier
     python script/bench.py --only verifier    one part: training, verifier, entropy
 
-training: one real run of the main job on the shipped planner (a few steps, no evaluation). entropy: what the answers' entropies cost
-in such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the shipped test
-problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same cases, in
-processor time of one core. Times depend on the machine; shares and ratios hardly do.
+training: one real run of the main job on the shipped planner (a few steps, no evaluation). entropy: what the answers' entropies
+cost in such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the
+shipped test problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same
+cases, in processor time of one core. Times depend on the machine; shares and ratios hardly do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A run of the main path with a model that Unsloth's FastLanguageModel loads, on a CPU: Triton's interpreter works out its kernels.
+"""A run of the main path with a model that FastLanguageModel loads, on a CPU: Triton's interpreter works out Unsloth's kernels.
 
     TRITON_INTERPRET=1 python tests/fast_model_on_cpu.py settings.json step.pt
 
@@ -55,7 +55,9 @@ def load_in_float32(replace: Replace) -> None:
 
     load, loader = FastLanguageModel.from_pretrained, loading._load_with_unsloth
     replace(FastLanguageModel, "from_pretrained", lambda **how: load(**{**how, "dtype": torch.float32}))
-    replace(loading, "_load_with_unsloth", lambda path, plan, asked: loader(path, dataclasses.replace(plan, autocast="bf16"), asked))
+    replace(
+        loading, "_load_with_unsloth", lambda path, plan, asked: loader(path, dataclasses.replace(plan, autocast="bf16"), asked)
+    )
     replace(loading, "choose_backend", lambda asked="auto", small=False: ("unsloth", "cpu", "a test asks for it"))
 
 

@@ -18,7 +18,7 @@ pytestmark = MARKS
 WORKER = Path(__file__).resolve().parents[1] / "fast_model_on_cpu.py"
 SETTINGS = {
     "batch_size": 2,
-    "num_generations": 4,
+    "num_generations": 3,
     "max_steps": 1,
     "max_completion_length": 8,
     "lora_rank": 4,
@@ -60,7 +60,7 @@ def test_a_step_has_the_gradient_that_plain_transformers_gives(family: str, tmp_
 
 
 def plain_gradient(folder: Path, inputs: dict[str, Any], adapters: dict[str, Any]) -> dict[str, Any]:
-    """Of the loss `dapo` on its first use of completions, by transformers and PEFT: -mean over tokens of advantage times log p."""
+    """Of `dapo` on the first use of completions, by transformers and PEFT: -mean over tokens of advantage times log p."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
