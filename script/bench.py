@@ -1,17 +1,21 @@
 """Where the time goes: the parts of a training step, and what a verdict costs.
 
-    python script/bench.py                    both parts
-    python script/bench.py --only verifier    one of them: training, verifier
+    python script/bench.py                    training and verifier
+    python script/bench.py --only verifier    one part: training, verifier, entropy
 
-training: one real run of the main job on the shipped planner (a few steps, no evaluation). verifier: plans for the shipped test
-problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same cases, in
-processor time of one core. Times depend on the machine; shares and ratios hardly do.
+training: one real run of the main job on the shipped planner (a few steps, no evaluation). entropy: what the answers' entropies
+cost in such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the
+shipped test problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same
+cases, in processor time of one core. Times depend on the machine; shares and ratios hardly do.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -65,6 +69,50 @@ def bench_training(steps: int) -> None:
     print(f"training step: {step:.2f} s (mean of {len(timed)})")
     for name, seconds in sorted(totals.items(), key=lambda item: -item[1]):
         print(f"  {name:12} {seconds:7.3f} s  {100 * seconds / step:5.1f}%")
+
+
+def bench_entropy(steps: int) -> None:
+    """Prints a line for each way to train that is installed. Each has a process of its own: Unsloth rewrites TRL."""
+    for backend in ("transformers", "unsloth"):
+        if backend == "transformers" or importlib.util.find_spec("unsloth") is not None:
+            process = multiprocessing.get_context("spawn").Process(target=print_entropy_share, args=(backend, steps))
+            process.start()
+            process.join()
+            if process.exitcode:
+                sys.exit(f"the run with {backend} ended with status {process.exitcode}")
+
+
+def print_entropy_share(backend: str, steps: int) -> None:
+    """Seconds of entropy and of whole steps in one run on a CPU: inside TRL's loss, or beside Unsloth's (training/entropy.py)."""
+    if backend == "unsloth":
+        from tests.unsloth_on_cpu import rewrite_trl, take_unsloth
+
+        rewrite_trl()
+        take_unsloth(setattr)
+    from trl.trainer import utils
+
+    from grpo_project.common.files import read_lines
+    from grpo_project.configs.training import TrainingConfig
+    from grpo_project.training.run import train
+
+    inner, seconds = utils.entropy_from_logits, [0.0]
+
+    def entropy_from_logits(*arguments: Any, **how: Any) -> Any:
+        began = time.perf_counter()
+        found = inner(*arguments, **how)
+        seconds.append(time.perf_counter() - began)
+        return found
+
+    utils.entropy_from_logits = entropy_from_logits
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        how: dict[str, Any] = {"data_root": str(ROOT / "data" / "four_domain"), "output_dir": f"{folder}/run", "max_steps": steps}
+        how |= {"logging_steps": 1, "eval_samples": 0, "use_wandb": False, "diagnose_steps": 0}
+        if train(TrainingConfig(**how), lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0}):
+            sys.exit(1)
+        timed = [json.loads(line).get("seconds_per_step") for line in read_lines(Path(folder) / "run" / "metrics.jsonl")]
+    whole = sum(line["total"] for line in timed if line)
+    entropy = sum(seconds) + sum(line.get("entropy", 0.0) for line in timed if line)
+    print(f"entropy, {backend}: {entropy:.2f} of {whole:.1f} s in {steps} steps, {100 * entropy / whole:.1f}% (goal 3%)")
 
 
 def bench_verifier(problems_per_domain: int = PROBLEMS_PER_DOMAIN) -> None:
@@ -320,13 +368,15 @@ def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("training", "verifier"), help="one part; default both")
+    parser.add_argument("--only", choices=("training", "verifier", "entropy"), help="one part; default the first two")
     parser.add_argument("--steps", type=int, default=8, help="training steps (default 8)")
     arguments = parser.parse_args(argv)
-    if arguments.only != "verifier":
+    if arguments.only in (None, "training"):
         bench_training(max(2, arguments.steps))
-    if arguments.only != "training":
+    if arguments.only in (None, "verifier"):
         bench_verifier()
+    if arguments.only == "entropy":
+        bench_entropy(arguments.steps)
     return 0
 
 

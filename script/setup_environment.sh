@@ -29,5 +29,8 @@ pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@
 torch=$(grep '^torch==' requirements/train.txt)
 pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} "$torch"
 pip install --constraint <(echo "$torch") -r "$stack" -r requirements-dev.txt
+if [ "$stack" = requirements-cpu.txt ]; then  # beside it and for tests alone: accelerate imports deepspeed in every run that finds it
+  pip install --upgrade --no-deps --target "$environment/deepspeed" -r requirements-zero.txt
+fi
 # Written last: a killed set-up is taken up again.
 echo "$wanted" > "$stamp"

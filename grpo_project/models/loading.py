@@ -181,8 +181,9 @@ class LoadOptions:
     """What can be asked of `load_policy`.
 
     `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a small
-    model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it. `backend`: as `choose_backend`
-    takes it. `fast_inference` lets Unsloth generate with vLLM, which reserves the given share of the GPU's memory.
+    model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it, or what the model was made for
+    where that is less. `backend`: as `choose_backend` takes it. `fast_inference` lets Unsloth generate with vLLM, which reserves
+    the given share of the GPU's memory.
     """
 
     training: bool = False
@@ -400,15 +401,26 @@ def _unsloth() -> Any:
     return FastLanguageModel
 
 
+def _positions(path: str) -> int | None:
+    """How many tokens a model was made for. Unsloth, asked for more, would stretch its positions and so train another model."""
+    from transformers import PretrainedConfig
+
+    base = read_json_object(Path(path) / ADAPTER_CONFIG)["base_model_name_or_path"] if is_adapter(path) else path
+    described, _ = PretrainedConfig.get_config_dict(base)
+    found: int | None = {**described, **described.get("text_config", {})}.get("max_position_embeddings")
+    return found
+
+
 def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[Any, Any]:
     """Every knob by name: Unsloth's own defaults differ from release to release."""
     import torch
 
     FastLanguageModel = _unsloth()
     checkpointing = "unsloth" if asked.use_gradient_checkpointing else False
+    length = min(asked.max_sequence_length, _positions(path) or asked.max_sequence_length)
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=path,
-        max_seq_length=asked.max_sequence_length,
+        max_seq_length=length,
         dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[plan.autocast],
         load_in_4bit=plan.four_bit,
         load_in_8bit=False,
@@ -433,7 +445,7 @@ def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[A
             random_state=asked.seed,
             use_rslora=False,
             loftq_config=None,
-            max_seq_length=asked.max_sequence_length,
+            max_seq_length=length,
         )
     if asked.training:
         FastLanguageModel.for_training(model, use_gradient_checkpointing=checkpointing)

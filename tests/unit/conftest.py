@@ -39,15 +39,15 @@ def write_data_root(folder: Path, domains: tuple[str, ...] = FOUR_DOMAINS, count
     return folder
 
 
-def write_tiny_planner(folder: Path, seed: int = 0, **grpo_defaults: object) -> Path:
-    """A random Llama of two layers with the planner's own tokenizer, saved as a model folder of ours."""
+def write_tiny_planner(folder: Path, seed: int = 0, family: str = "Llama", **grpo_defaults: object) -> Path:
+    """A random model of two layers, by default a Llama, with the planner's own tokenizer, saved as a model folder of ours."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     from grpo_project.models.tokenizer import build_planner_tokenizer
 
     tokenizer = build_planner_tokenizer()
-    config = LlamaConfig(
+    config = getattr(transformers, f"{family}Config")(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -62,7 +62,7 @@ def write_tiny_planner(folder: Path, seed: int = 0, **grpo_defaults: object) -> 
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = getattr(transformers, f"{family}ForCausalLM")(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "planner.json").write_text(json.dumps({"prompt_style": "compact", "grpo_defaults": grpo_defaults}))

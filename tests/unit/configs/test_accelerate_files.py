@@ -1,14 +1,14 @@
 """The shipped accelerate files load in accelerate's own parser, and hold no key that `accelerate launch` does not know."""
 
 import os
-from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.accelerate_files import FILES, variables_of
+
 pytest.importorskip("accelerate")
 
-FILES = sorted((Path(__file__).resolve().parents[3] / "configs" / "accelerate").glob("*.yaml"))
 EXPECTED = {"ddp": "MULTI_GPU", "fsdp": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED"}
 
 
@@ -30,22 +30,18 @@ def test_a_file_loads_and_says_what_its_name_says(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_processes_know_by_their_environment_whether_parameters_are_sharded(path, monkeypatch):
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
-
     from grpo_project.common import ranks
 
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(path), "script.py"]))
-    arguments.deepspeed_fields_from_accelerate_config = ""  # what accelerate sets where deepspeed is installed
-    set_by_it = prepare_deepspeed_cmd_env(arguments)[1] if arguments.use_deepspeed else prepare_multi_gpu_env(arguments)
+    set_by_it = variables_of(path)
     for name in [name for name in os.environ if name.startswith(("ACCELERATE_", "FSDP_"))]:
         monkeypatch.delenv(name)
     for name, value in set_by_it.items():
-        if name.startswith(("ACCELERATE_", "FSDP_")):
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert ranks.shards_parameters() is (path.stem in ("fsdp", "zero3"))
-    if path.stem == "fsdp":  # what tests/unit/training/test_sharded_runs.py trains under
+    # models/loading.py decides the precision: a launcher's would win over it, and with DeepSpeed stop the run.
+    assert set_by_it["ACCELERATE_MIXED_PRECISION"] == "no"
+    if path.stem == "fsdp":
         assert set_by_it["FSDP_VERSION"] == "2" and set_by_it["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
 
 

@@ -227,7 +227,9 @@ def test_unsloth_is_told_every_knob(machine: Any, monkeypatch: pytest.MonkeyPatc
     assert (loaded["dtype"], loaded["fast_inference"], loaded["gpu_memory_utilization"]) == (torch.float16, True, 0.4)
     assert loaded["max_lora_rank"] == 16
     calls.clear()
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 512}')  # more would be stretched by Unsloth
     load_policy(str(tmp_path))
+    assert calls["from_pretrained"]["max_seq_length"] == 512
     assert "get_peft_model" not in calls and "for_inference" in calls and "for_training" not in calls
     assert calls["from_pretrained"]["full_finetuning"] is False
 

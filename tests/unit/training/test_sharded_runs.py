@@ -1,4 +1,4 @@
-"""FSDP on two gloo processes: the same training as with whole models, a checkpoint that continues, a model that is whole."""
+"""FSDP and ZeRO on two gloo processes: the training of whole models, a checkpoint that continues, a model that is whole."""
 
 from __future__ import annotations
 
@@ -17,19 +17,12 @@ from safetensors.torch import load_file  # noqa: E402
 
 from grpo_project.common import ranks  # noqa: E402
 from grpo_project.models import loading as backend  # noqa: E402
+from tests.accelerate_files import FILES, variables_of  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TESTS = REPOSITORY / "tests"
-# What `accelerate launch --config_file configs/accelerate/fsdp.yaml` sets for its processes.
-FSDP = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_OFFLOAD_PARAMS": "false",
-}
+DEEPSPEED = Path(sys.prefix) / "deepspeed"  # where script/setup_environment.sh puts it
+SHARDED = {file.stem: file for file in FILES if file.stem != "ddp"}
 
 
 @pytest.mark.parametrize(
@@ -82,18 +75,20 @@ def settings(data_root: Path, test_data_root: Path, tiny_planner: Path) -> dict[
     }
 
 
-def _run(settings: dict[str, Any], folder: Path, name: str, sharded: bool) -> None:
+def _run(settings: dict[str, Any], folder: Path, name: str, how: str) -> None:
+    """`how`: whole, or a key of SHARDED."""
     file = folder / f"{name}.json"
     file.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    worker = [str(TESTS / "fsdp_worker.py")] if sharded else []
-    environment = {**os.environ, **(FSDP if sharded else {}), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    worker = [] if how == "whole" else [str(TESTS / "sharding_worker.py")]
+    variables = {} if how == "whole" else variables_of(SHARDED[how]) | {"DS_ACCELERATOR": "cpu"}
+    path = f"{REPOSITORY}{os.pathsep}{DEEPSPEED}" if how.startswith("zero") else str(REPOSITORY)
     done = subprocess.run(
         [*command, *worker, str(TESTS / "varied_verdicts.py"), str(file), str(folder / f"{name}-")],
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment,
+        env={**os.environ, **variables, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr[-6000:]
@@ -101,16 +96,19 @@ def _run(settings: dict[str, Any], folder: Path, name: str, sharded: bool) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize("how", SHARDED)
 def test_a_sharded_run_trains_saves_and_goes_on_as_a_whole_one(
-    settings: dict[str, Any], tmp_path: Path, tiny_planner: Path, rank: int
+    settings: dict[str, Any], tmp_path: Path, tiny_planner: Path, how: str, rank: int
 ) -> None:
+    if how != "fsdp" and not DEEPSPEED.is_dir():
+        pytest.skip("needs deepspeed, which script/setup_environment.sh brings where no GPU is")
     settings["lora_rank"] = rank
     file = "adapter_model.safetensors" if rank else "model.safetensors"
     found = {}
-    for name, sharded in (("whole", False), ("sharded", True)):
-        _run({**settings, "output_dir": str(tmp_path / name)}, tmp_path, name, sharded)
+    for name in ("whole", how):
+        _run({**settings, "output_dir": str(tmp_path / name)}, tmp_path, name, name)
         found[name] = load_file(tmp_path / name / "model" / file)
-    whole, sharded_weights = found["whole"], found["sharded"]
+    whole, sharded_weights = found["whole"], found[how]
     assert set(whole) == set(sharded_weights)
     if not rank:
         before = load_file(tiny_planner / file)
@@ -118,14 +116,16 @@ def test_a_sharded_run_trains_saves_and_goes_on_as_a_whole_one(
     for key, value in whole.items():
         assert sharded_weights[key].shape == value.shape
         torch.testing.assert_close(sharded_weights[key], value, rtol=1e-3, atol=1e-4)
-    run = tmp_path / "sharded"
-    assert list((run / "checkpoint-1").glob("*fsdp*"))  # it was FSDP that trained
+    run = tmp_path / how
+    assert list((run / "checkpoint-1").glob("*fsdp*" if how == "fsdp" else "global_step1/*zero*"))  # it was this that trained
+    for process in (0, 1):  # the same problems in the same processes
+        assert (tmp_path / f"whole-{process}.json").read_text() == (tmp_path / f"{how}-{process}.json").read_text()
     assert (run / "evaluation_after.json").is_file()
     assert backend.load_policy(str(run / "model")).prompt_style == "compact"
     if rank:
         return
 
     (run / "model").rename(run / "model-before")
-    _run({"resume_from_checkpoint": str(run / "checkpoint-1")}, tmp_path, "again", True)
+    _run({"resume_from_checkpoint": str(run / "checkpoint-1")}, tmp_path, "again", how)
     again = load_file(run / "model" / file)
     assert all(torch.equal(again[key], sharded_weights[key]) for key in again)
