@@ -1,4 +1,4 @@
-.PHONY: help setup train test test-llm check data bench bench-curriculum
+.PHONY: help setup train test test-llm test-vllm check data bench bench-curriculum
 
 help:   ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -10,14 +10,18 @@ train: setup  ## teach the shipped planner and show what it learned
 	.venv/bin/python script/train_grpo_unsloth_stl_v2.py --data_root data/four_domain
 
 test: setup  ## all tests that need no GPU
-	.venv/bin/python -m pytest -n auto -m "not gpu and not llm"
+	.venv/bin/python -m pytest -n auto -m "not gpu and not llm and not vllm"
 
 test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB)
 	@./script/setup_llm_environment.sh
 	.venv-llm/bin/python -m pytest tests/llm -m llm
 
+test-vllm: setup  ## a real vLLM server on a CPU, from .venv-vllm (3.5 GB, so not in CI)
+	@./script/setup_vllm_environment.sh
+	.venv/bin/python -m pytest tests/vllm -m vllm
+
 check: setup  ## format, lint, types, fast tests
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -n auto -m "not slow and not gpu and not llm"
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -n auto -m "not slow and not gpu and not llm and not vllm"
 
 data: setup  ## the shipped problems once more
 	.venv/bin/python script/generate_data.py --domains blocksworld ferry grippers spanner --count 500 --seed 11 --split train --out data/four_domain

@@ -2,7 +2,8 @@
 # Makes .venv with the pinned requirements: the full Unsloth stack where CUDA is present, the CPU stack elsewhere.
 # Run it as often as you like: a finished set-up with the same requirements is left alone.
 # TORCH_INDEX_URL: an extra package index for torch (for example PyTorch's own, for a CPU build). PYTHON: the interpreter to use.
-# ENVIRONMENT and STACK: another folder than .venv, another requirements file than the machine suggests.
+# ENVIRONMENT and STACK: another folder than .venv, another requirements file than the machine suggests. TOOLS: pip's arguments for
+# what goes on top. UNWANTED: packages that come along and are taken out again.
 set -Eeuo pipefail  # E: the trap below also hears of what fails in a function
 cd "$(dirname "$0")/.."
 
@@ -28,9 +29,14 @@ pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@
 # torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
 torch=$(grep '^torch==' requirements/train.txt)
 pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} "$torch"
+<<<<<<< HEAD
 pip install --constraint <(echo "$torch") -r "$stack" -r requirements-dev.txt
 if [ "$stack" = requirements-cpu.txt ]; then  # beside it and for tests alone: accelerate imports deepspeed in every run that finds it
   pip install --upgrade --no-deps --target "$environment/deepspeed" -r requirements-zero.txt
 fi
+=======
+pip install --constraint <(echo "$torch") -r "$stack" ${TOOLS--r requirements-dev.txt}
+if [ -n "${UNWANTED:-}" ]; then pip uninstall --yes $UNWANTED; fi
+>>>>>>> served
 # Written last: a killed set-up is taken up again.
 echo "$wanted" > "$stamp"

@@ -4,10 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ENVIRONMENT=.venv-llm STACK=requirements-llm.txt ./script/setup_environment.sh
-# Unsloth brings them along: builds for CUDA, which do not load beside a torch for the CPU, and which nothing here uses.
-for package in torchvision torchaudio xformers; do
-  if compgen -G ".venv-llm/lib/python3*/site-packages/$package" >/dev/null; then
-    .venv-llm/bin/python -m pip --disable-pip-version-check --quiet uninstall --yes "$package"
-  fi
-done
+# Unsloth brings the unwanted along: builds for CUDA, which do not load beside a torch for the CPU, and which nothing here uses.
+export ENVIRONMENT=.venv-llm STACK=requirements-llm.txt UNWANTED="torchvision torchaudio xformers"
+exec ./script/setup_environment.sh

