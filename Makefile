@@ -18,7 +18,7 @@ test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB)
 
 test-vllm: setup  ## a real vLLM server on a CPU, from .venv-vllm (3.5 GB, so not in CI)
 	@./script/setup_vllm_environment.sh
-	.venv/bin/python -m pytest tests/vllm -m vllm
+	.venv/bin/python -m pytest tests/vllm_server -m vllm
 
 check: setup  ## format, lint, types, fast tests
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest -n auto -m "not slow and not gpu and not llm and not vllm"

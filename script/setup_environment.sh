@@ -29,14 +29,10 @@ pip() { "$environment/bin/python" -m pip --disable-pip-version-check --quiet "$@
 # torch first and pinned for all that follows: otherwise another package's range may replace it with a larger build.
 torch=$(grep '^torch==' requirements/train.txt)
 pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} "$torch"
-<<<<<<< HEAD
-pip install --constraint <(echo "$torch") -r "$stack" -r requirements-dev.txt
+pip install --constraint <(echo "$torch") -r "$stack" ${TOOLS--r requirements-dev.txt}
 if [ "$stack" = requirements-cpu.txt ]; then  # beside it and for tests alone: accelerate imports deepspeed in every run that finds it
   pip install --upgrade --no-deps --target "$environment/deepspeed" -r requirements-zero.txt
 fi
-=======
-pip install --constraint <(echo "$torch") -r "$stack" ${TOOLS--r requirements-dev.txt}
 if [ -n "${UNWANTED:-}" ]; then pip uninstall --yes $UNWANTED; fi
->>>>>>> served
 # Written last: a killed set-up is taken up again.
 echo "$wanted" > "$stamp"

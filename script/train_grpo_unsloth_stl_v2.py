@@ -129,6 +129,11 @@ def start(given: dict[str, object]) -> int:
     asides = {name: given.pop(name, None) for name in ASIDES}
     config = resolve_settings(given)
     if asides["print_config"]:
+        from grpo_project.training.algorithms import ALGORITHMS
+
+        algorithm = ALGORITHMS[config.algorithm]
+        algorithm.refuse_settings(config)
+        algorithm.check_fields(config)
         print(describe_settings(config))
         return 0
     if asides["estimate_memory"]:

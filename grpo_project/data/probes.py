@@ -31,7 +31,7 @@ def _no_names(row: Row, rng: random.Random) -> dict[str, str]:
 def _drawn_names(row: Row, rng: random.Random) -> dict[str, str]:
     """Names of one kind differ in their numbers alone: b1 may become b7, and l1 never. Where the vocabulary has too few, they swap."""
     own, known = _by_kind(row.problem.objects), _by_kind(get_domain(row.scenario).object_names)
-    drawn = {}
+    drawn: dict[str, str] = {}
     for kind, names in own.items():
         pool = known[kind] if len(known[kind]) >= len(names) else names
         drawn |= dict(zip(names, rng.sample(pool, len(names)), strict=True))

@@ -407,7 +407,7 @@ def _positions(path: str) -> int | None:
 
     base = read_json_object(Path(path) / ADAPTER_CONFIG)["base_model_name_or_path"] if is_adapter(path) else path
     described, _ = PretrainedConfig.get_config_dict(base)
-    found: int | None = {**described, **described.get("text_config", {})}.get("max_position_embeddings")
+    found: int | None = {**described, **(described.get("text_config") or {})}.get("max_position_embeddings")
     return found
 
 

@@ -193,6 +193,26 @@ def _gathered(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch, gib: floa
     return inputs.gather_inputs(config, lambda step, steps: {"easy": 1.0, "medium": 0.0, "hard": 0.0}, start)
 
 
+@pytest.mark.parametrize(("small", "given", "expected"), [(False, None, 2), (False, 4, 4), (True, None, None)])
+def test_a_language_model_on_a_cpu_takes_the_micro_batches_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    data_root: Path,
+    tiny_planner: Path,
+    tmp_path: Path,
+    small: bool,
+    given: int | None,
+    expected: int | None,
+) -> None:
+    plan = plan_for("transformers", "cpu", "", small, True, False, None, "")
+    monkeypatch.setattr(inputs, "plan_load", lambda model, **asked: plan)
+    settings = {"base_model": str(tiny_planner), "data_root": str(data_root), "eval_samples": 0, "batch_size": 8}
+    settings |= {"num_generations": 4, "output_dir": str(tmp_path / "run")} | ({"micro_batch_size": given} if given else {})
+    config = launch.resolve_settings(settings, EnvironmentConfig(values={}))
+    weights = {"easy": 1.0, "medium": 0.0, "hard": 0.0}
+    found = inputs.gather_inputs(config, lambda step, steps: weights, launch.starting_point(config))
+    assert found.config.micro_batch_size == expected
+
+
 def test_a_run_records_its_choice_and_a_continued_one_keeps_it(
     monkeypatch: pytest.MonkeyPatch, data_root: Path, tiny_planner: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -328,6 +328,23 @@ def test_print_config_shows_every_value_with_its_origin(
     assert shown["seed"] == ("42", BUILT_IN)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--grpo", "dleta=4"], "delta"),
+        (["--grpo", "output_dir=x"], "output_dir"),
+        (["--grpo", "delta=much"], "must be of kind"),
+        (["--algorithm", "rloo", "--loss_type", "dapo"], "--loss_type"),
+    ],
+)
+def test_print_config_refuses_what_the_run_would(
+    script: ModuleType, model_folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    assert script.main(["--model_name", str(model_folder), *flags, "--print_config"]) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err and shown.err.count("\n") == 1 and not shown.out
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"lerning_rate": 1}', '{"seed": "many"}', '{"config_file": "other.json"}'])
 def test_a_config_file_that_is_wrong_is_named(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str

@@ -1,8 +1,10 @@
-"""A real vLLM server on a CPU, asked by script/evaluate.py: what it answers gets the verdicts of the same model loaded here."""
+"""A real vLLM server on a CPU, asked by script/evaluate.py: what it answers gets the verdicts of the same model loaded here.
+
+The folder is not called vllm: `tests` is on the path, and TRL would take it for the package.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from grpo_project.evaluation.answers import Question
-from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig, EndpointError
 from tests.served import compare, served_and_local
 
 pytestmark = pytest.mark.vllm
@@ -65,9 +65,7 @@ def healthy(port: int) -> bool:
         return False
 
 
-def test_the_verdicts_are_those_of_the_model_loaded_here(
-    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verdicts_are_those_of_the_model_loaded_here(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Greedy in float32. Sums are added in another order, so that a few answers may part ways."""
     which = ("--data_root", "data/test", "--samples", PROBLEMS, "--prompt_style", "compact", "--max_completion_length", 128)
     pairs = served_and_local(server, MODEL, tmp_path, *which)
