@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
-    add("--prompt_style", choices=("full", "compact"), help="default: the model's own; full for an endpoint")
+    add("--prompt_style", choices=("full", "compact", "compact_by_name"), help="default: the model's own; full for an endpoint")
     add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
     add(
         "--probe",

@@ -56,7 +56,19 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the plans that are made as a classical planner makes them: as if the problem had no constraints",
     )
-    add("--prompt_style", choices=("full", "compact"), default="full", help="PDDL, or the short line of the tiny planner")
+    add(
+        "--names",
+        choices=("conventional", "drawn", "invented", "any"),
+        default="conventional",
+        help="of objects: b1, b2, ... in this order, as published; drawn from the domain's vocabulary; invented words; or any "
+        "(drawn, and invented in a quarter). All but the first list the objects in a drawn order",
+    )
+    add(
+        "--prompt_style",
+        choices=("full", "compact", "compact_by_name"),
+        default="full",
+        help="PDDL, or the short line of a small planner",
+    )
     add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument(

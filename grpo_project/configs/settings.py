@@ -28,6 +28,8 @@ from grpo_project.configs.setting import (
 )
 from grpo_project.errors import GrpoProjectError
 
+DIFFICULTY_BANDS = ("percentiles", "scores")
+
 DATA = "model and data"
 RUN = "output and continuing"
 BATCH = "batches and length of the run"
@@ -151,7 +153,13 @@ class Settings(ChatSettings):
 
     curriculum: str = setting("step", CURRICULUM, FIXED, BY_CARD,
         "step: get_curriculum_weights(step, max_steps) in this script; uniform: difficulties as they come (the control); stage:"
-        " from foundation on by held-out success; adaptive: what has reward variance now; path/to/file.py:name: your own")
+        " from foundation on by held-out success; adaptive: what has reward variance now; frontier: what is solved about half "
+        "the time, by a fit of success over difficulty scores; path/to/file.py:name: your own")
+    target_pass_rate: tuple[str, ...] | None = setting(None, CURRICULUM, FIXED, NOT_BY_CARD,
+        "pass rate of completions that --curriculum frontier aims at, as 0.5 for all domains or ferry=0.6; default: 0.5")
+    difficulty_bands: str = setting("percentiles", CURRICULUM, FIXED, BY_CARD,
+        "where easy, medium and hard end in a domain. percentiles: at 40% and 80% of its rows; scores: at a third and two thirds "
+        "of its range of difficulty scores, for data from small to very large problems", choices=DIFFICULTY_BANDS)
     domain_weights: tuple[str, ...] | None = setting(None, CURRICULUM, FIXED, NOT_BY_CARD,
         "share of a domain in every batch, as ferry=2 spanner=3; whole numbers, 1 where not named")
     eval_every_n_steps: int | None = setting(None, CURRICULUM, FIXED, NOT_BY_CARD,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grpo_project.common.statistics import Interval, wilson_interval
-from grpo_project.curriculum.weights import DomainWeights
+from grpo_project.curriculum.weights import DomainLevels, DomainWeights
 from grpo_project.data.difficulty import BUCKETS
 
 Counts = Mapping[str, Mapping[str, tuple[int, int]]]
@@ -24,7 +24,9 @@ Counts = Mapping[str, Mapping[str, tuple[int, int]]]
 class Decision:
     """What a generation batch of batches is drawn by.
 
-    `weights`: {domain: {bucket: share}}, each summing to 1. `quotas`: {domain: prompts per batch}, summing to the batch size.
+    `weights`: {domain: {bucket: share}}, each summing to 1. `levels`: {domain: {bucket: {difficulty score: share}}}, each
+    summing to 1, where a curriculum chooses within buckets too; empty elsewhere. `quotas`: {domain: prompts per batch}, summing
+    to the batch size.
     `skipped`: row indices that are passed over while their bucket has another. `drawn_before`: {domain: prompts in all
     generation batches before}; empty where quotas never change, and the number follows from the generation batch's.
     """
@@ -33,6 +35,7 @@ class Decision:
     quotas: Mapping[str, int]
     skipped: frozenset[int] = field(default_factory=frozenset)
     drawn_before: Mapping[str, int] = field(default_factory=dict)
+    levels: DomainLevels = field(default_factory=dict)
 
 
 def mean_weights(decision: Decision) -> dict[str, float]:
@@ -119,12 +122,13 @@ class EvaluationOutcome:
 
 
 class Curriculum(Protocol):
-    """One of the four, or a user's schedule.
+    """One of CURRICULA, or a user's own.
 
     `uses_groups`, `uses_evaluations`: which outcomes change its weights; neither for a schedule. `observe_*` come in the order
-    in which things happened. `weights` answers {bucket: weight} or {domain: {bucket: weight}} for a batch of optimizer step
-    `step` (0..max_steps-1), from nothing but its arguments and what was observed. `state_dict` is JSON-ready and exact:
-    a curriculum that loads it goes on as the one that gave it. `metrics` are figures for the log.
+    in which things happened. `weights` answers {bucket: weight}, {domain: {bucket: weight}} or {domain: {bucket: {difficulty
+    score as text: weight}}} for a batch of optimizer step `step` (0..max_steps-1), from nothing but its arguments and what was
+    observed. `state_dict` is JSON-ready and exact: a curriculum that loads it goes on as the one that gave it. `metrics` are
+    figures for the log.
     """
 
     name: str

@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from grpo_project.common.random_streams import stream
 from grpo_project.curriculum.base import Decision, mean_weights
+from grpo_project.curriculum.frontier import LevelRows
 from grpo_project.curriculum.quotas import domain_quotas
 from grpo_project.curriculum.weights import DomainWeights
 from grpo_project.data.difficulty import BUCKETS
@@ -38,6 +40,13 @@ class BatchPlan:
     domain_weights: DomainWeights
 
 
+class _Pool(NamedTuple):
+    """Rows that prompts are drawn from. `name`: (domain, bucket), or (domain, bucket, level)."""
+
+    name: tuple[str, ...]
+    rows: Sequence[int]
+
+
 def nearest_buckets(bucket: str) -> tuple[str, ...]:
     """All buckets, nearest first, beginning with `bucket` itself; at equal distance the easier one."""
     place = BUCKETS.index(bucket)
@@ -59,6 +68,7 @@ class BatchPlanner:
     batches_per_generation: batches whose completions are made together; all of them follow the curriculum of the first one's
         step. A with A batches to a step (steps_per_batch being num_iterations/A).
     quota_weights: {domain: whole number}, 1 where not named; `quotas` is in that proportion.
+    levels: {domain: {bucket: {difficulty score: row indices}}}, for decisions that choose among the scores of a bucket.
 
     Raises ConfigError for anything else. `plan` may be called in any order, any number of times, in any process.
     """
@@ -73,6 +83,7 @@ class BatchPlanner:
         steps_per_batch: float | Fraction = 1,
         batches_per_generation: int = 1,
         quota_weights: Mapping[str, int] | None = None,
+        levels: LevelRows | None = None,
     ) -> None:
         self.domains = tuple(bucket_rows)
         self.quotas = domain_quotas(batch_size, self.domains, quota_weights)
@@ -98,8 +109,9 @@ class BatchPlanner:
                     if index in owner:
                         raise ConfigError(f"row {index} stands twice, in {owner[index]} and in {domain} {bucket}")
                     owner[index] = f"{domain} {bucket}"
+        self._levels = levels or {}
         self._said: set[tuple[str, str]] = set()
-        self._cycles: dict[tuple[str, str], tuple[int, list[int]]] = {}
+        self._cycles: dict[tuple[str, ...], tuple[int, list[int]]] = {}
 
     def step_of(self, batch: int) -> int:
         """The optimizer step, 0..max_steps-1, that first trains on batch `batch` (from 0); later batches count to the last."""
@@ -168,9 +180,10 @@ class BatchPlanner:
         before = first + batch % self.batches_per_generation * quota
         pairs = []
         for place in range(quota):
-            bucket = _choose(rng, shares)
+            bucket = _choose(rng, [(name, shares[name]) for name in BUCKETS])
             source = self._source(domain, bucket, used)
-            index = self._row(domain, source, before + place, used, decision.skipped)
+            pool = self._level(rng, domain, source, decision, used)
+            index = self._row(pool, before + place, used, decision.skipped)
             used.add(index)
             pairs.append((source, index))
         return pairs
@@ -187,17 +200,27 @@ class BatchPlanner:
                 return name
         return filled[0]
 
-    def _row(self, domain: str, bucket: str, position: int, used: set[int], skipped: frozenset[int]) -> int:
-        """The row at a position of the bucket's endless walk: one random order of all its rows after another.
+    def _level(self, rng: random.Random, domain: str, bucket: str, decision: Decision, used: set[int]) -> _Pool:
+        """What to walk through: the bucket, or one of its levels, drawn by its share among those with a row not in the batch."""
+        shares = decision.levels.get(domain, {}).get(bucket, {})
+        rows = self._levels[domain][bucket] if shares else {}
+        left = [(level, shares.get(level, 0.0)) for level, own in rows.items() if not used.issuperset(own)]
+        if not any(share for _, share in left):
+            return _Pool((domain, bucket), self._pools[domain][bucket])
+        level = _choose(rng, left)
+        return _Pool((domain, bucket, level), rows[level])
+
+    def _row(self, pool: _Pool, position: int, used: set[int], skipped: frozenset[int]) -> int:
+        """The row at a position of the pool's endless walk: one random order of all its rows after another.
 
         Walking instead of drawing evens out how often each row is seen. The position comes from the batch number alone, so a
         plan needs no other plan. Skipped rows are passed over unless no other is left, and so are rows already in the batch.
         """
-        size = len(self._pools[domain][bucket])
+        size = len(pool.rows)
         spare = None
         for ahead in range(2 * size):  # from anywhere, two rounds meet every row
             round_number, place = divmod(position + ahead, size)
-            index = self._round(domain, bucket, round_number)[place]
+            index = self._round(pool, round_number)[place]
             if index not in used:
                 if index not in skipped:
                     return index
@@ -205,16 +228,16 @@ class BatchPlanner:
         if spare is not None:
             return spare
         round_number, place = divmod(position, size)
-        return self._round(domain, bucket, round_number)[place]
+        return self._round(pool, round_number)[place]
 
-    def _round(self, domain: str, bucket: str, number: int) -> list[int]:
-        """The bucket's rows in the random order of round `number`. The last order is kept to save time, never to remember."""
-        kept = self._cycles.get((domain, bucket))
+    def _round(self, pool: _Pool, number: int) -> list[int]:
+        """The pool's rows in the random order of round `number`. The last order is kept to save time, never to remember."""
+        kept = self._cycles.get(pool.name)
         if kept is None or kept[0] != number:
-            order = list(self._pools[domain][bucket])
-            stream(self.seed, "round", number, domain, bucket).shuffle(order)
+            order = list(pool.rows)
+            stream(self.seed, "round", number, *pool.name).shuffle(order)
             kept = (number, order)
-            self._cycles[domain, bucket] = kept
+            self._cycles[pool.name] = kept
         return kept[1]
 
 
@@ -231,13 +254,13 @@ def _pools(domain: str, buckets: Mapping[str, Sequence[int]]) -> dict[str, tuple
     return pools
 
 
-def _choose(rng: random.Random, shares: Mapping[str, float]) -> str:
-    """A bucket with the probability of its share; one with share 0 never."""
-    point = rng.random() * math.fsum(shares.values())
-    possible = [name for name in BUCKETS if shares[name] > 0]
+def _choose(rng: random.Random, shares: Sequence[tuple[str, float]]) -> str:
+    """A name with the probability of its share; one with share 0 never. The order of the names belongs to the draw."""
+    possible = [(name, share) for name, share in shares if share > 0]
+    point = rng.random() * math.fsum(share for _, share in possible)
     reached = 0.0
-    for name in possible:
-        reached += shares[name]
+    for name, share in possible:
+        reached += share
         if point < reached:
             return name
-    return possible[-1]  # rounding
+    return possible[-1][0]  # rounding

@@ -20,11 +20,11 @@ from grpo_project.curriculum.adaptive_quotas import AdaptiveQuotas
 from grpo_project.curriculum.base import Curriculum, Decision, EvaluationOutcome, GroupOutcome, mean_weights
 from grpo_project.curriculum.collapse import Change, CollapseGuard
 from grpo_project.curriculum.quotas import shifted_quotas
-from grpo_project.curriculum.weights import DomainWeights, domain_weights
+from grpo_project.curriculum.weights import DomainLevels, DomainWeights, domain_weights, split_levels
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
-FORMAT = 2  # 1 had no adaptive quotas
+FORMAT = 3  # 1 had no adaptive quotas, 2 no levels
 LAG = 2  # generation batches between what is known and what it decides; see above
 
 
@@ -93,11 +93,13 @@ class CurriculumEngine:
     def decide(self, generation: int) -> Decision:
         """What generation `generation` (from 0) is drawn by. Generation batches are first asked for in order; later in any."""
         if not self.feedback:
-            return Decision(self._weights(generation), self._quotas)
+            weights, levels = self._weights(generation)
+            return Decision(weights, self._quotas, levels=levels)
         if generation not in self._journal:
             self._decide_up_to(generation)
         entry = self._journal[generation]
-        return Decision(entry["weights"], entry["quotas"], self._skipped(generation), self._drawn_before[generation])
+        before = self._drawn_before[generation]
+        return Decision(entry["weights"], entry["quotas"], self._skipped(generation), before, entry["levels"])
 
     def weights_at(self, step: int) -> dict[str, float]:
         """{bucket: share}, the mean over domains weighted by their quotas, for the batch of optimizer step `step`."""
@@ -106,20 +108,22 @@ class CurriculumEngine:
     def _decide_up_to(self, generation: int) -> None:
         for number in range(len(self._journal), generation + 1):
             self._take_in(number - LAG)
-            weights, quotas = self._weights(number), self.moving.quotas() if self.moving else dict(self._quotas)
+            weights, levels = self._weights(number)
+            quotas = self.moving.quotas() if self.moving else dict(self._quotas)
             if self._reweight and self._collapsed:
                 quotas = shifted_quotas(quotas, self._collapsed)
                 weights = {name: easier(own) if name in self._collapsed else own for name, own in weights.items()}
-            self._journal[number] = {"weights": weights, "quotas": quotas}
+            self._journal[number] = {"weights": weights, "quotas": quotas, "levels": levels}
             self._count(quotas)
 
     def _count(self, quotas: Mapping[str, int]) -> None:
         last = self._drawn_before[-1]
         self._drawn_before.append({name: last[name] + quota * self._batches_per_generation for name, quota in quotas.items()})
 
-    def _weights(self, generation: int) -> DomainWeights:
+    def _weights(self, generation: int) -> tuple[DomainWeights, DomainLevels]:
         step = self.step_of(generation)
-        return domain_weights(self.curriculum.weights(step, self._max_steps), self.domains, step, self._weights_name)
+        weights, levels = split_levels(self.curriculum.weights(step, self._max_steps), step, self._weights_name)
+        return domain_weights(weights, self.domains, step, self._weights_name), levels
 
     def _take_in(self, last: int) -> None:
         """Hands the curriculum what was known after generation batch `last`, one generation batch after another."""
@@ -190,11 +194,12 @@ class CurriculumEngine:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it as JSON-ready data. The journal is kept by runs of equal decisions: [first generation batch, weights,
-        quotas]."""
+        quotas, levels]."""
         runs: list[list[Any]] = []
         for generation, entry in self._journal.items():
-            if not runs or (runs[-1][1], runs[-1][2]) != (entry["weights"], entry["quotas"]):
-                runs.append([generation, entry["weights"], entry["quotas"]])
+            decision = [entry["weights"], entry["quotas"], entry["levels"]]
+            if not runs or runs[-1][1:] != decision:
+                runs.append([generation, *decision])
         return {
             "format": FORMAT,
             "curriculum": self.curriculum.name,
@@ -213,8 +218,8 @@ class CurriculumEngine:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken. Raises ConfigError for one of another curriculum or of another format."""
-        if state.get("format") != FORMAT:
-            raise ConfigError(f"the saved curriculum state has format {state.get('format')!r}; this version reads {FORMAT}")
+        if state.get("format") not in (2, FORMAT):
+            raise ConfigError(f"the saved curriculum state has format {state.get('format')!r}; this version reads 2 and {FORMAT}")
         if state.get("curriculum") != self.curriculum.name:
             raise ConfigError(
                 f"the saved curriculum state is of --curriculum {state.get('curriculum')}, this run has {self.curriculum.name}"
@@ -223,7 +228,7 @@ class CurriculumEngine:
             runs = state["journal"]
             ends = [run[0] for run in runs[1:]] + ([state["decided"]] if runs else [])
             journal = {
-                generation: {"weights": run[1], "quotas": run[2]}
+                generation: {"weights": run[1], "quotas": run[2], "levels": run[3] if len(run) > 3 else {}}
                 for run, end in zip(runs, ends, strict=True)
                 for generation in range(run[0], end)
             }

@@ -13,13 +13,14 @@ import inspect
 import json
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from grpo_project.common.user_code import file_of, is_user_code, load_function, what_failed
 from grpo_project.curriculum.adaptive import AdaptiveCurriculum
 from grpo_project.curriculum.base import Curriculum, EvaluationOutcome, GroupOutcome
+from grpo_project.curriculum.frontier import FrontierCurriculum, LevelRows
 from grpo_project.curriculum.manager import setup_fixed_curriculum_manager
 from grpo_project.curriculum.schedules import Schedule, WeightsFunction, uniform
 from grpo_project.errors import ConfigError
@@ -29,10 +30,15 @@ FLAG = "--curriculum"
 
 @dataclass(frozen=True)
 class CurriculumInputs:
-    """What a curriculum may be made from. `bucket_rows`: {domain: {bucket: row indices}}. `weights_function`: that of `step`."""
+    """What a curriculum may be made from. `bucket_rows`: {domain: {bucket: row indices}}. `weights_function`: that of `step`.
+
+    `levels`: {domain: {bucket: {difficulty score: row indices}}}. `target_pass_rates`: {domain: in (0, 1)}, where one was set.
+    """
 
     bucket_rows: Mapping[str, Mapping[str, Sequence[int]]]
     weights_function: WeightsFunction
+    levels: LevelRows = field(default_factory=dict)
+    target_pass_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 CurriculumFactory = Callable[[CurriculumInputs], Curriculum]
@@ -43,6 +49,7 @@ CURRICULA: Mapping[str, CurriculumFactory] = MappingProxyType(
         "uniform": lambda inputs: uniform(inputs.bucket_rows),
         "stage": lambda inputs: setup_fixed_curriculum_manager(),
         "adaptive": lambda inputs: AdaptiveCurriculum(inputs.bucket_rows),
+        "frontier": lambda inputs: FrontierCurriculum(inputs.levels, inputs.target_pass_rates),
     }
 )
 # What the protocol asks for, read off it.

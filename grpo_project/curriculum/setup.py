@@ -14,12 +14,14 @@ from grpo_project.common.user_code import code_of, file_of, is_user_code, load_f
 from grpo_project.configs.settings import Settings
 from grpo_project.curriculum.batch_plan import BatchPlanner
 from grpo_project.curriculum.engine import CurriculumEngine
+from grpo_project.curriculum.frontier import levels_of, parse_target_pass_rates
 from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
 from grpo_project.curriculum.registry import FLAG, CurriculumInputs, make_curriculum, told_in_one_line, weights_function_of
 from grpo_project.curriculum.schedules import WeightsFunction
 from grpo_project.curriculum.weights import domain_weights
 from grpo_project.errors import ConfigError
 
+Scores = Sequence[float]  # difficulty, by row index
 BucketRows = Mapping[str, Mapping[str, Sequence[int]]]  # {domain: {bucket: row indices}}
 
 EVALUATE_EVERY = 25  # steps, where nobody said how often
@@ -49,18 +51,24 @@ def check_quotas(config: Settings) -> None:
         domain_quotas(config.batch_size, domains, weights)
 
 
-def check_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> None:
+def check_curriculum(config: Settings, bucket_rows: BucketRows, scores: Scores, get_curriculum_weights: WeightsFunction) -> None:
     """Raises ConfigError for one that there is not, or that fails at any step. A rehearsal before anything is loaded: some of
     these rows may turn out too long for the model.
     """
-    set_up_curriculum(config, bucket_rows, get_curriculum_weights)
+    set_up_curriculum(config, bucket_rows, scores, get_curriculum_weights)
 
 
-def set_up_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_weights: WeightsFunction) -> RunCurriculum:
+def set_up_curriculum(
+    config: Settings, bucket_rows: BucketRows, scores: Scores, get_curriculum_weights: WeightsFunction
+) -> RunCurriculum:
     """The curriculum at its start over these rows. Raises ConfigError for one that cannot work, at any of the run's steps."""
     get_curriculum_weights = told_in_one_line("step", get_curriculum_weights)
     function = weights_function_of(config.curriculum, get_curriculum_weights)
-    curriculum = make_curriculum(config.curriculum, CurriculumInputs(bucket_rows, get_curriculum_weights))
+    levels = levels_of(bucket_rows, scores)
+    targets = parse_target_pass_rates(config.target_pass_rate or (), tuple(bucket_rows))
+    if targets and config.curriculum != "frontier":
+        raise ConfigError(f"--target_pass_rate is for --curriculum frontier, which aims at it; this run has {config.curriculum}")
+    curriculum = make_curriculum(config.curriculum, CurriculumInputs(bucket_rows, get_curriculum_weights, levels, targets))
     quota_weights = parse_domain_weights(config.domain_weights or ())
     engine = CurriculumEngine(
         curriculum,
@@ -82,6 +90,7 @@ def set_up_curriculum(config: Settings, bucket_rows: BucketRows, get_curriculum_
         steps_per_batch=Fraction(config.num_iterations, config.gradient_accumulation_steps),
         batches_per_generation=config.gradient_accumulation_steps,
         quota_weights=quota_weights,
+        levels=levels,
     )
     user_code = function or (load_function(config.curriculum, FLAG) if is_user_code(config.curriculum) else None)
     source = source_of(user_code) if user_code is not None else config.curriculum
@@ -94,7 +103,8 @@ def _decided(config: Settings, engine: CurriculumEngine, function: WeightsFuncti
     shares: list[Any] = [config.curriculum, config.domain_weights, config.on_collapse]
     steps = range(config.max_steps)
     if not engine.feedback:
-        shares = [engine.decide(engine.generation_of(step)).weights for step in steps]
+        decisions = [engine.decide(engine.generation_of(step)) for step in steps]
+        shares = [[decision.weights, decision.levels] if decision.levels else decision.weights for decision in decisions]
     elif function is not None:
         shares += [domain_weights(function(step, config.max_steps), engine.domains, step) for step in steps]
     else:

@@ -11,6 +11,7 @@ from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 DomainWeights = dict[str, dict[str, float]]
+DomainLevels = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 # Weights that sum to 1 up to this much are left as the user wrote them: 0.7 stays 0.7 in the log.
 SUM_TOLERANCE = 1e-9
@@ -49,6 +50,35 @@ def normalise_weights(weights: Any, step: int, source: str = "get_curriculum_wei
     # Divided by the largest first: a sum of huge weights would overflow.
     total = math.fsum(value / largest for value in values.values())
     return {name: value / largest / total for name, value in values.items()}
+
+
+def split_levels(weights: Any, step: int, source: str) -> tuple[Any, dict[str, dict[str, dict[str, float]]]]:
+    """(weights by bucket, shares within buckets) of what a curriculum answers; the second is empty unless it names levels.
+
+    A bucket weighs as much as its levels together. Raises ConfigError for a bucket that there is not and for a level whose
+    weight is no finite number >= 0.
+    """
+    named = isinstance(weights, Mapping) and [own for own in weights.values() if isinstance(own, Mapping)]
+    if not named or not any(isinstance(levels, Mapping) for own in named for levels in own.values()):
+        return weights, {}
+    sums: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, dict[str, float]]] = {}
+    for domain, own in weights.items():
+        sums[domain], shares[domain] = dict.fromkeys(BUCKETS, 0.0), {}
+        for name, levels in own.items():
+            if name not in BUCKETS or not isinstance(levels, Mapping) or not all(map(_is_weight, levels.values())):
+                raise ConfigError(
+                    f"{source} at step {step} gives {domain} {_shown({name: levels})}; return a finite weight >= 0 for each "
+                    f"difficulty score of {', '.join(BUCKETS)}"
+                )
+            sums[domain][name] = math.fsum(levels.values())
+            if sums[domain][name] > 0:
+                shares[domain][name] = {level: weight / sums[domain][name] for level, weight in levels.items()}
+    return sums, shares
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def domain_weights(weights: Any, domains: Sequence[str], step: int, source: str = "get_curriculum_weights") -> DomainWeights:

@@ -23,7 +23,15 @@ from grpo_project.common.files import write_json_atomically, write_text_atomical
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
-from grpo_project.data.instances import SPLITS, generate_instance, policy_plan, reference_plan, without_constraints
+from grpo_project.data.instances import (
+    SPLITS,
+    generate_instance,
+    policy_plan,
+    reference_plan,
+    under_other_names,
+    without_constraints,
+)
+from grpo_project.data.object_names import NAMINGS
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
 from grpo_project.pddl.canonical import canonical_form
@@ -42,7 +50,7 @@ class CorpusConfig:
 
     seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
     with_prompt: and the prompt made of it, which readers otherwise make themselves. exclude: data roots whose problems, up to
-    renaming, no row may hold.
+    renaming, no row may hold. names: one of NAMINGS; the problems of a stream are the same under all of them.
     """
 
     out: str
@@ -64,6 +72,7 @@ class CorpusConfig:
     with_prompt: bool = True
     prompt_format: str = "pddl"
     exclude: tuple[str, ...] = ()
+    names: str = "conventional"
 
     def __post_init__(self) -> None:
         for name in ("count", "node_budget"):
@@ -76,6 +85,8 @@ class CorpusConfig:
             raise ConfigError(f"--split must be one of {', '.join(SPLITS)}, got {self.split!r}")
         if not 0 <= self.shard < self.shards:
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
+        if self.names not in NAMINGS:
+            raise ConfigError(f"--names must be one of {', '.join(NAMINGS)}, got {self.names!r}")
         if len(set(self.domains)) != len(self.domains):
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
         if not (self.inline or self.with_prompt):
@@ -128,7 +139,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
         wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
     # The usual case leaves no trace: folders made before there was a choice can be continued.
-    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0)):
+    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0), ("names", "conventional")):
         if wanted[name] == usual:
             del wanted[name]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
@@ -285,14 +296,19 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     instance = generate_instance(domain, config.seed, index, ranges, config.constraints_share)
     if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
         return None
-    posed = without_constraints(instance, config.ignore_constraints_share)
-    if config.plans in ("policy", "varied_policy"):
+    shown, names = under_other_names(domain, instance, config.names)
+    by_rule = config.plans in ("policy", "varied_policy")
+    # A rule takes what it leaves open in the order of the list that the model is shown; some heuristics read the usual names.
+    solved = shown if by_rule else instance
+    posed = without_constraints(solved, config.ignore_constraints_share)
+    if by_rule:
         result = policy_plan(domain, posed, varied=config.plans == "varied_policy")
     else:
         result = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
     if not result.steps:
         return None
-    problem = instance.problem
+    steps = result.steps if by_rule else names.steps(result.steps)
+    problem = shown.problem
     meta: dict[str, Any] = {
         "scenario": domain.name,
         "problem_file": f"{domain.name}/{instance.file_name}",
@@ -309,15 +325,17 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         text = render_problem(problem)
         # Without the prompt a row is meant to be small, and half of PDDL is indentation.
         meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
-    if posed is not instance:
+    if posed is not solved:
         meta["plan_ignores_constraints"] = True
+    if config.names != "conventional":
+        meta["names"] = config.names
     if config.prompt_style != "full":
         meta["prompt_style"] = config.prompt_style
     if config.prompt_format != "pddl":
         meta["prompt_format"] = config.prompt_format
-    row = {"response": render_plan(result.steps), "meta": meta}
+    row = {"response": render_plan(steps), "meta": meta}
     if config.with_prompt:
-        how = config.prompt_style, domain.implied_atoms(problem), config.prompt_format, domain.phrases
+        how = config.prompt_style, domain.unsaid_atoms(problem, config.prompt_style), config.prompt_format, domain.phrases
         prompt = render_prompt(domain.name, domain.domain_pddl, problem, *how)
         row = {"prompt": prompt, **row}
     return row

@@ -53,7 +53,8 @@ def difficulty_of(scenario: str, problem_file: str) -> Difficulty:
 
 @dataclass(frozen=True)
 class BucketStatistics:
-    """Scores of one domain. easy <= p40 < medium <= p80 < hard; percentiles interpolate linearly (numpy's default).
+    """Scores of one domain. easy <= easy_up_to < medium <= medium_up_to < hard; p40 and p80 are percentiles, which interpolate
+    linearly (numpy's default) and are the borders unless others were asked for.
 
     `counts` has every bucket, in order of difficulty; ties can leave medium or hard with 0. `count` is their sum.
     """
@@ -65,27 +66,31 @@ class BucketStatistics:
     median: float
     p40: float
     p80: float
+    easy_up_to: float
+    medium_up_to: float
     counts: Mapping[str, int]
 
     def bucket_of(self, score: float) -> str:
         """easy, medium or hard."""
-        if score <= self.p40:
+        if score <= self.easy_up_to:
             return "easy"
-        return "medium" if score <= self.p80 else "hard"
+        return "medium" if score <= self.medium_up_to else "hard"
 
     def share(self, bucket: str) -> float:
         """The share of a bucket in all scores, in [0, 1]."""
         return self.counts[bucket] / self.count
 
 
-def bucket_scores(scores: Iterable[float]) -> BucketStatistics:
-    """Statistics and bucket borders of the scores of one domain. Raises DataError without scores or with one not finite."""
+def bucket_scores(scores: Iterable[float], bands: str = "percentiles") -> BucketStatistics:
+    """Statistics and bucket borders of the scores of one domain, by one of DIFFICULTY_BANDS. Raises DataError without scores or with one not finite."""
     values = [float(score) for score in scores]
     if not values:
         raise DataError("no difficulty score to put into buckets: the domain has no rows")
     if not all(math.isfinite(value) for value in values):
         raise DataError("a difficulty score is not finite")
     p40, p80 = map(float, np.percentile(values, [40, 80]))
+    low, width = min(values), max(values) - min(values)
+    ends = {"percentiles": (p40, p80), "scores": (low + width / 3, low + width * 2 / 3)}[bands]
     borders = BucketStatistics(
         count=len(values),
         min=min(values),
@@ -94,6 +99,8 @@ def bucket_scores(scores: Iterable[float]) -> BucketStatistics:
         median=float(np.median(values)),
         p40=p40,
         p80=p80,
+        easy_up_to=ends[0],
+        medium_up_to=ends[1],
         counts={},
     )
     counts = dict.fromkeys(BUCKETS, 0)
@@ -113,8 +120,9 @@ class Buckets:
     statistics: Mapping[str, BucketStatistics]
 
 
-def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None) -> Buckets:
-    """Sorts rows into the buckets of their own domain, by file name. `domains` sets the order, else that of first appearance.
+def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None, bands: str = "percentiles") -> Buckets:
+    """Sorts rows into the buckets of their own domain, by file name. `domains` sets the order, else that of first appearance;
+    `bands`: one of DIFFICULTY_BANDS.
 
     Raises DataError for a domain without rows and for a row of a domain that `domains` leaves out.
     """
@@ -129,7 +137,7 @@ def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None) -> B
     empty = [name for name in names if not members[name]]
     if empty:
         raise DataError(f"no rows for {', '.join(empty)}")
-    statistics = {name: bucket_scores(scores[index] for index in indices) for name, indices in members.items()}
+    statistics = {name: bucket_scores((scores[index] for index in indices), bands) for name, indices in members.items()}
     of_row = [statistics[row.scenario].bucket_of(score) for row, score in zip(rows, scores, strict=True)]
     filled = {
         name: {bucket: [index for index in indices if of_row[index] == bucket] for bucket in BUCKETS}

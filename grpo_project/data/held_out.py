@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_project.common.paths import locate
+from grpo_project.common.random_streams import stream
 from grpo_project.configs.settings import Settings
-from grpo_project.data.instances import generate_instance
+from grpo_project.data.instances import Instance, generate_instance, under_other_names
 from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.domains import get_domain
+from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import DataError
 from grpo_project.pddl import render_problem
 from grpo_project.pddl.canonical import canonical_form
@@ -86,45 +88,56 @@ def steering_set(config: Settings, training_rows: RowTable, held_out: Evaluation
     return EvaluationSet(table, range(len(table)), f"generated problems, seed {STEERING_SEED}")
 
 
-def generate_problems(
-    domains: Sequence[str], count: int, seed: int = GENERATED_SEED, apart_from: Sequence[RowTable] = ()
-) -> RowTable:
-    """`count` problems of each domain, of the sizes and in the share with constraints that training has by default.
+def generate_problems(domains: Sequence[str], count: int, seed: int, apart_from: Sequence[RowTable]) -> RowTable:
+    """`count` problems of each domain like those of the first table of `apart_from`, which are the training rows.
 
-    All of the test split, no two the same up to renaming, and none of them in the tables of `apart_from`, of which the first
-    says which domains have constraints. Fewer where a domain does not have as many. Raises DataError for a domain without any.
+    Each takes after a training row that is drawn for it: the parameters of its file name, whether it has constraints, and how its
+    objects are named. All are of the test split, no two the same up to renaming, and none in any table of `apart_from`. Fewer
+    where a domain does not have as many. Raises DataError for a domain without any.
     """
-    with_constraints = {row.scenario for table in apart_from[:1] for row in table.rows if row.problem.constraints is not None}
     rows = []
     for name in domains:
         domain = get_domain(name)
         seen = {canonical_form(row.domain, row.problem) for table in apart_from for row in table.rows if row.scenario == name}
-        share = 0.5 if name in with_constraints else 0.0
+        models = [row for row in apart_from[0].rows if row.scenario == name]
         index = found = 0
         while found < count and index < DRAWS_PER_PROBLEM * count:
-            instance = generate_instance(domain, seed, index, domain.sizes["train"], share)
+            model = stream(seed, "model", name, index).choice(models)
+            instance = generate_instance(domain, seed, index, _sizes_of(model), float(model.problem.constraints is not None))
             index += 1
             if instance.split != "test" or instance.canonical in seen:
                 continue
             seen.add(instance.canonical)
             found += 1
-            rows.append(
-                Row(
-                    prompt=render_prompt(name, domain.domain_pddl, instance.problem, "full"),
-                    scenario=name,
-                    problem_file=instance.file_name,
-                    response=None,
-                    class_label=None,
-                    meta={
-                        "scenario": name,
-                        "problem_file": instance.file_name,
-                        "problem_pddl": render_problem(instance.problem),
-                        "split": "test",
-                    },
-                    source=f"<generated {name} {index - 1}>",
-                    data_root=Path(),
-                )
-            )
+            rows.append(_row_of(domain, under_other_names(domain, instance, model.meta.get("names", "conventional"))[0], index - 1))
         if not found:
             raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
     return RowTable(Path(), domains, rows, (), f"generated/{seed}/{count}")
+
+
+def _sizes_of(row: Row) -> Ranges:
+    """Ranges that hold the row's own parameters alone; the domain's usual ones where its file name states none that work."""
+    domain = get_domain(row.scenario)
+    parameters = domain.parameters_of(row.problem_file) or {}
+    usual = domain.sizes["train"]
+    own = {name: parameters[name] for name in usual if name in parameters}
+    fits = own.keys() == usual.keys() and domain.valid_parameters(own)
+    return {name: (value, value) for name, value in own.items()} if fits else usual
+
+
+def _row_of(domain: PlanningDomain, instance: Instance, index: int) -> Row:
+    return Row(
+        prompt=render_prompt(domain.name, domain.domain_pddl, instance.problem, "full"),
+        scenario=domain.name,
+        problem_file=instance.file_name,
+        response=None,
+        class_label=None,
+        meta={
+            "scenario": domain.name,
+            "problem_file": instance.file_name,
+            "problem_pddl": render_problem(instance.problem),
+            "split": "test",
+        },
+        source=f"<generated {domain.name} {index}>",
+        data_root=Path(),
+    )

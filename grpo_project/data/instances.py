@@ -6,9 +6,11 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from grpo_project.data.object_names import rename_objects
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan, validate
 from grpo_project.pddl.canonical import canonical_form
+from grpo_project.pddl.renaming import Renaming
 
 SPLITS = ("train", "test")
 _TEST_SHARE = 4  # one form in four belongs to the test split
@@ -41,6 +43,12 @@ def generate_instance(domain: PlanningDomain, seed: int, index: int, ranges: Ran
     problem = replace(domain.generate(rng, parameters, constraints), name=file_name.removesuffix(".pddl"))
     canonical = canonical_form(domain.domain, problem)
     return Instance(problem, file_name, parameters, canonical, split_of(canonical))
+
+
+def under_other_names(domain: PlanningDomain, instance: Instance, naming: str) -> tuple[Instance, Renaming]:
+    """The same instance with its objects named and listed otherwise, drawn from its own stream, and the way to the new names."""
+    problem, names = rename_objects(domain, instance.problem, naming, _own_stream("names", instance))
+    return replace(instance, problem=problem), names
 
 
 def without_constraints(instance: Instance, share: float) -> Instance:

@@ -9,43 +9,21 @@ What a model solves as it stands and not when probed, it did not solve by planni
 
 from __future__ import annotations
 
-import random
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from grpo_project.common.random_streams import stream
+from grpo_project.data.object_names import NAMINGS, list_otherwise
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import get_domain
-from grpo_project.pddl import Problem, extract_plan, render_problem
-from grpo_project.pddl.renaming import Renaming, invented_words
+from grpo_project.pddl import extract_plan, render_problem
+from grpo_project.pddl.renaming import Renaming
 from grpo_project.prompting import render_plan, render_prompt
 
 
-def _no_names(row: Row, rng: random.Random) -> dict[str, str]:
-    return {}
-
-
-def _drawn_names(row: Row, rng: random.Random) -> dict[str, str]:
-    """Names of one kind differ in their numbers alone: b1 may become b7, and l1 never. Where the vocabulary has too few, they swap."""
-    own, known = _by_kind(row.problem.objects), _by_kind(get_domain(row.scenario).object_names)
-    drawn: dict[str, str] = {}
-    for kind, names in own.items():
-        pool = known[kind] if len(known[kind]) >= len(names) else names
-        drawn |= dict(zip(names, rng.sample(pool, len(names)), strict=True))
-    return drawn
-
-
-def _invented_names(row: Row, rng: random.Random) -> dict[str, str]:
-    taken = {row.scenario, *row.domain.predicates, *row.domain.actions, *row.domain.types, *row.domain.constants}
-    return dict(zip(row.problem.objects, invented_words(rng, taken), strict=False))
-
-
-PROBES: Mapping[str, Callable[[Row, random.Random], dict[str, str]]] = MappingProxyType(
-    {"order": _no_names, "names": _drawn_names, "unseen_names": _invented_names}
-)
+# Probe to the naming of its objects.
+PROBES: Mapping[str, str] = MappingProxyType({"order": "conventional", "names": "drawn", "unseen_names": "invented"})
 
 
 def probed_row(row: Row, probe: str, seed: int) -> Row:
@@ -55,10 +33,11 @@ def probed_row(row: Row, probe: str, seed: int) -> Row:
     cannot be read is left out. Raises KeyError for a probe that there is not.
     """
     rng = stream(seed, "probe", probe, row.scenario, row.problem_file)
-    names = Renaming(row.problem.domain_name, objects=PROBES[probe](row, rng))
+    drawn = NAMINGS[PROBES[probe]](get_domain(row.scenario), row.problem, rng)
+    names = Renaming(row.problem.domain_name, objects=drawn)
     problem = names.problem(row.problem, row.problem.name)
     if probe == "order":
-        problem = _listed_otherwise(problem, rng)
+        problem = list_otherwise(problem, rng)
     steps = extract_plan(row.response).steps if row.response else None
     return replace(
         row,
@@ -73,18 +52,3 @@ def probed_table(table: RowTable, probe: str, seed: int) -> RowTable:
     rows = [probed_row(row, probe, seed) for row in table.rows]
     return RowTable(table.data_root, table.domains, rows, table.bad_rows, f"{table.fingerprint}/{probe}/{seed}")
 
-
-def _by_kind(names: Iterable[str]) -> dict[str, list[str]]:
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        kinds[re.sub(r"\d+", "#", name)].append(name)
-    return kinds
-
-
-def _listed_otherwise(problem: Problem, rng: random.Random) -> Problem:
-    """With its objects in another order, where there are two or more."""
-    names = list(problem.objects)
-    order = list(names)
-    while order == names and len(names) > 1:
-        rng.shuffle(order)
-    return replace(problem, objects={name: problem.objects[name] for name in order})

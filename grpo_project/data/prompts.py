@@ -15,8 +15,8 @@ def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
     if style == "full" and prompt_format is None:
         return row.prompt
     known = all_domains()[row.scenario]
-    # The registry's conventions and phrases name its own predicates; in a domain under other names they would mislead.
+    # What the registry knows names its own predicates; in a domain under other names it would mislead.
     same_words = row.domain.predicates.keys() == known.domain.predicates.keys()
-    implied = known.implied_atoms(row.problem) if same_words else frozenset()
+    implied = known.unsaid_atoms(row.problem, style) if same_words else frozenset()
     phrases = known.phrases if same_words else {}
     return render_prompt(row.scenario, row.domain_text, row.problem, style, implied, prompt_format or "pddl", phrases)

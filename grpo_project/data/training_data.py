@@ -70,17 +70,22 @@ def read_training_rows(config: Settings) -> RowTable:
 
 
 def measure(
-    rows: RowTable, tokenizer: Any, style: str, max_prompt_length: int, chat: ChatOptions = PLAIN_CHAT
+    rows: RowTable,
+    tokenizer: Any,
+    style: str,
+    max_prompt_length: int,
+    chat: ChatOptions = PLAIN_CHAT,
+    bands: str = "percentiles",
 ) -> TrainingData:
     """The rows with their prompts, of which those above `max_prompt_length` tokens are left out: a cut problem is another problem.
 
-    `style`: full or compact, as the model was taught; `chat`: what stands around a prompt. Raises DataError where that leaves a domain without any.
+    `style`: as the model was taught; `chat`: what stands around a prompt; `bands`: as `fill_buckets` takes them. Raises DataError where that leaves a domain without any.
     """
     prompts = [row_prompt(row, style) for row in rows.rows]
     texts = [render_chat(tokenizer, prompt, chat=chat) for prompt in prompts]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     too_long = frozenset(index for index, length in enumerate(lengths) if length > max_prompt_length)
-    buckets = fill_buckets(rows.rows, rows.domains)
+    buckets = fill_buckets(rows.rows, rows.domains, bands)
     drawn = {
         domain: {name: [index for index in members if index not in too_long] for name, members in filled.items()}
         for domain, filled in buckets.rows.items()

@@ -61,7 +61,9 @@ class PlanningDomain:
     sizes: size name to inclusive ranges of the parameters that a generator draws.
     generate: (rng, parameters, constraints) to a problem whose goal does not hold yet; a pure function of its arguments.
     valid_parameters: whether a drawn combination makes sense.
-    implied_atoms: the initial atoms that the objects' names imply by the domain's conventions, whether or not they hold.
+    implied_atoms: the initial atoms that follow from the problem's other initial atoms, whether or not they hold; the compact
+        prompt leaves them out. Names imply nothing: under other names the same atoms, renamed, are implied.
+    atoms_by_name: what the published names and sizes imply, for the prompt style compact_by_name alone.
     policy: (problem, rng) to a plan that a simple rule writes for a generated problem, or None; not optimal, and the caller
         must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
         A small model learns more from a rule's plans as SFT examples than from optimal plans, whose choices look arbitrary to it.
@@ -78,12 +80,19 @@ class PlanningDomain:
     sizes: Mapping[str, Ranges]
     generate: Callable[[random.Random, Parameters, bool], Problem]
     implied_atoms: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
+    atoms_by_name: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
     policy: Callable[[Problem, random.Random | None], tuple[Step, ...] | None] = field(default=_no_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
     held_out: bool = False
     phrases: Mapping[str, str] = field(default_factory=dict)
     object_names: Sequence[str] = ()
+
+    def unsaid_atoms(self, problem: Problem, style: str) -> frozenset[Atom]:
+        """The initial atoms that a prompt of this style leaves to its reader; none in the full style."""
+        if style == "full":
+            return frozenset()
+        return (self.atoms_by_name if style == "compact_by_name" else self.implied_atoms)(problem)
 
     @cached_property
     def domain(self) -> Domain:

@@ -126,7 +126,7 @@ def _avoidable(later: Atom, start: dict[str, str | None]) -> bool:
     return len(start) >= 4 and not (one_tower and later[1] not in start.values())
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """The arm is empty. Which blocks are clear follows from the rest too, but a plan begins with it, so the prompt states it."""
     return frozenset({("arm-empty",)})
 
@@ -316,9 +316,14 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="bw_ops{ops}_n{n}_seed{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"],
-    sizes={"train": {"ops": (3, 4), "n": (3, 6)}, "harder": {"ops": (3, 4), "n": (7, 8)}},
+    sizes={
+        "small": {"ops": (3, 4), "n": (3, 4)},
+        "train": {"ops": (3, 4), "n": (3, 6)},
+        "harder": {"ops": (3, 4), "n": (7, 8)},
+        "far": {"ops": (3, 4), "n": (11, 12)},
+    },
     generate=generate,
-    implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: parameters["ops"] in (3, 4) and parameters["n"] >= 2,
@@ -329,5 +334,5 @@ DOMAIN = PlanningDomain(
         "on-table": "{0} is on the table",
         "on": "{0} is on {1}",
     },
-    object_names=numbered("b", 1, 12),
+    object_names=numbered("b", 1, 20),
 )

@@ -104,12 +104,19 @@ def _forbidden_edge(rng: random.Random, side: int, busy: set[str]) -> tuple[str,
     return rng.choice(edges) if edges else None
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """The cells form a full square grid, and trucks are empty."""
     cells = [name for name, kind in problem.objects.items() if kind == "cell"]
     side = round(len(cells) ** 0.5)
     trucks = [name for name, kind in problem.objects.items() if kind == "truck"]
     return frozenset({("adjacent", a, b) for a, b in _edges(side)} | {("empty", truck) for truck in trucks})
+
+
+def implied_atoms(problem: Problem) -> frozenset[Atom]:
+    """Neighbours are neighbours both ways: the way to the cell that is listed earlier follows from the other one."""
+    place = {name: number for number, name in enumerate(problem.objects)}
+    edges = [atom[1:] for atom in problem.init if atom[0] == "adjacent"]
+    return frozenset(("adjacent", b, a) for a, b in edges if place.get(a, -1) < place.get(b, -1))
 
 
 def heuristic(task: Task) -> Heuristic | None:
@@ -193,8 +200,8 @@ def heuristic(task: Task) -> Heuristic | None:
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """Package by package: drive to it, pick it up, bring it to its cell; every move leads a step nearer.
 
-    Where several moves do, the first by name is made, or one drawn with a generator. Of a forbidden edge's two ends, the one
-    without work is never entered.
+    Where several moves do, the one to the cell listed first is made, or one drawn with a generator. Of a forbidden edge's two
+    ends, the one without work is never entered.
     """
     truck = next(name for name, kind in problem.objects.items() if kind == "truck")
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
@@ -212,11 +219,13 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 
 
 def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | None) -> dict[str, list[str]]:
-    """By cell, its neighbours by name; less one end of a forbidden edge, because who leaves one end may never enter the other."""
+    """By cell, its neighbours as they are listed; less one end of a forbidden edge, because who leaves one end may never enter
+    the other."""
     ends = _LEFT_CELL.findall(render_constraint(problem.constraints)) if problem.constraints is not None else []
     avoided = drawn_order((cell for cell in ends if cell not in busy), rng)[:1]
-    edges = sorted(atom[1:] for atom in problem.init if atom[0] == "adjacent")
     neighbours: dict[str, list[str]] = {cell: [] for cell, kind in problem.objects.items() if kind == "cell"}
+    place = {cell: number for number, cell in enumerate(neighbours)}
+    edges = sorted((atom[1:] for atom in problem.init if atom[0] == "adjacent"), key=lambda edge: [place[cell] for cell in edge])
     for cell, neighbour in edges:
         if neighbour not in avoided:
             neighbours[cell].append(neighbour)
@@ -245,9 +254,15 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="delivery-s{s}-p{p}-seed{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["p"] + 3.0 * parameters["s"],
-    sizes={"train": {"s": (2, 4), "p": (1, 2)}, "harder": {"s": (5, 5), "p": (2, 3)}},
+    sizes={
+        "small": {"s": (2, 3), "p": (1, 2)},
+        "train": {"s": (2, 4), "p": (1, 2)},
+        "harder": {"s": (5, 5), "p": (2, 3)},
+        "far": {"s": (7, 8), "p": (3, 4)},
+    },
     generate=generate,
     implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: parameters["s"] >= 2 and parameters["p"] >= 1,
@@ -258,5 +273,5 @@ DOMAIN = PlanningDomain(
         "adjacent": "{0} is next to {1}",
         "last": "{0} has been at {1} and left it",
     },
-    object_names=[*(f"c_{row}_{column}" for row in range(7) for column in range(7)), *numbered("p", 1, 6), *numbered("t", 1, 3)],
+    object_names=[*(f"c_{row}_{column}" for row in range(8) for column in range(8)), *numbered("p", 1, 9), *numbered("t", 1, 3)],
 )

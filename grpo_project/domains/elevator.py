@@ -98,7 +98,7 @@ def _constraint(rng: random.Random, floors: list[str], lift: str, trips: dict[st
     return TrajectoryConstraint("always", (Not(pair),))
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """Floors lie above one another in counting order."""
     return frozenset(_below([name for name, kind in problem.objects.items() if kind == "floor"]))
 
@@ -156,9 +156,14 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="elevator-f{f}-p{p}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["p"] + 3.0 * parameters["f"],
-    sizes={"train": {"f": (3, 6), "p": (1, 4)}, "harder": {"f": (7, 8), "p": (5, 6)}},
+    sizes={
+        "small": {"f": (3, 4), "p": (1, 2)},
+        "train": {"f": (3, 6), "p": (1, 4)},
+        "harder": {"f": (7, 8), "p": (5, 6)},
+        "far": {"f": (11, 12), "p": (7, 8)},
+    },
     generate=generate,
-    implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     valid_parameters=lambda parameters: parameters["f"] >= 2 and parameters["p"] >= 1,
     held_out=True,

@@ -107,12 +107,18 @@ def _constraint(
     return parts[0] if len(parts) == 1 else ConstraintAnd(parts)
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """Names that begin with l are locations, pairwise different; names that begin with c are cars; the ferry is empty."""
     places = [name for name in problem.objects if name.startswith("l")]
     cars = [name for name in problem.objects if name.startswith("c")]
     atoms: set[Atom] = {("location", place) for place in places} | {("car", car) for car in cars} | {("empty-ferry",)}
     return frozenset(atoms | {("not-eq", a, b) for a in places for b in places if a != b})
+
+
+def implied_atoms(problem: Problem) -> frozenset[Atom]:
+    """Locations are pairwise different."""
+    places = [atom[1] for atom in problem.init if atom[0] == "location"]
+    return frozenset(("not-eq", a, b) for a in places for b in places if a != b)
 
 
 def heuristic(task: Task) -> Heuristic | None:
@@ -214,9 +220,15 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="ferry-l{l}-c{c}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["l"] + 3.0 * parameters["c"],
-    sizes={"train": {"l": (3, 6), "c": (1, 3)}, "harder": {"l": (7, 8), "c": (4, 5)}},
+    sizes={
+        "small": {"l": (3, 4), "c": (1, 2)},
+        "train": {"l": (3, 6), "c": (1, 3)},
+        "harder": {"l": (7, 8), "c": (4, 5)},
+        "far": {"l": (11, 12), "c": (7, 8)},
+    },
     generate=generate,
     implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: parameters["l"] >= 2 and parameters["c"] >= 1,
@@ -229,5 +241,5 @@ DOMAIN = PlanningDomain(
         "at-ferry": "the ferry is at {0}",
         "empty-ferry": "the ferry is empty",
     },
-    object_names=numbered("l", 0, 9) + numbered("c", 0, 9),
+    object_names=numbered("l", 0, 14) + numbered("c", 0, 11),
 )

@@ -101,7 +101,7 @@ def _constraint(rng: random.Random, rooms: list[str], where: dict[str, str]) -> 
     return TrajectoryConstraint("always", (formula,))
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """Every robot's own two grippers are free."""
     grippers = [name for name, kind in problem.objects.items() if kind == "gripper"]
     robots = [name for name, kind in problem.objects.items() if kind == "robot"]
@@ -186,7 +186,7 @@ def _forbids_a_hand(problem: Problem) -> bool:
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
-    """The first robot carries ball by ball in its right gripper, or its left one where a constraint forbids the right one.
+    """The first robot carries ball by ball in the first gripper that is its own and that no constraint forbids.
 
     Where a constraint keeps it out of a room, the second robot does. A robot that stands in a room which it must not share
     with the first one leaves it before anything else. With a generator, robot and gripper of each ball are drawn from those
@@ -195,9 +195,10 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] in ("at", "at-robby")}
     robots = [name for name, kind in problem.objects.items() if kind == "robot"]
     constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
-    named = re.findall(r"at-robby (\w+) (\w+)", constraint)
+    mentioned = set(re.findall(r"[^\s()]+", constraint))
+    named = re.findall(r"at-robby ([^\s()]+) ([^\s()]+)", constraint)
     steps: list[Step] = []
-    if len(named) == 2 and robots[0] in constraint:
+    if len(named) == 2 and robots[0] in mentioned:
         for robot, shared in named:
             if robot != robots[0] and place[robot] == shared:
                 place[robot] = next(name for name, kind in problem.objects.items() if kind == "room" and name != shared)
@@ -209,8 +210,8 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
             continue
         _, ball, target = atom
         robot = drawn_order(carriers, rng)[0]
-        grippers = (side + robot.removeprefix("robot") for side in ("rgripper", "lgripper"))
-        gripper = drawn_order((name for name in grippers if name not in constraint), rng)[0]
+        grippers = (name for name in problem.objects if ("free", robot, name) in problem.init and name not in mentioned)
+        gripper = drawn_order(grippers, rng)[0]
         if place[robot] != place[ball]:
             steps.append(("move", robot, place[robot], place[ball]))
         steps.append(("pick", robot, ball, place[ball], gripper))
@@ -225,9 +226,14 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="grippers-n{n}-r{r}-o{o}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"] + 3.0 * parameters["r"] + 2.0 * parameters["o"],
-    sizes={"train": {"n": (1, 2), "r": (2, 4), "o": (2, 4)}, "harder": {"n": (2, 3), "r": (5, 6), "o": (5, 6)}},
+    sizes={
+        "small": {"n": (1, 2), "r": (2, 3), "o": (2, 3)},
+        "train": {"n": (1, 2), "r": (2, 4), "o": (2, 4)},
+        "harder": {"n": (2, 3), "r": (5, 6), "o": (5, 6)},
+        "far": {"n": (3, 4), "r": (8, 9), "o": (8, 9)},
+    },
     generate=generate,
-    implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
     # In one room every goal holds at the start.
@@ -240,7 +246,7 @@ DOMAIN = PlanningDomain(
     },
     object_names=[
         name
-        for family, count in (("robot", 4), ("lgripper", 4), ("rgripper", 4), ("room", 9), ("ball", 9))
+        for family, count in (("robot", 5), ("lgripper", 5), ("rgripper", 5), ("room", 12), ("ball", 12))
         for name in numbered(family, 1, count)
     ],
 )

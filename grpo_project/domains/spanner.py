@@ -98,7 +98,7 @@ def generate(rng: random.Random, parameters: Parameters, constraints: bool) -> P
     )
 
 
-def implied_atoms(problem: Problem) -> frozenset[Atom]:
+def atoms_by_name(problem: Problem) -> frozenset[Atom]:
     """The corridor runs shed, location1, ..., gate; spanners are useable; nuts are loose and lie at the gate."""
     kinds = problem.objects
     corridor = _corridor(sum(name.startswith("location") for name in kinds))
@@ -178,27 +178,28 @@ def heuristic(task: Task) -> Heuristic | None:
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
-    """Walk to the gate, pick up every spanner on the way, then tighten the nuts in counting order, or as a constraint orders."""
+    """Walk to the gate, pick up every spanner on the way, then tighten the nuts as they are listed, or as a constraint orders."""
+    man = next(name for name, kind in problem.objects.items() if kind == "man")
     following = {atom[1]: atom[2] for atom in problem.init if atom[0] == "link"}
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
     spanners = drawn_order((name for name, kind in problem.objects.items() if kind == "spanner"), rng)
     nuts = drawn_order((name for name, kind in problem.objects.items() if kind == "nut"), rng)
     steps: list[Step] = []
-    here = place["bob"]
+    here = place[man]
     carried: list[str] = []
     while here in following:
-        steps.append(("walk", here, following[here], "bob"))
+        steps.append(("walk", here, following[here], man))
         here = following[here]
         for spanner in spanners:
             if place[spanner] == here:
-                steps.append(("pickup_spanner", here, spanner, "bob"))
+                steps.append(("pickup_spanner", here, spanner, man))
                 carried.append(spanner)
     text = render_constraint(problem.constraints) if problem.constraints is not None else ""
     named = [word.strip("()") for word in text.split() if word.strip("()") in nuts]
     if len(named) == 2 and nuts.index(named[0]) > nuts.index(named[1]):
         first, second = (nuts.index(name) for name in named)
         nuts[first], nuts[second] = nuts[second], nuts[first]
-    steps += [("tighten_nut", here, spanner, "bob", nut) for nut, spanner in zip(nuts, drawn_order(carried, rng), strict=False)]
+    steps += [("tighten_nut", here, spanner, man, nut) for nut, spanner in zip(nuts, drawn_order(carried, rng), strict=False)]
     return tuple(steps)
 
 
@@ -207,9 +208,14 @@ DOMAIN = PlanningDomain(
     domain_pddl=DOMAIN_PDDL,
     file_name_format="spanner-s{s}-n{n}-l{l}-s{seed}.pddl",
     difficulty=lambda parameters: 5.0 * parameters["n"] + 3.0 * parameters["l"] + 2.0 * parameters["s"],
-    sizes={"train": {"s": (2, 5), "n": (1, 4), "l": (3, 7)}, "harder": {"s": (6, 7), "n": (5, 6), "l": (8, 9)}},
+    sizes={
+        "small": {"s": (2, 3), "n": (1, 2), "l": (3, 4)},
+        "train": {"s": (2, 5), "n": (1, 4), "l": (3, 7)},
+        "harder": {"s": (6, 7), "n": (5, 6), "l": (8, 9)},
+        "far": {"s": (9, 10), "n": (7, 8), "l": (12, 14)},
+    },
     generate=generate,
-    implied_atoms=implied_atoms,
+    atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
     valid_parameters=lambda parameters: 1 <= parameters["n"] <= parameters["s"] and parameters["l"] >= 1,
@@ -221,5 +227,5 @@ DOMAIN = PlanningDomain(
         "loose": "{0} is loose",
         "tightened": "{0} is tightened",
     },
-    object_names=["bob", "shed", "gate", *numbered("spanner", 1, 9), *numbered("nut", 1, 9), *numbered("location", 1, 12)],
+    object_names=["bob", "shed", "gate", *numbered("spanner", 1, 12), *numbered("nut", 1, 12), *numbered("location", 1, 16)],
 )

@@ -1,7 +1,9 @@
-"""The tiny planner's tokenizer: one token per name, "(action" one token, a whole problem in some fifty tokens.
+"""The small planners' tokenizer: one token per name, "(action" one token, a whole problem in some fifty tokens.
 
 Every word that the training domains of the registry and the naming families of their objects can produce is in the
-vocabulary; any other word becomes <unk>. Tokens carry their own leading space or bracket, so decoding is plain concatenation.
+vocabulary. Any other word is spelt: by syllables of two letters where it can be, else letter by letter, so that two names are
+never the same tokens. Tokens carry their own leading space or bracket, and "##" marks one that goes on inside a word, so that
+decoding is plain concatenation.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+_CONTINUES = "##"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_OTHER_CHARACTERS = "0123456789-_"
+_LONGEST_WORD = 100  # characters; a longer one becomes <unk>
 # One alternative per kind of token: the opening of a step, its end, a word with its leading space, a bare word.
 _PATTERN = r"\([a-z][\w\-]*|\)\n| [^\s()]+| [()]|[^\s()]+|[()]|\s"
 
@@ -42,14 +48,23 @@ def vocabulary() -> list[str]:
     tokens += [f" {number}" for number in range(33)]
     tokens += [f" ?{variable}" for variable in ("b", "c", "l", "m", "n", "o", "p", "r", "s", "t", "x", "y", "z")]
     tokens += [f" {name}" for domain in domains for name in domain.object_names]
+    pieces = [*_LETTERS, *_OTHER_CHARACTERS, *(c + v for c in _LETTERS if c not in "aeiou" for v in "aeiou")]
+    tokens += [f"{begins}{piece}" for begins in (" ", _CONTINUES) for piece in pieces]
+    # What a spelt word may begin with: an unknown action, predicate, variable, or the first word of a text.
+    tokens += [*_LETTERS, *_OTHER_CHARACTERS, *(f" {sigil}" for sigil in "+=!@?")]
     return list(dict.fromkeys(tokens))
 
 
 def build_planner_tokenizer() -> PreTrainedTokenizerFast:
     """Left-padding, pad and eos of its own, with a chat template of one user turn and one assistant turn."""
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary())}, unk_token="<unk>"))
+    words = {token: i for i, token in enumerate(vocabulary())}
+    # The longest piece that fits, from the left: a known word is one token.
+    spelling = models.WordPiece(
+        words, unk_token="<unk>", continuing_subword_prefix=_CONTINUES, max_input_chars_per_word=_LONGEST_WORD
+    )
+    tokenizer = Tokenizer(spelling)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_PATTERN), "isolated")
-    tokenizer.decoder = decoders.Fuse()
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(_CONTINUES, ""), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",

@@ -12,7 +12,7 @@ from grpo_project.prompting.compact import render_compact
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
 
-PROMPT_STYLES = ("full", "compact")
+PROMPT_STYLES = ("full", "compact", "compact_by_name")
 PROMPT_FORMATS = ("pddl", "json", "nl")
 
 INSTRUCTIONS = """\
@@ -48,14 +48,15 @@ def render_prompt(
     prompt_format: str = "pddl",
     phrases: Mapping[str, str] | None = None,
 ) -> str:
-    """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for the tiny planner).
+    """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for a small planner of ours);
+    `compact_by_name` is compact with more left out, and for strong-planner alone, which was taught names by heart.
 
     prompt_format, for the full style: `pddl`, `json`, or `nl` (English, by the domain's `phrases`). Plans are written the same
     way for all. Raises ConfigError for a style or format that there is not.
     """
     if prompt_format not in PROMPT_FORMATS:
         raise ConfigError(f"prompt format must be one of {', '.join(PROMPT_FORMATS)}, got {prompt_format!r}")
-    if style == "compact":
+    if style in ("compact", "compact_by_name"):
         if prompt_format != "pddl":
             raise ConfigError(f"the compact style has one form; prompt format {prompt_format} is for the full style")
         return render_compact(scenario, problem, implied)

@@ -1,12 +1,12 @@
 """The compact prompt: one short line, one token per word, that a tiny planner reads.
 
-Given the domain it says all that the domains shipped here need. Left out: the types of objects (their names tell them),
-numeric values and the metric; a domain that lives by those needs the full prompt.
+Given the domain it says all that the domains shipped here need. Left out: the types of objects (what is said of them tells
+them apart), numeric values and the metric; a domain that lives by those needs the full prompt.
 
     blocksworld b1 +on b2 !on b3 b2 =on-table b3 +on-table @sometime-before ( on b3 b1 ) ( clear b2 )
 
 First the scenario, then object by object what is said of it, the object itself left out: `+` initial atoms, `-` atoms that
-convention implies but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then goals of
+the others imply but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then goals of
 other kinds (`!`) and constraints (`@`). The sigil is part of the predicate's word, so that one token tells a fact from a goal.
 
 Why so: what holds for an object and what is wanted of it stand side by side. A small model learns to read that long before it
@@ -25,7 +25,7 @@ SIGILS = "+-=!@"
 
 
 def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) -> str:
-    """One line. `implied`: the initial atoms that the domain's conventions imply (PlanningDomain.implied_atoms)."""
+    """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms)."""
     goals = _conjuncts(problem.goal)
     wanted = {part.atom for part in goals if isinstance(part, Literal)}
     facts = [("+", atom) for atom in problem.init - implied - wanted]

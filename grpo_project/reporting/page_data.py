@@ -272,7 +272,11 @@ def _configuration(run: RecordedRun) -> dict[str, Any]:
         "fingerprints": _texts(described.get("fingerprints")),
         "schedule": schedule if isinstance(schedule, str) else "",
         "buckets": {
-            domain: {"p40": found.get("p40"), "p80": found.get("p80"), "counts": dict(_mapping(found.get("counts")))}
+            domain: {
+                "easy_up_to": found.get("easy_up_to", found.get("p40")),
+                "medium_up_to": found.get("medium_up_to", found.get("p80")),
+                "counts": dict(_mapping(found.get("counts"))),
+            }
             for domain, found in _mapping(described.get("buckets")).items()
             if isinstance(found, Mapping)
         },

@@ -272,11 +272,16 @@ class _Page:
         pools = run["configuration"]["buckets"]
         if pools:
             cells = [
-                [domain, *(str(found["counts"].get(b, 0)) for b in self.buckets), _figure(found["p40"]), _figure(found["p80"])]
+                [
+                    domain,
+                    *(str(found["counts"].get(b, 0)) for b in self.buckets),
+                    _figure(found["easy_up_to"]),
+                    _figure(found["medium_up_to"]),
+                ]
                 for domain, found in pools.items()
             ]
             caption = "Training problems in each bucket: what there is to draw from."
-            right.append(table_block(["domain", *self.buckets, "p40", "p80"], cells, caption))
+            right.append(table_block(["domain", *self.buckets, "easy up to", "medium up to"], cells, caption))
         yield split_block(left, right)
 
     def batches(self, run: Run) -> Iterator[Block]:

@@ -64,7 +64,8 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     check_quotas(config)
     rows = read_training_rows(config)
     held_out = held_out_set(config, rows)
-    check_curriculum(config, fill_buckets(rows.rows, rows.domains).rows, get_curriculum_weights)
+    buckets = fill_buckets(rows.rows, rows.domains, config.difficulty_bands)
+    check_curriculum(config, buckets.rows, buckets.scores, get_curriculum_weights)
     quiet_hugging_face(start.model)
     plan = plan_load(
         start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
@@ -83,8 +84,8 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     algorithm.check_fields(config)
     chat = fit_chat(tokenizer, asked)
     style = read_model_card(start.model).get("prompt_style", "full")
-    data = measure(rows, tokenizer, style, config.max_prompt_length, chat)
-    curriculum = set_up_curriculum(config, data.drawn, get_curriculum_weights)
+    data = measure(rows, tokenizer, style, config.max_prompt_length, chat, config.difficulty_bands)
+    curriculum = set_up_curriculum(config, data.drawn, data.buckets.scores, get_curriculum_weights)
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
     fingerprints = {
         "data": rows.fingerprint,

@@ -14,8 +14,9 @@ import pytest
 from grpo_project.configs.reward import REWARD_MODES
 from grpo_project.curriculum.base import Curriculum, EvaluationOutcome, GroupOutcome
 from grpo_project.curriculum.engine import CurriculumEngine
+from grpo_project.curriculum.frontier import levels_of
 from grpo_project.curriculum.registry import CURRICULA, CurriculumInputs, make_curriculum
-from grpo_project.curriculum.weights import domain_weights
+from grpo_project.curriculum.weights import domain_weights, split_levels
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.rewards import REWARDS, ScoredCompletion, make_reward_function, parse_rewards
@@ -86,7 +87,7 @@ def course(step: int, max_steps: int) -> dict[str, float]:
 
 
 def made(name: str) -> Curriculum:
-    return make_curriculum(name, CurriculumInputs(BUCKET_ROWS, course))
+    return make_curriculum(name, CurriculumInputs(BUCKET_ROWS, course, levels_of(BUCKET_ROWS, [float(row) for row in range(9)])))
 
 
 def groups(rng: random.Random) -> list[GroupOutcome]:
@@ -115,7 +116,9 @@ def tell(curriculum: Curriculum, step: int) -> None:
 
 
 def weights(curriculum: Curriculum, step: int) -> dict[str, dict[str, float]]:
-    return domain_weights(curriculum.weights(step, STEPS), DOMAINS, step, curriculum.name)
+    by_bucket, levels = split_levels(curriculum.weights(step, STEPS), step, curriculum.name)
+    assert all(math.fsum(own.values()) == pytest.approx(1) for buckets in levels.values() for own in buckets.values())
+    return domain_weights(by_bucket, DOMAINS, step, curriculum.name)
 
 
 @pytest.mark.parametrize("name", CURRICULA)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from grpo_project.curriculum.base import EvaluationOutcome
+from grpo_project.curriculum.frontier import levels_of
 from grpo_project.curriculum.registry import CURRICULA, CurriculumInputs, make_curriculum, weights_function_of
 from grpo_project.curriculum.schedules import Schedule
 from grpo_project.errors import ConfigError
 
 EVEN = {"easy": 1.0, "medium": 1.0, "hard": 1.0}
-INPUTS = CurriculumInputs({"ferry": {"easy": [0, 1], "medium": [2], "hard": []}}, lambda step, max_steps: EVEN)
+ROWS: dict[str, dict[str, list[int]]] = {"ferry": {"easy": [0, 1], "medium": [2], "hard": []}}
+INPUTS = CurriculumInputs(ROWS, lambda step, max_steps: EVEN, levels_of(ROWS, [1.0, 1.0, 2.0]))
 
 FILE = """
 from grpo_project.curriculum.adaptive import AdaptiveCurriculum
@@ -65,7 +67,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_built_in_name_is_the_name_of_what_it_makes() -> None:
-    assert list(CURRICULA) == ["step", "uniform", "stage", "adaptive"]
+    assert list(CURRICULA) == ["step", "uniform", "stage", "adaptive", "frontier"]
     assert [make_curriculum(name, INPUTS).name for name in CURRICULA] == list(CURRICULA)
     assert make_curriculum("step", INPUTS).weights(3, 9) == EVEN
 
@@ -104,7 +106,7 @@ def test_what_a_users_class_sets_on_itself_is_its_state() -> None:
 @pytest.mark.usefixtures("mine")
 def test_only_step_and_a_users_function_are_a_weights_function() -> None:
     own = INPUTS.weights_function
-    assert [weights_function_of(name, own) is own for name in CURRICULA] == [True, False, False, False]
+    assert [weights_function_of(name, own) is own for name in CURRICULA] == [True, False, False, False, False]
     assert weights_function_of("uniform", own) is None
 
 
@@ -112,7 +114,7 @@ def test_only_step_and_a_users_function_are_a_weights_function() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("fast", "--curriculum must be one of step, uniform, stage, adaptive, or path/to/file.py:name; got 'fast'"),
+        ("fast", "--curriculum must be one of step, uniform, stage, adaptive, frontier, or path/to/file.py:name; got 'fast'"),
         ("mine.py:other", "mine.py has no function other"),
         ("mine.py:three", "--curriculum mine.py:three takes neither (step, max_steps)"),
         ("mine.py:fails", "--curriculum mine.py:fails fails at its start: AttributeError: 'CurriculumInputs' object has no"),

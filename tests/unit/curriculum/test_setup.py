@@ -11,6 +11,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.setup import check_curriculum, check_quotas, set_up_curriculum
 from grpo_project.errors import ConfigError
 
+SCORES = [float(number) for number in range(100)]
 ROWS = {
     name: {"easy": [4 * place], "medium": [4 * place + 1], "hard": [4 * place + 2]}
     for place, name in enumerate(("ferry", "spanner"))
@@ -22,7 +23,7 @@ def weights(step: int, max_steps: int) -> dict[str, float]:
 
 
 def every(**settings: Any) -> int:
-    return set_up_curriculum(TrainingConfig(max_steps=4, **settings), ROWS, weights).evaluate_every
+    return set_up_curriculum(TrainingConfig(max_steps=4, **settings), ROWS, SCORES, weights).evaluate_every
 
 
 def test_what_acts_on_evaluations_gets_some() -> None:
@@ -43,10 +44,10 @@ def test_a_schedule_that_fails_at_its_last_step_fails_before_anything_is_loaded(
         return {"easy": 1, "medium": 1} if step == max_steps - 1 else weights(step, max_steps)
 
     with pytest.raises(ConfigError, match="get_curriculum_weights at step 699 leaves out hard"):
-        check_curriculum(TrainingConfig(max_steps=700), ROWS, late)
-    check_curriculum(TrainingConfig(max_steps=700, curriculum="uniform"), ROWS, late)
+        check_curriculum(TrainingConfig(max_steps=700), ROWS, SCORES, late)
+    check_curriculum(TrainingConfig(max_steps=700, curriculum="uniform"), ROWS, SCORES, late)
     with pytest.raises(ConfigError, match="--curriculum must be one of step, uniform, stage, adaptive"):
-        check_curriculum(TrainingConfig(curriculum="stages"), ROWS, weights)
+        check_curriculum(TrainingConfig(curriculum="stages"), ROWS, SCORES, weights)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_before_a_row_is_read(tmp_path: Path) -> None:
@@ -61,9 +62,9 @@ def test_the_fingerprint_is_of_what_is_decided_not_of_how_it_is_written() -> Non
         return {"easy": 1.0, "medium": 1.0, "hard": 1.0}
 
     config = TrainingConfig(max_steps=4)
-    first, second = (set_up_curriculum(config, ROWS, function) for function in (weights, other))
+    first, second = (set_up_curriculum(config, ROWS, SCORES, function) for function in (weights, other))
     assert first.fingerprint == second.fingerprint and first.source != second.source
-    easy = set_up_curriculum(config, ROWS, lambda step, max_steps: {"easy": 1, "medium": 0, "hard": 0})
+    easy = set_up_curriculum(config, ROWS, SCORES, lambda step, max_steps: {"easy": 1, "medium": 0, "hard": 0})
     assert easy.fingerprint != first.fingerprint
 
 
@@ -72,7 +73,7 @@ def test_a_schedule_that_raises_is_told_in_one_line() -> None:
         return weights(step, max_steps) if step < 3 else vars()["three"]
 
     with pytest.raises(ConfigError, match="^--curriculum step: late at step 3 raised KeyError: 'three'$"):
-        check_curriculum(TrainingConfig(max_steps=4), ROWS, late)
+        check_curriculum(TrainingConfig(max_steps=4), ROWS, SCORES, late)
 
 
 def test_numpy_weights_are_numbers_where_a_run_is_steered_too() -> None:
@@ -82,7 +83,10 @@ def test_numpy_weights_are_numbers_where_a_run_is_steered_too() -> None:
         return dict.fromkeys(("easy", "medium", "hard"), np.float32(1))  # type: ignore[arg-type]
 
     config = TrainingConfig(max_steps=4, skip_zero_variance=2)
-    assert set_up_curriculum(config, ROWS, shares).fingerprint == set_up_curriculum(config, ROWS, weights).fingerprint
+    assert (
+        set_up_curriculum(config, ROWS, SCORES, shares).fingerprint
+        == set_up_curriculum(config, ROWS, SCORES, weights).fingerprint
+    )
 
 
 def test_a_users_class_is_compared_by_the_code_of_its_whole_file(tmp_path: Path) -> None:
@@ -97,5 +101,5 @@ def test_a_users_class_is_compared_by_the_code_of_its_whole_file(tmp_path: Path)
     found = []
     for content in (text, text + "# a comment\n", text.replace("SHARE = 1", "SHARE = 22")):
         file.write_text(content)
-        found.append(set_up_curriculum(TrainingConfig(curriculum=f"{file}:Mine"), ROWS, weights).fingerprint)
+        found.append(set_up_curriculum(TrainingConfig(curriculum=f"{file}:Mine"), ROWS, SCORES, weights).fingerprint)
     assert found[0] == found[1] != found[2]

@@ -167,7 +167,7 @@ def test_a_row_is_asked_in_its_own_words_unless_another_form_is_named(repository
     row = read_rows(repository / "data" / "test_held_out_domain").rows[0]
     assert row_prompt(row, "full") == row.prompt == row_prompt(row, "full", "pddl")
     assert row_prompt(row, "full", "nl") != row.prompt
-    assert row_prompt(row, "compact").startswith("elevator f0 f1")
+    assert row_prompt(row, "compact").startswith("elevator f0 +below f1")
 
 
 def test_an_obfuscated_row_shows_none_of_the_registrys_conventions(repository) -> None:
