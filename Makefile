@@ -26,7 +26,9 @@ check: setup  ## format, lint, types, fast tests
 data: setup  ## the shipped problems once more
 	.venv/bin/python script/generate_data.py --domains blocksworld ferry grippers spanner --count 500 --seed 11 --split train --out data/four_domain
 	.venv/bin/python script/generate_data.py --count 200 --seed 12 --split test --out data/test
+	.venv/bin/python script/generate_data.py --count 200 --seed 12 --split test --names any --no_prompt --out data/test_renamed
 	.venv/bin/python script/generate_data.py --count 200 --seed 13 --split test --sizes harder --out data/test_harder
+	.venv/bin/python script/generate_data.py --count 200 --seed 17 --split test --sizes far --plans policy --no_prompt --out data/test_far
 	.venv/bin/python script/generate_data.py --count 200 --seed 14 --split test --no-constraints --sizes l=3-7 --no_prompt --out data/test_unconstrained
 	.venv/bin/python script/generate_data.py --domains elevator --count 400 --seed 15 --split test --constraints_share 0.5 --no_prompt --out data/test_held_out_domain
 	.venv/bin/python script/obfuscate_data.py --data_root data/test --seed 16 --out data/test_obfuscated

@@ -88,28 +88,33 @@ def steering_set(config: Settings, training_rows: RowTable, held_out: Evaluation
     return EvaluationSet(table, range(len(table)), f"generated problems, seed {STEERING_SEED}")
 
 
-def generate_problems(domains: Sequence[str], count: int, seed: int, apart_from: Sequence[RowTable]) -> RowTable:
+def generate_problems(
+    domains: Sequence[str], count: int, seed: int = GENERATED_SEED, apart_from: Sequence[RowTable] = ()
+) -> RowTable:
     """`count` problems of each domain like those of the first table of `apart_from`, which are the training rows.
 
     Each takes after a training row that is drawn for it: the parameters of its file name, whether it has constraints, and how its
-    objects are named. All are of the test split, no two the same up to renaming, and none in any table of `apart_from`. Fewer
+    objects are named. Without tables they have the domain's usual sizes and no constraints. All are of the test split, no two the same up to renaming, and none in any table of `apart_from`. Fewer
     where a domain does not have as many. Raises DataError for a domain without any.
     """
     rows = []
     for name in domains:
         domain = get_domain(name)
         seen = {canonical_form(row.domain, row.problem) for table in apart_from for row in table.rows if row.scenario == name}
-        models = [row for row in apart_from[0].rows if row.scenario == name]
+        models = [row for table in apart_from[:1] for row in table.rows if row.scenario == name]
         index = found = 0
         while found < count and index < DRAWS_PER_PROBLEM * count:
-            model = stream(seed, "model", name, index).choice(models)
-            instance = generate_instance(domain, seed, index, _sizes_of(model), float(model.problem.constraints is not None))
+            model = stream(seed, "model", name, index).choice(models) if models else None
+            ranges = _sizes_of(model) if model else domain.sizes["train"]
+            share = float(model is not None and model.problem.constraints is not None)
+            naming = model.meta.get("names", "conventional") if model else "conventional"
+            instance = generate_instance(domain, seed, index, ranges, share)
             index += 1
             if instance.split != "test" or instance.canonical in seen:
                 continue
             seen.add(instance.canonical)
             found += 1
-            rows.append(_row_of(domain, under_other_names(domain, instance, model.meta.get("names", "conventional"))[0], index - 1))
+            rows.append(_row_of(domain, under_other_names(domain, instance, naming)[0], index - 1))
         if not found:
             raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
     return RowTable(Path(), domains, rows, (), f"generated/{seed}/{count}")

@@ -23,7 +23,9 @@ from grpo_project.pddl.renaming import FIXED
 DATA = Path(__file__).resolve().parents[2] / "data"
 SETS = {
     "test": TRAINED,
+    "test_renamed": TRAINED,
     "test_harder": TRAINED,
+    "test_far": TRAINED,
     "test_unconstrained": TRAINED,
     "test_obfuscated": TRAINED,
     "test_held_out_domain": HELD_OUT,
@@ -87,11 +89,26 @@ def test_constraints_are_where_the_set_says(name: str, domain: str) -> None:
         assert constrained == len(rows)
 
 
-def test_harder_problems_are_larger_than_all_that_training_draws() -> None:
+@pytest.mark.parametrize(("name", "beyond"), [("test_harder", "train"), ("test_far", "harder")])
+def test_harder_problems_are_larger_than_all_that_training_draws_and_far_ones_than_those(name: str, beyond: str) -> None:
     for domain in TRAINED:
-        sizes = get_domain(domain).sizes["train"]
-        for row in table("test_harder", domain).rows:
-            assert any(row.meta["parameters"][name] > high for name, (_, high) in sizes.items()), row.source
+        sizes = get_domain(domain).sizes[beyond]
+        for row in table(name, domain).rows:
+            assert any(row.meta["parameters"][size] > high for size, (_, high) in sizes.items()), row.source
+
+
+@pytest.mark.parametrize("domain", TRAINED)
+def test_renamed_problems_are_those_of_the_test_set_under_other_names_and_in_another_order(domain: str) -> None:
+    rows = table("test_renamed", domain).rows
+    assert {row.problem_file for row in rows} == set(original_rows(domain))
+    vocabulary = set(get_domain(domain).object_names)
+    invented = 0
+    for row in rows:
+        original = original_rows(domain)[row.problem_file]
+        assert form_of(row) == form_of(original)
+        assert list(row.problem.objects) != list(original.problem.objects), row.source
+        invented += not vocabulary & set(row.problem.objects)
+    assert 0.15 < invented / len(rows) < 0.35
 
 
 @pytest.mark.parametrize("domain", TRAINED)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.data.held_out import EvaluationSet, generate_problems, held_out_set, steering_set
 from grpo_project.data.instances import split_of
-from grpo_project.data.rows import read_rows
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.pddl.canonical import canonical_form
 
 
@@ -22,6 +23,21 @@ def test_generated_problems_are_new_all_different_and_the_same_every_time(data_r
     assert len(set(forms)) == 20
     assert not seen & set(forms)
     assert {split_of(form) for form in forms} == {"test"}
+
+
+def test_generated_problems_take_after_the_training_rows(data_root: Path) -> None:
+    given = read_rows(data_root)
+    for constrained, naming in ((True, "drawn"), (False, "conventional")):
+        rows = [row for row in given.rows if row.scenario == "ferry" and (row.problem.constraints is not None) == constrained]
+        named = [replace(row, meta={**row.meta, "names": naming}) for row in rows]
+        training = RowTable(given.data_root, ("ferry",), named, (), "changed")
+        sizes = {row.problem_file.rpartition("-s")[0] for row in rows}
+        assert rows and len(sizes) > 1
+        made = generate_problems(["ferry"], 20, apart_from=[training])
+        assert {row.problem.constraints is not None for row in made.rows} == {constrained}
+        assert {row.problem_file.rpartition("-s")[0] for row in made.rows} <= sizes
+        conventional = [list(row.problem.objects)[0] == "l0" and list(row.problem.objects)[-1][0] == "c" for row in made.rows]
+        assert (sum(conventional) < 5) if naming == "drawn" else all(conventional)
 
 
 def test_a_test_folder_gives_its_first_problems_whatever_the_seed(data_root: Path, test_data_root: Path) -> None:
