@@ -37,6 +37,7 @@ def charts(data: Mapping[str, Any]) -> list[Chart]:
     long = any(len(run["points"]["step"]) > MOST_WINDOWS for run in data["runs"])
     found = [
         Chart("held_out", "Held-out success", _filled(runs.held_out()), "large"),
+        Chart("by_size", "Held-out success by size of the problem", _filled(runs.by_size())),
         Chart("while_training", "Held-out success during training", _filled(runs.while_training())),
         Chart("pass_at_k", "pass@k", _filled(runs.pass_at_k())),
         *runs.learning(MOST_WINDOWS),
@@ -96,6 +97,17 @@ class _Runs:
             series.append(self._evaluation(place, one, _rates(rows)))
         axis = Axis("", 0, len(domains), tuple((i + 0.5, name) for i, name in enumerate(domains)), categories=True)
         yield Panel("", axis, _shares("success"), tuple(series))
+
+    def by_size(self) -> Iterator[Panel]:
+        """Success over the difficulty score that a problem's file name states, a panel a domain."""
+        for domain in self.domains:
+            own = [(place, one, one["by_score"].get(domain, ())) for place, one in self.evaluated]
+            highest = max((score for *_, points in own for score, *_ in points), default=1.0)
+            series = []
+            for place, one, points in own:
+                dash = {} if one is self.runs[place]["evaluations"][-1] else {"dash": 1}
+                series.append(self._line(one["label"], place, _rates(points), kind="dots", also=one["label"], **dash))
+            yield Panel(domain, _axis("difficulty score", 0, highest, figure), _shares("success"), tuple(series))
 
     def pass_at_k(self) -> Iterator[Panel]:
         drawn = [(place, one) for place, one in self.evaluated if one["pass_at_k"]]

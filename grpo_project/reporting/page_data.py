@@ -10,7 +10,7 @@ from typing import Any
 from grpo_project.common.metrics import METRICS, TIMINGS, VERDICTS, is_number, pool
 from grpo_project.common.statistics import wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome
-from grpo_project.data.difficulty import BUCKETS
+from grpo_project.data.difficulty import BUCKETS, difficulty_of
 from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
@@ -22,6 +22,8 @@ Record = Mapping[str, Any]
 CELL = ("prompts", "completions", "successes")  # what a cell of `cells` counts, in this order
 EXPECTED_STD = "curriculum/expected_reward_std"
 MOST_POINTS = 600  # log lines per run on the page; longer runs are pooled
+
+PROBLEMS_PER_POINT = 20  # at least, of success over difficulty scores: fewer say little
 
 
 def page_data(runs: Sequence[RecordedRun], title: str | None = None, now: datetime.datetime | None = None) -> dict[str, Any]:
@@ -208,8 +210,24 @@ def _evaluation(stored: StoredEvaluation) -> dict[str, Any]:
         "all": rate_row(*result.counts()),
         "rows": [_domain_row(result, domain) for domain in result.domains],
         "buckets": {bucket: rate_row(*result.counts(bucket=bucket)) for bucket in BUCKETS if result.counts(bucket=bucket)[1]},
+        "by_score": {domain: _by_score(result, domain) for domain in result.domains},
         "pass_at_k": {domain: _pass_at_k(result, domain) for domain in result.domains} if result.num_samples else {},
     }
+
+
+def _by_score(result: EvaluationResult, domain: str) -> list[list[float]]:
+    """[mean difficulty score, successes, problems] from low to high; neighbouring scores share a point of PROBLEMS_PER_POINT."""
+    scored = sorted(
+        (difficulty_of(domain, problem.problem_file).score, problem.success) for problem in result.where(domain=domain)
+    )
+    groups: list[list[tuple[float, bool]]] = []
+    for number, (score, success) in enumerate(scored):
+        same = number > 0 and scored[number - 1][0] == score
+        left = len(scored) - number
+        if not groups or (not same and len(groups[-1]) >= PROBLEMS_PER_POINT and left >= PROBLEMS_PER_POINT):
+            groups.append([])
+        groups[-1].append((score, success))
+    return [[sum(s for s, _ in own) / len(own), sum(won for _, won in own), len(own)] for own in groups]
 
 
 def _pass_at_k(result: EvaluationResult, domain: str) -> list[list[float]]:

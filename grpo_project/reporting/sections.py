@@ -42,6 +42,10 @@ PASS_AT_K = (
     "The chance that one of k drawn answers solves a problem (unbiased estimate; bands: 95% bootstrap over problems). Where it "
     "rises well above k = 1, there is something to learn from. Dashed: earlier evaluations."
 )
+BY_SIZE = (
+    "Difficulty scores come from the sizes in a problem's file name; a point holds at least 20 problems where there are as many. "
+    "Dashed: earlier evaluations."
+)
 DIAMONDS = "Diamonds: greedy success on held-out problems with its interval; hollow for earlier evaluations, filled for the last."
 OF_SUCCESS = (
     "Bands: 95% Wilson intervals that take completions as independent. Those of one prompt are not, so the bands are somewhat "
@@ -151,6 +155,10 @@ class _Page:
                 for one in run["evaluations"]:
                     of = f"{run['name']}, " if self.several else ""
                     yield {**details_block(f"{of}{one['label']}: by difficulty and verdict", self._detail(one)), "run": place}
+        if "by_size" in self.charts:
+            yield heading_block("By size of the problem")
+            yield text_block(BY_SIZE, small=True)
+            yield chart_block("by_size")
         if "pass_at_k" in self.charts:
             yield heading_block("With several answers: pass@k")
             yield text_block(PASS_AT_K, small=True)

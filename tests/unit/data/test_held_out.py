@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.data.held_out import EvaluationSet, generate_problems, held_out_set, steering_set
 from grpo_project.data.instances import split_of
@@ -25,19 +27,21 @@ def test_generated_problems_are_new_all_different_and_the_same_every_time(data_r
     assert {split_of(form) for form in forms} == {"test"}
 
 
-def test_generated_problems_take_after_the_training_rows(data_root: Path) -> None:
-    given = read_rows(data_root)
-    for constrained, naming in ((True, "drawn"), (False, "conventional")):
-        rows = [row for row in given.rows if row.scenario == "ferry" and (row.problem.constraints is not None) == constrained]
-        named = [replace(row, meta={**row.meta, "names": naming}) for row in rows]
-        training = RowTable(given.data_root, ("ferry",), named, (), "changed")
-        sizes = {row.problem_file.rpartition("-s")[0] for row in rows}
-        assert rows and len(sizes) > 1
-        made = generate_problems(["ferry"], 20, apart_from=[training])
-        assert {row.problem.constraints is not None for row in made.rows} == {constrained}
-        assert {row.problem_file.rpartition("-s")[0] for row in made.rows} <= sizes
-        conventional = [list(row.problem.objects)[0] == "l0" and list(row.problem.objects)[-1][0] == "c" for row in made.rows]
-        assert (sum(conventional) < 5) if naming == "drawn" else all(conventional)
+@pytest.mark.parametrize(("constrained", "naming"), [(True, "drawn"), (False, "conventional")])
+def test_generated_problems_take_after_the_training_rows(
+    data_root: Path, repository: Path, constrained: bool, naming: str
+) -> None:
+    given = read_rows(repository / "data" / "four_domain" if constrained else data_root, ["ferry"])
+    rows = [row for row in given.rows if (row.problem.constraints is not None) == constrained]
+    named = [replace(row, meta={**row.meta, "names": naming}) for row in rows]
+    sizes = {row.problem_file.rpartition("/")[2].rpartition("-s")[0] for row in rows}
+    assert rows and len(sizes) > 1
+    made = generate_problems(["ferry"], 20, apart_from=[RowTable(given.data_root, ("ferry",), named, (), "changed")])
+    assert {row.problem.constraints is not None for row in made.rows} == {constrained}
+    assert {row.problem_file.rpartition("-s")[0] for row in made.rows} <= sizes
+    listed = [list(row.problem.objects) for row in made.rows]
+    conventional = sum(names[0] == "l0" and names[-1].startswith("c") for names in listed)
+    assert conventional < 5 if naming == "drawn" else conventional == len(made.rows)
 
 
 def test_a_test_folder_gives_its_first_problems_whatever_the_seed(data_root: Path, test_data_root: Path) -> None:

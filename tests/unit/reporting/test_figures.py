@@ -10,7 +10,7 @@ from grpo_project.errors import BackendMissing
 from grpo_project.reporting import page_data, read_run, write_figures
 from tests.report_runs import write_drawn_evaluation
 
-NAMES = {"success_by_domain", "success_by_difficulty", "curriculum", "domain_distribution", "verdicts", "timing", "course"}
+NAMES = {"by_size", "success_by_domain", "success_by_difficulty", "curriculum", "domain_distribution", "verdicts", "timing", "course"}
 NAMES |= {"held_out", "reward_by_domain", "reward_by_difficulty", "success_by_cell", "equal_rewards"}
 OF_EVALUATIONS = {"while_training", "pass_at_k"}
 
