@@ -104,6 +104,8 @@ _ALL = (
     Metric("curriculum/collapsed_domains", "Collapsed domains", "domains", pooled="last"),
     Metric("curriculum/rollbacks", "Rollbacks", "rollbacks", pooled="last"),
     Metric("curriculum/expected_reward_std", "Expected reward std", form="numbers_by_difficulty"),
+    Metric("curriculum/frontier_score", "Score of the frontier", form="numbers"),
+    Metric("curriculum/frontier_completions", "Completions that the frontier rests on", "completions", form="numbers"),
     Metric("curriculum/domain_reward_std", "Reward std by domain", form="numbers"),
     # evaluations during training
     Metric("eval_step", "Step of the evaluation", "steps", pooled="none", form="count"),

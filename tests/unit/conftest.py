@@ -54,6 +54,7 @@ def write_tiny_planner(folder: Path, seed: int = 0, family: str = "Llama", **grp
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
+        head_dim=8,  # Qwen3's own default is 128, whatever its width
         max_position_embeddings=512,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

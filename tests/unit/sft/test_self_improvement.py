@@ -1,0 +1,144 @@
+"""Rounds of self-improvement: only verified plans are learned from, sizes grow, and a stopped run goes on with what is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from grpo_project.data.instances import policy_plan  # noqa: E402
+from grpo_project.domains import get_domain  # noqa: E402
+from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
+from grpo_project.models import generation, loading  # noqa: E402
+from grpo_project.prompting import render_plan  # noqa: E402
+from grpo_project.sft import self_improvement  # noqa: E402
+from grpo_project.sft.self_improvement import SelfImprovementConfig, improve, problems_of_round, sizes_of_round  # noqa: E402
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SelfImprovementConfig:
+    return SelfImprovementConfig("base", tmp_path / "out", ("ferry", "blocksworld"), rounds=2, problems=6, samples=3, kept=1)
+
+
+class Recorded:
+    """Stands in for sampling and for SFT: `plans` decides what is answered; `commands` are the SFT runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, config: SelfImprovementConfig) -> None:
+        self.sampled_from: list[str] = []
+        self.commands: list[list[str]] = []
+        self.good = True
+        self.status = 0
+        self._config = config
+        monkeypatch.setattr(loading, "load_policy", self.load)
+        monkeypatch.setattr(generation, "complete", self.complete)
+        monkeypatch.setattr(subprocess, "run", self.run)
+
+    def load(self, model: str, training: bool) -> Any:
+        self.sampled_from.append(model)
+        return SimpleNamespace(model=None, tokenizer=None, prompt_style="compact", chat=None)
+
+    def complete(self, model: Any, tokenizer: Any, prompts: list[str], *_: Any, samples: Any, **how: Any) -> list[list[Any]]:
+        number = len(self.sampled_from)
+        domain = get_domain(prompts[0].split()[0])
+        found = []
+        for instance in problems_of_round(domain, self._config, number):
+            plan = render_plan(policy_plan(domain, instance).steps or ()) if self.good else ""
+            found.append([SimpleNamespace(text=text) for text in (plan, plan, "(sail l0 l0)\n")])
+        assert len(found) == len(prompts) and len(samples) == 3
+        return found
+
+    def run(self, command: list[str], **how: Any) -> Any:
+        self.commands.append(command)
+        if self.status == 0:
+            output = Path(command[command.index("--output_dir") + 1])
+            (output / "model").mkdir(parents=True)
+        return SimpleNamespace(returncode=self.status)
+
+
+def test_sizes_grow_from_the_first_to_the_last(config: SelfImprovementConfig) -> None:
+    domain = get_domain("blocksworld")
+    config = replace(config, rounds=4)
+    found = [sizes_of_round(domain, config, number)["n"] for number in (1, 2, 3, 4)]
+    assert found == [(3, 6), (3, 8), (3, 10), (3, 12)]
+    with pytest.raises(ConfigError, match="blocksworld has no sizes 'huge'; it has small, train, harder, far"):
+        sizes_of_round(domain, replace(config, last_sizes="huge"), 1)
+
+
+def test_problems_are_different_ones_of_the_training_split(config: SelfImprovementConfig) -> None:
+    domain = get_domain("ferry")
+    first, again, second = (problems_of_round(domain, config, number) for number in (1, 1, 2))
+    assert first == again and first != second
+    assert len({instance.canonical for instance in first}) == 6 and {instance.split for instance in first} == {"train"}
+    assert any(list(instance.problem.objects) != sorted(instance.problem.objects) for instance in first)
+
+
+def test_only_verified_plans_are_learned_from_and_each_round_begins_where_the_last_ended(
+    config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = Recorded(monkeypatch, config)
+    config = replace(config, demonstrations=("demos",), sft=("--max_steps", "5"))
+    out = config.output_dir
+    assert improve(config) == out / "round_02" / "sft" / "model"
+    assert recorded.sampled_from == ["base", str(out / "round_01" / "sft" / "model")]
+    for number, command in enumerate(recorded.commands, 1):
+        folder = out / f"round_{number:02d}"
+        assert command[2:] == [
+            "--base_model", recorded.sampled_from[number - 1], "--data_root", str(folder / "plans"), "demos",
+            "--output_dir", str(folder / "sft"), "--max_steps", "5",
+        ]  # fmt: skip
+        counts = json.loads((folder / "round.json").read_text())
+        for name in config.domains:
+            rows = [json.loads(line) for line in (folder / "plans" / f"{name}.jsonl").read_text().splitlines()]
+            assert 0 < len(rows) == counts[name]["kept"] == counts[name]["solved_by_an_answer"] <= 6
+            assert counts[name]["plans"] == 2 * len(rows) and counts[name]["answers"] == 18
+            assert all(row["meta"]["prompt_style"] == "compact" and row["response"].startswith("(") for row in rows)
+    assert "Round 2 of 2, ferry: " in capsys.readouterr().out
+    improve(config)
+    assert len(recorded.commands) == len(recorded.sampled_from) == 2  # nothing was left to do
+
+
+def test_a_stopped_run_goes_on_with_the_part_that_was_under_way(
+    config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = Recorded(monkeypatch, config)
+    recorded.status = 130
+    with pytest.raises(KeyboardInterrupt):
+        improve(config)
+    recorded.status = 1
+    with pytest.raises(GrpoProjectError, match="status 1; see .*sft.log"):
+        improve(config)
+    assert recorded.sampled_from == ["base"]
+    (config.output_dir / "round_01" / "sft").mkdir()  # it had begun
+    recorded.status = 0
+    with pytest.raises(FileExistsError):  # the stand-in makes the folder of the model; the command says that it goes on
+        monkeypatch.setattr(Path, "mkdir", _refuse)
+        improve(config)
+    assert recorded.commands[-1][-2:] == ["--resume_from_checkpoint", "auto"]
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise FileExistsError
+
+
+def test_other_settings_and_a_folder_in_use_are_refused(config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    Recorded(monkeypatch, config)
+    improve(config)
+    with pytest.raises(ConfigError, match="was begun with samples 3, now it is 4"):
+        improve(replace(config, samples=4))
+    (config.output_dir / self_improvement.SETTINGS_FILE).unlink()
+    with pytest.raises(ConfigError, match="is in use by something else"):
+        improve(config)
+
+
+def test_a_model_that_solves_nothing_is_told_so(config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    Recorded(monkeypatch, config).good = False
+    with pytest.raises(DataError, match="round 1: no answer is a plan"):
+        improve(config)
+    assert not list(config.output_dir.glob("round_*/round.json"))
