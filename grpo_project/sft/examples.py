@@ -21,6 +21,7 @@ from grpo_project.runs.identity import hash_of
 IGNORED_LABEL = -100
 READ_AT_ONCE = 4096  # rows tokenised together
 BATCHES_SORTED_TOGETHER = 50
+MOST_GAPS = 6  # of positions within a row
 
 
 class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
@@ -127,8 +128,33 @@ def tokenize_pairs(
     return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
 
 
-def collate(rows: list[dict[str, np.ndarray]], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded batch, each of shape (rows, longest), longest rounded up to a multiple of 8 so that shapes repeat."""
+def spread_positions(ids: np.ndarray, below: int, seed: int) -> np.ndarray:
+    """Positions of a row's tokens, rising, below `below`: in half of the rows with gaps at one to six places, else 0, 1, 2, ...
+
+    What lies between two gaps stays together, as in PoSE (Zhu et al. 2023, arXiv 2309.10400): a model that has met every distance
+    up to `below` in short examples is not lost in a long prompt. A function of the row's tokens and the seed alone.
+    """
+    rng = stream(seed, "sft", "positions", hashlib.sha256(ids.tobytes()).hexdigest())
+    positions = np.arange(len(ids), dtype=np.int64)
+    room = below - len(ids)
+    if room <= 0 or len(ids) < 2 or rng.random() < 0.5:
+        return positions
+    places = rng.sample(range(1, len(ids)), min(rng.randint(1, MOST_GAPS), len(ids) - 1))
+    left = rng.randint(0, room)
+    for place in places:
+        gap = rng.randint(0, left)
+        positions[place:] += gap
+        left -= gap
+    return positions
+
+
+def collate(
+    rows: list[dict[str, np.ndarray]], pad_token_id: int, spread_below: int = 0, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Right-padded batch, each of shape (rows, longest), longest rounded up to a multiple of 8 so that shapes repeat.
+
+    spread_below: with `position_ids` of `spread_positions`; 0: without, and the model counts for itself.
+    """
     longest = -(-max(len(row["input_ids"]) for row in rows) // 8) * 8
     ids = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
     labels = np.full((len(rows), longest), IGNORED_LABEL, dtype=np.int64)
@@ -136,4 +162,10 @@ def collate(rows: list[dict[str, np.ndarray]], pad_token_id: int) -> dict[str, t
     for index, row in enumerate(rows):
         length = len(row["input_ids"])
         ids[index, :length], labels[index, :length], mask[index, :length] = row["input_ids"], row["labels"], 1
-    return {name: torch.from_numpy(array) for name, array in (("input_ids", ids), ("labels", labels), ("attention_mask", mask))}
+    found = {"input_ids": ids, "labels": labels, "attention_mask": mask}
+    if spread_below:
+        found["position_ids"] = np.zeros((len(rows), longest), dtype=np.int64)
+        for index, row in enumerate(rows):
+            own = row["input_ids"]
+            found["position_ids"][index, : len(own)] = spread_positions(own, spread_below, seed)
+    return {name: torch.from_numpy(array) for name, array in found.items()}

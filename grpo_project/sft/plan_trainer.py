@@ -52,7 +52,8 @@ def plan_trainer(
             """Our own training_record.json and planner.json stand in for TRL's card."""
 
     def batch(rows: list[dict[str, int]]) -> dict[str, Any]:
-        return collate([dataset[row["row_index"]] for row in rows], policy.tokenizer.pad_token_id)
+        chosen = [dataset[row["row_index"]] for row in rows]
+        return collate(chosen, policy.tokenizer.pad_token_id, config.spread_positions, config.seed)
 
     asked = arguments(config, policy, steps)
     muon = MuonAndAdamW(policy.model, asked["learning_rate"], config.weight_decay) if config.optimizer == "muon" else None

@@ -521,3 +521,27 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CXX", "no_such_compiler")
     with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
         SftConfig(data_roots=("x",), output_dir="x", compile=True)
+
+
+def test_positions_are_spread_in_half_of_the_rows_and_rise_below_the_limit() -> None:
+    rng = np.random.default_rng(3)
+    rows = [rng.integers(0, 50, size=30).astype(np.int32) for _ in range(200)]
+    found = [examples.spread_positions(row, 100, 1) for row in rows]
+    assert all((np.diff(positions) >= 1).all() and positions[0] == 0 and positions[-1] < 100 for positions in found)
+    spread = [positions for positions in found if positions[-1] > 29]
+    assert 60 < len(spread) < 110
+    assert max(positions[-1] for positions in spread) > 90
+    assert all((np.diff(positions) > 1).sum() <= examples.MOST_GAPS for positions in spread)
+    assert [list(examples.spread_positions(row, 100, 1)) for row in rows] == [list(positions) for positions in found]
+    assert any(list(examples.spread_positions(row, 100, 2)) != list(one) for row, one in zip(rows, found, strict=True))
+    assert list(examples.spread_positions(rows[0], 30, 1)) == list(range(30))
+
+
+def test_a_batch_has_positions_only_where_they_are_spread() -> None:
+    rows = [{"input_ids": np.arange(n, dtype=np.int32), "labels": np.arange(n, dtype=np.int32)} for n in (5, 9)]
+    assert "position_ids" not in examples.collate(rows, 0)
+    positions = examples.collate(rows, 0, 64, 1)["position_ids"]
+    assert positions.shape == (2, 16)
+    for own, row in zip(positions, rows, strict=True):
+        length = len(row["input_ids"])
+        assert list(own[:length]) == list(examples.spread_positions(row["input_ids"], 64, 1)) and not own[length:].any()
