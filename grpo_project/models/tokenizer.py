@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from grpo_project.domains import training_domains
 from grpo_project.pddl.model import TRAJECTORY_OPERATORS
+from grpo_project.prompting.compact import BACKWARDS
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<eos>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -38,8 +39,10 @@ def vocabulary() -> list[str]:
     for domain in domains:
         tokens.append(domain.name)
         tokens += [f"({action}" for action in domain.domain.actions]
-        for predicate in domain.domain.predicates:
+        for predicate, variables in domain.domain.predicates.items():
             tokens += [f" {sigil}{predicate}" for sigil in ("+", "-", "=", "!", "")]
+            if len(variables) == 2:
+                tokens += [f" {sigil}{predicate}{BACKWARDS}" for sigil in ("+", "-", "=", "!")]
         tokens += [f" {kind}" for kind in domain.domain.types]
     tokens += [f" {word}" for word in ("and", "or", "not", "imply", "forall", "exists", "=", "object")]
     operators = [word for operator in TRAJECTORY_OPERATORS for word in operator.split()] + ["forall"]

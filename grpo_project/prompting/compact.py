@@ -3,11 +3,14 @@
 Given the domain it says all that the domains shipped here need. Left out: the types of objects (what is said of them tells
 them apart), numeric values and the metric; a domain that lives by those needs the full prompt.
 
-    blocksworld b1 +on b2 !on b3 b2 =on-table b3 +on-table @sometime-before ( on b3 b1 ) ( clear b2 )
+    blocksworld b1 +on b2 !on b3 b2 =on-table +on~ b1 b3 +on-table !on~ b1 @sometime-before ( on b3 b1 ) ( clear b2 )
 
 First the scenario, then object by object what is said of it, the object itself left out: `+` initial atoms, `-` atoms that
 the others imply but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then goals of
 other kinds (`!`) and constraints (`@`). The sigil is part of the predicate's word, so that one token tells a fact from a goal.
+
+A fact of two objects stands at both: at the second with `~` after its word, followed by the first, so that what is at a place
+can be read at the place. (compact_by_name has it at the first alone.)
 
 Why so: what holds for an object and what is wanted of it stand side by side. A small model learns to read that long before it
 learns to look the one up by the other across two lists.
@@ -22,23 +25,29 @@ from grpo_project.pddl import Atom, Problem, render_constraint, render_formula
 from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
 
 SIGILS = "+-=!@"
+BACKWARDS = "~"
 
 
-def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) -> str:
-    """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms)."""
+def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], both_ways: bool = True) -> str:
+    """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms). both_ways: facts of two
+    objects at both of them."""
     goals = _conjuncts(problem.goal)
     wanted = {part.atom for part in goals if isinstance(part, Literal)}
     facts = [("+", atom) for atom in problem.init - implied - wanted]
     facts += [("-", atom) for atom in implied - problem.init]
     facts += [("=", atom) for atom in problem.init & wanted]
     facts += [("!", atom) for atom in wanted - problem.init]
-    said: dict[str, list[tuple[str, Atom]]] = defaultdict(list)
-    for sigil, atom in sorted(facts, key=lambda fact: (SIGILS.index(fact[0]), _natural(fact[1]))):
-        said[atom[1] if len(atom) > 1 else ""].append((sigil, atom))
+    facts.sort(key=lambda fact: (SIGILS.index(fact[0]), _natural(fact[1])))
+    said: dict[str, list[str]] = defaultdict(list)
+    for sigil, atom in facts:
+        said[atom[1] if len(atom) > 1 else ""] += [sigil + atom[0], *atom[2:]]
+    for sigil, atom in facts if both_ways else ():
+        if len(atom) == 3:
+            said[atom[2]] += [sigil + atom[0] + BACKWARDS, atom[1]]
     constants = sorted(said.keys() - problem.objects.keys() - {""})
-    words = [scenario, *_facts(said[""])]
+    words = [scenario, *said[""]]
     for name in (*problem.objects, *constants):
-        words += [name, *_facts(said[name])]
+        words += [name, *said[name]]
     words += [word for part in goals if not isinstance(part, Literal) for word in _marked("!", render_formula(part))]
     for constraint in _parts(problem.constraints):
         words += _marked("@", render_constraint(constraint))
@@ -48,10 +57,6 @@ def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom]) ->
 def _natural(atom: Atom) -> list[list[tuple[int, str]]]:
     """Sorts by predicate, then arguments, with b2 before b10."""
     return [[(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)] for name in atom]
-
-
-def _facts(facts: list[tuple[str, Atom]]) -> list[str]:
-    return [word for sigil, atom in facts for word in (sigil + atom[0], *atom[2:])]
 
 
 def _marked(sigil: str, text: str) -> list[str]:
