@@ -246,7 +246,7 @@ class Endpoint:
     def _body(self, question: Question, limit: str) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.config.model,
-            "messages": to_messages(question.prompt, chat=self.config.chat),
+            "messages": to_messages(question.turns, chat=self.config.chat),
             "chat_template_kwargs": dict(self.config.chat.arguments) or None,
             limit: self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
@@ -316,7 +316,7 @@ class Endpoint:
             text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
         text = text.encode("utf-8", "replace").decode()
         # A word of the question is nothing that the server tells, and may be one of the plan (a key of `x`).
-        asked_with_it = self._written_key is not None and self._written_key.search(question.prompt)
+        asked_with_it = self._written_key is not None and any(map(self._written_key.search, question.turns))
         return Answer(
             text=text if asked_with_it else self._strike_key(text),
             prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
@@ -386,7 +386,9 @@ def _retry_after(header: str | None) -> float | None:
 
 def _seed(seed: int, question: Question) -> int:
     """One for every question, in [0, 2**31): servers that honour seeds then give the same samples again."""
-    digest = hashlib.sha256(f"{seed}/{question.row_index}/{question.sample}".encode()).digest()
+    row_index, sample, turn = question.key
+    later = f"/{turn}" if turn else ""
+    digest = hashlib.sha256(f"{seed}/{row_index}/{sample}{later}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
