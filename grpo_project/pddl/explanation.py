@@ -23,7 +23,10 @@ _KINDS = {
 
 
 def explain(task: Task, text: str, verdict: Verdict) -> list[str]:
-    """What went wrong, or that nothing did, and the states around it: lines without indentation. `verdict`: that on `text`."""
+    """What went wrong, or that nothing did, and the states around it: lines without indentation. `verdict`: that on `text`.
+
+    Of a state, STATE_ATOMS_SHOWN atoms at most.
+    """
     extraction = extract_plan(text)
     actions = [task.ground(step) for step in extraction.steps or ()]
     if extraction.steps is None or any(isinstance(action, StepFault) for action in actions):
@@ -77,7 +80,15 @@ def feedback(task: Task, text: str, verdict: Verdict, detail: str) -> str:
 
 
 def _shown(task: Task, state: int) -> str:
-    atoms = [render_atom(atom) for atom in task.atoms_of(state)]
+    """The atoms that actions can change: the others stand in the problem, as they always will."""
+    changing = {
+        atom[0]
+        for action in task.domain.actions.values()
+        for effect in action.effects
+        for atom in (effect.add, effect.delete)
+        if atom is not None
+    }
+    atoms = [render_atom(atom) for atom in task.atoms_of(state) if atom[0] in changing]
     more = f" ... and {len(atoms) - STATE_ATOMS_SHOWN} more" if len(atoms) > STATE_ATOMS_SHOWN else ""
     return " ".join(atoms[:STATE_ATOMS_SHOWN]) + more
 

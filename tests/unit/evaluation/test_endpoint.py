@@ -37,7 +37,7 @@ def answers_of(endpoint: Endpoint, questions: list[Question] = QUESTIONS) -> dic
 
     def record(question: Question, answer: Answer) -> None:
         threads.add(threading.current_thread())
-        found[question.row_index, question.sample] = answer
+        found[question.key] = answer
 
     endpoint(questions, record)
     assert threads <= {threading.current_thread()}  # a journal is written from one thread
@@ -47,9 +47,7 @@ def answers_of(endpoint: Endpoint, questions: list[Question] = QUESTIONS) -> dic
 def test_every_question_gets_its_own_answer_and_says_how_it_wants_it(stand_in: Any) -> None:
     server = stand_in(echo)
     found = answers_of(Endpoint(config(server, temperature=0.7, request_fields={"top_p": 0.9, "seed": None}), KEY))
-    assert {key: answer.text for key, answer in found.items()} == {
-        q.key: f"plan for prompt {q.row_index}" for q in QUESTIONS
-    }
+    assert {key: answer.text for key, answer in found.items()} == {q.key: f"plan for prompt {q.row_index}" for q in QUESTIONS}
     assert all((a.prompt_tokens, a.completion_tokens, a.cut_off) == (7, 3, False) for a in found.values())
     assert all(a.seconds is not None and a.seconds > 0 for a in found.values())
     assert {(r["path"], r["key"], r["model"], r["max_tokens"], r["top_p"]) for r in server.requests} == {
