@@ -81,14 +81,8 @@ def feedback(task: Task, text: str, verdict: Verdict, detail: str) -> str:
 
 def _shown(task: Task, state: int) -> str:
     """The atoms that actions can change: the others stand in the problem, as they always will."""
-    changing = {
-        atom[0]
-        for action in task.domain.actions.values()
-        for effect in action.effects
-        for atom in (effect.add, effect.delete)
-        if atom is not None
-    }
-    atoms = [render_atom(atom) for atom in task.atoms_of(state) if atom[0] in changing]
+    fluents = task.domain.fluents
+    atoms = [render_atom(atom) for atom in task.atoms_of(state) if atom[0] in fluents]
     more = f" ... and {len(atoms) - STATE_ATOMS_SHOWN} more" if len(atoms) > STATE_ATOMS_SHOWN else ""
     return " ".join(atoms[:STATE_ATOMS_SHOWN]) + more
 
