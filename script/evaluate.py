@@ -63,6 +63,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--num_samples", type=int, default=0, metavar="N", help="drawn answers a problem, beside the greedy one (default 0)")
     add("--k", type=int, nargs="+", metavar="K", help="report pass@K from the drawn answers (default 1 and --num_samples)")
     add_repair_flags(answers, "a greedy answer")
+    add(
+        "--step_by_step",
+        type=int,
+        nargs="?",
+        const=100,
+        metavar="MOST",
+        help="closed loop: of each answer the first action alone is taken, and the same problem is asked again from the state "
+        "that it leads to, until it is solved, an action fails, a question comes again, or MOST actions ran (default 100)",
+    )
     add_loading_flags(parser)
     add = parser.add_argument_group("costs").add_argument
     add("--price_per_million", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million prompt, completion tokens")
@@ -101,7 +110,9 @@ def check(arguments: argparse.Namespace) -> None:
     arguments.probe = [way for text in arguments.probe for way in text.split(",")]
     if arguments.planner and arguments.repair_turns:
         raise ConfigError("--repair_turns is for a model: the plans of --planner do not fail")
-    at_least(arguments, samples=1, node_budget=1, num_samples=0)
+    if arguments.step_by_step is not None and (arguments.planner or arguments.repair_turns or arguments.num_samples):
+        raise ConfigError("--step_by_step is for the greedy answers of a model, without --repair_turns and --num_samples")
+    at_least(arguments, step_by_step=1, samples=1, node_budget=1, num_samples=0)
     if any(not 1 <= k <= arguments.num_samples for k in arguments.k or ()):
         raise ConfigError(f"--k must lie in 1..{arguments.num_samples} (--num_samples), got {arguments.k}")
     if arguments.output and Path(arguments.output).is_dir():
@@ -124,8 +135,9 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     answerer, own_style, chat = load_answerer(arguments, table)
     style = arguments.prompt_style or own_style
     output = Path(arguments.output) if arguments.output else None
-    # A probe is asked in words of ours, so the problems as they are must be, too: a prompt of the rows' own may say more.
-    prompt_format = arguments.prompt_format or ("pddl" if arguments.probe and style == "full" else None)
+    # Probes and later states are asked in words of ours, so the problems as they are must be, too: the rows' own may say more.
+    told_anew = (arguments.probe or arguments.step_by_step) and style == "full"
+    prompt_format = arguments.prompt_format or ("pddl" if told_anew else None)
     settings = describe_settings(arguments, table.fingerprint, style, prompt_format) | chat
     result = known_result(output, settings) if arguments.probe else None
     result = result or evaluate_table(arguments, table, answerer, settings, output)
@@ -162,18 +174,23 @@ def evaluate_table(
     from grpo_project.evaluation.conversation import Repair
     from grpo_project.evaluation.evaluate import verify_answers
     from grpo_project.evaluation.report import print_result
+    from grpo_project.evaluation.stepping import StepByStep
     from grpo_project.runs.run_folder import describe_environment
 
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
     name = arguments.model or "A* search"
     if arguments.adapter:
         name = f"{name} + {arguments.adapter}"
+    if arguments.step_by_step:
+        name = f"{name}, --step_by_step"
     if "probe" in settings:
         name = f"{name}, --probe {settings['probe']}"
+
+    def prompt_of(row: Any) -> str:
+        return row_prompt(row, settings["prompt_style"], settings["prompt_format"])
+
     questions = [
-        Question(index, sample, row_prompt(table.rows[index], settings["prompt_style"], settings["prompt_format"]))
-        for sample in range(arguments.num_samples + 1)
-        for index in indices
+        Question(index, sample, prompt_of(table.rows[index])) for sample in range(arguments.num_samples + 1) for index in indices
     ]
     with ExitStack() as stack:
         journal = None
@@ -191,8 +208,12 @@ def evaluate_table(
             answerer(left, shown)
 
         began = time.perf_counter()
-        repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False)
-        answers = ask(questions, answer, journal, repair)
+        if arguments.step_by_step:
+            stepping = StepByStep(table, prompt_of, arguments.step_by_step)
+            answers = stepping.composed(ask(questions, answer, journal, stepping))
+        else:
+            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False)
+            answers = ask(questions, answer, journal, repair)
         result = verify_answers(
             table,
             indices,
@@ -249,6 +270,8 @@ def describe_settings(
         settings |= {"temperature": arguments.temperature, "seed": arguments.seed, "k": arguments.k}
     if arguments.repair_turns:
         settings |= {"repair_turns": arguments.repair_turns, "repair_detail": arguments.repair_detail}
+    if arguments.step_by_step:
+        settings["step_by_step"] = arguments.step_by_step
     if arguments.planner:
         settings["node_budget"] = arguments.node_budget
     elif arguments.base_url:

@@ -50,12 +50,14 @@ class Question:
     """`row_index` in the table, `sample` number (GREEDY or 1..N), and the user turn.
 
     earlier: the turns since, in a conversation: answer, the user's reply to it, answer, reply, ...
+    turn: how many answers the question follows from, whether or not it shows them.
     """
 
     row_index: int
     sample: int
     prompt: str
     earlier: tuple[str, ...] = ()
+    turn: int = 0
 
     @property
     def greedy(self) -> bool:
@@ -68,11 +70,15 @@ class Question:
 
     @property
     def key(self) -> Key:
-        return Key(self.row_index, self.sample, len(self.earlier) // 2)
+        return Key(self.row_index, self.sample, self.turn)
 
     def followed_by(self, answer: str, reply: str) -> Question:
         """The next question of the conversation: this one was answered so, and the user replies."""
-        return replace(self, earlier=(*self.earlier, answer, reply))
+        return replace(self, earlier=(*self.earlier, answer, reply), turn=self.turn + 1)
+
+    def asked_anew(self, prompt: str) -> Question:
+        """The next question, which shows nothing of this one."""
+        return replace(self, prompt=prompt, earlier=(), turn=self.turn + 1)
 
 
 @dataclass(frozen=True)

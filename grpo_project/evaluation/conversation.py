@@ -39,7 +39,7 @@ class Repair:
             raise ConfigError(f"--repair_detail must be one of {', '.join(DETAILS)}, got {self.detail!r}")
 
     def __call__(self, question: Question, answer: Answer) -> Question | None:
-        if question.key.turn >= self.turns or answer.refused is not None or not (question.greedy or self.drawn):
+        if question.turn >= self.turns or answer.refused is not None or not (question.greedy or self.drawn):
             return None
         task = self.task(question.row_index)
         verdict = validate_text(task, answer.text)

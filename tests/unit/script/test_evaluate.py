@@ -499,3 +499,24 @@ def test_repair_turns_of_search_are_refused(main: Any, capsys: pytest.CaptureFix
     assert main(["--planner", "--repair_turns", "1"]) == 2
     assert main(["--model", "m", "--repair_turns", "-1"]) == 2
     assert capsys.readouterr().err.count("--repair_turns") == 2
+
+
+# -- step by step -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_loop_is_another_evaluation_that_can_be_compared(
+    main: Any, tiny_planner: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model", str(tiny_planner), "--data_root", str(data_root), "--samples", "2", "--max_completion_length", "24"]
+    one, other = str(tmp_path / "open.json"), str(tmp_path / "closed.json")
+    assert main([*command, "--output", one]) == 0
+    assert main([*command, "--step_by_step", "5", "--output", other]) == 0
+    assert numbers(Path(other))["settings"]["step_by_step"] == 5
+    assert numbers(Path(other))["name"].endswith("--step_by_step")
+    assert main(["--compare", one, other]) == 0
+    capsys.readouterr()
+    for more in (["--num_samples", "1"], ["--repair_turns", "1"]):
+        assert main([*command, "--step_by_step", *more]) == 2
+    assert main(["--planner", "--step_by_step"]) == 2
+    assert main([*command, "--step_by_step", "0"]) == 2
+    assert capsys.readouterr().err.count("error: --step_by_step") == 4

@@ -16,6 +16,7 @@ from grpo_project.evaluation.answers import Answer, Answers, Question, Record
 from grpo_project.evaluation.conversation import Repair
 from grpo_project.evaluation.solving import OutOfTime, attempts_of, nearest, solve
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
+from tests.pages import bash_commands
 
 ROOT = Path(__file__).resolve().parents[3]
 LAMPS = ROOT / "tests" / "golden" / "lamps"
@@ -192,3 +193,13 @@ def test_nobody_who_answers_is_no_unsolved_problem(main: Any, stand_in: Any, cap
     shown = capsys.readouterr()
     assert shown.out == "" and "Model Not Exist" in shown.err and shown.err.count("\n") == 1
     assert issubclass(OutOfTime, GrpoProjectError)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_commands_of_the_page_solve(main: Any, stand_in: Any, capsys: Any, number: int) -> None:
+    commands = [words for words in bash_commands(ROOT / "docs" / "solving.md") if words[1] == "script/solve.py"]
+    assert len(commands) == 3
+    words = [stand_in(answering(HALF)).url if "https:" in word else word for word in commands[number][2:]]
+    assert main(words) == (1 if number == 2 else 0)
+    out = capsys.readouterr().out
+    assert number != 1 or (out.count(": solved, cost ") == 2 and out.count("; search finds, at cost ") == 2)
