@@ -29,7 +29,8 @@ class FirstRewards(Observer):
         if self._watching:
             self._scored += scored
             # One that differs is enough: there is something to learn from, or there will be.
-            self._watching = len({item.total for item in self._scored}) == 1
+            if len({item.total for item in self._scored}) > 1:
+                self._watching, self._scored = False, []
 
     def step_ended(self, step: int, control: Control) -> None:
         if not self._watching or step < self._steps:

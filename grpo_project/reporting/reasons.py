@@ -11,10 +11,11 @@ from grpo_project.errors import GrpoProjectError
 from grpo_project.evaluation.readings import READINGS
 from grpo_project.evaluation.reasons import REASONS, SUCCEEDED
 from grpo_project.evaluation.rescoring import Rescored, SavedAnswer, reading_counts, reason_counts, rescore, sample_task
-from grpo_project.reporting.blocks import Block, details_block, left_cell, rate_cell, table_block, text_block
+from grpo_project.reporting.blocks import Block, details_block, left_cell, rate_cell, table_block, text_block, words_block
 
 EXAMPLES = 10  # of each reason
 LONGEST_EXAMPLE = 300  # characters
+LINE_END = " \u23ce "  # in a cell, which has one line
 
 
 def reasons_data(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -55,7 +56,11 @@ def _examples(name: str, members: Sequence[Rescored]) -> list[list[str]]:
         return []
     gap = max(1, len(members) // EXAMPLES)
     return [
-        [f"{one.answer.domain}, {one.answer.source}", one.verdict.detail, one.answer.text[:LONGEST_EXAMPLE]]
+        [
+            f"{one.answer.domain}, {one.answer.source}",
+            one.verdict.detail,
+            one.answer.text[:LONGEST_EXAMPLE].replace("\n", LINE_END),
+        ]
         for one in members[::gap][:EXAMPLES]
     ]
 
@@ -67,14 +72,14 @@ def reason_blocks(found: Mapping[str, Any]) -> Iterator[Block]:
         return
     rows = [
         [
-            left_cell(REASONS[own["name"]].label),
-            left_cell(key_label(own["verdict"])),
+            REASONS[own["name"]].label,
+            key_label(own["verdict"]),
             rate_cell(own["count"], whole),
-            left_cell(REASONS[own["name"]].advice),
+            REASONS[own["name"]].advice,
         ]
         for own in found["reasons"]
     ]
-    yield table_block([left_cell("reason"), left_cell("verdict"), "answers", left_cell("what helps")], rows)
+    yield words_block(["reason", "verdict", "answers", "what helps"], rows)
     strict = found["readings"]["strict"]
     readings = [
         [left_cell(READINGS[name].what), rate_cell(count, whole), f"{count - strict:+d}"]
@@ -85,10 +90,10 @@ def reason_blocks(found: Mapping[str, Any]) -> Iterator[Block]:
     )
     for own in found["reasons"]:
         if own["examples"]:
-            cells = [[left_cell(text) for text in example] for example in own["examples"]]
-            columns = [left_cell(text) for text in ("where", "what the verifier says", "how the answer begins")]
-            summary = f"{REASONS[own['name']].label}: {counted(len(cells), 'example')} of {own['count']}"
-            yield details_block(summary, table_block(columns, cells))
+            summary = f"{REASONS[own['name']].label}: {counted(len(own['examples']), 'example')} of {own['count']}"
+            yield details_block(
+                summary, words_block(["where", "what the verifier says", "how the answer begins"], own["examples"])
+            )
     yield text_block(
         f"From the {counted(whole, 'answer')} that the run saved; script/rescore.py verifies them again.", small=True
     )

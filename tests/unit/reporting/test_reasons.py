@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.reporting import page_data, read_run, render_page
-from grpo_project.reporting.reasons import reason_blocks, reasons_data
+from grpo_project.reporting.reasons import LINE_END, reason_blocks, reasons_data
 from grpo_project.reporting.sections import sections
 
 
@@ -20,7 +20,7 @@ def test_counts_examples_and_readings_are_those_of_the_saved_answers(finished_ru
     for own in found["reasons"]:
         assert (own["name"] == "success") == (own["examples"] == [])
         assert len(own["examples"]) <= 10
-    saved = {sample["completion"][:300] for sample in run.samples}
+    saved = {sample["completion"][:300].replace("\n", LINE_END) for sample in run.samples}
     assert {text for own in found["reasons"] for _, _, text in own["examples"]} <= saved
 
 
