@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         "(default 1)",
     )
     add_repair_flags(effort, "an answer")
-    add("--seconds", type=float, default=math.inf, metavar="S", help="for all problems; answers under way are waited for")
+    add("--seconds", type=float, default=math.inf, metavar="S", help="for all problems; what is under way is waited for")
     add_drawing_flags(effort)
     add_prompt_flags(parser.add_argument_group("prompts"))
     add_chat_flags(parser)
@@ -91,7 +91,6 @@ def check(arguments: argparse.Namespace) -> None:
     at_least(arguments, best_of=1, node_budget=1)
     if not arguments.seconds > 0:
         raise ConfigError(f"--seconds must be above 0, got {arguments.seconds:g}")
-    arguments.timeout = min(arguments.timeout, arguments.seconds)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     table = table_of_files(arguments.domain, arguments.problem)
     tasks = [table.task(index) for index in range(len(table))]  # bad input ends in one line before a model is loaded
-    answerer, own_style, chat = asked_model(arguments)
+    answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds)
     style = arguments.prompt_style or own_style
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in table.rows]
     failure: GrpoProjectError | None = None

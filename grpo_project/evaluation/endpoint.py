@@ -47,6 +47,7 @@ class EndpointError(GrpoProjectError):
 @dataclass(frozen=True)
 class EndpointConfig:
     """How to ask. base_url ends before /chat/completions. timeout_seconds: for one request. requests_per_minute 0: no limit.
+    patience_seconds: so long after a question was first asked, no further try of it begins.
 
     chat: what stands around a prompt; its template's arguments go along, as vLLM and SGLang take them. request_fields go into
     every request's body; a null takes a field out. Raises ConfigError for what cannot be.
@@ -61,6 +62,7 @@ class EndpointConfig:
     requests_per_minute: float = 0.0
     max_retries: int = 6
     timeout_seconds: float = 300.0
+    patience_seconds: float = math.inf
     first_wait_seconds: float = 1.0
     request_fields: Mapping[str, Any] = field(default_factory=dict)
     chat: ChatOptions = PLAIN_CHAT
@@ -208,6 +210,7 @@ class Endpoint:
 
         Raises EndpointError, or ConfigError for a refused key.
         """
+        patience_ends = time.monotonic() + self.config.patience_seconds
         for attempt in range(self.config.max_retries + 1):
             self._pace.wait()
             began = time.monotonic()
@@ -217,12 +220,13 @@ class Endpoint:
                 return Answer("", seconds=time.monotonic() - began, refused=str(refusal))
             except _Retry as retry:
                 reason = self._clean(str(retry))
-                if attempt == self.config.max_retries or self._stop.is_set():
+                seconds = self._wait_seconds(attempt, question, retry.wait_seconds)
+                too_late = time.monotonic() + seconds >= patience_ends
+                if attempt == self.config.max_retries or too_late or self._stop.is_set():
                     tries = f"{attempt + 1} tries" if attempt else "one try"
                     raise EndpointError(
                         f"{self.config.url} gave no answer after {tries}: {reason}. Run the same command again to go on"
                     ) from None
-                seconds = self._wait_seconds(attempt, question, retry.wait_seconds)
                 if retry.wait_seconds is not None:
                     self._pace.hold(seconds)
                 self._on_retry(reason, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from typing import Any
@@ -13,12 +14,12 @@ from grpo_project.evaluation.answers import Answerer
 from grpo_project.prompting import ChatOptions
 
 
-def asked_model(arguments: argparse.Namespace) -> tuple[Answerer, str, dict[str, Any]]:
+def asked_model(arguments: argparse.Namespace, patience_seconds: float = math.inf) -> tuple[Answerer, str, dict[str, Any]]:
     """(who answers, the prompt style that it reads unless another is asked for, the settings of its chats that are not left to
-    the template). Raises ConfigError, ModelError or BackendMissing."""
+    the template). patience_seconds: of an endpoint. Raises ConfigError, ModelError or BackendMissing."""
     chat = ChatOptions.of(chat_of(arguments))
     if arguments.base_url:
-        return _endpoint(arguments, chat), "full", chat.asked()
+        return _endpoint(arguments, chat, patience_seconds), "full", chat.asked()
     from grpo_project.models.answers import local_answerer
     from grpo_project.models.loading import load_policy, with_adapter, with_chat
 
@@ -37,7 +38,7 @@ def asked_model(arguments: argparse.Namespace) -> tuple[Answerer, str, dict[str,
     return local_answerer(policy, *how), policy.prompt_style, policy.chat.asked()
 
 
-def _endpoint(arguments: argparse.Namespace, chat: ChatOptions) -> Answerer:
+def _endpoint(arguments: argparse.Namespace, chat: ChatOptions, patience_seconds: float) -> Answerer:
     """The client, with the key that the environment names."""
     from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig
 
@@ -50,7 +51,8 @@ def _endpoint(arguments: argparse.Namespace, chat: ChatOptions) -> Answerer:
         concurrency=arguments.concurrency,
         requests_per_minute=arguments.requests_per_minute,
         max_retries=arguments.max_retries,
-        timeout_seconds=arguments.timeout,
+        timeout_seconds=min(arguments.timeout, patience_seconds),
+        patience_seconds=patience_seconds,
         request_fields=json_object(arguments.request_fields or "{}", "--request_fields"),
         chat=chat,
     )

@@ -187,6 +187,15 @@ def test_time_over_is_status_1_or_0_where_all_is_solved(main: Any, stand_in: Any
     assert "the 0.5 seconds are over" in capsys.readouterr().err
 
 
+def test_a_server_that_fails_is_not_asked_for_longer_than_there_is_time(main: Any, stand_in: Any, capsys: Any) -> None:
+    server = stand_in(lambda n, body, h: (503, {"Retry-After": "1"}, {}))
+    command = [DOMAIN, PROBLEM, "--base_url", server.url, "--model", "m", "--max_retries", "50", "--seconds", "0.5"]
+    began = time.monotonic()
+    assert main(command) == 2
+    assert time.monotonic() - began < 5 and len(server.requests) == 1
+    assert "gave no answer after one try: HTTP 503" in capsys.readouterr().err
+
+
 def test_nobody_who_answers_is_no_unsolved_problem(main: Any, stand_in: Any, capsys: Any) -> None:
     server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": "Model Not Exist"}}))
     assert main(ask_server(server)) == 2
