@@ -3,6 +3,7 @@
     python script/evaluate.py --model data/models/tiny-planner --data_root data/test
     python script/evaluate.py --planner --data_root data/test --domains ferry
     python script/evaluate.py --base_url https://api.example.com/v1 --model some-model --output outputs/some-model.json
+    python script/evaluate.py --model data/models/tiny-planner --samples 10 --num_samples 3 --repair_turns 2
     python script/evaluate.py --model data/models/tiny-planner --probe names order unseen_names
     python script/evaluate.py --compare outputs/before.json outputs/after.json
 
@@ -13,29 +14,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.common.files import json_object  # noqa: E402
-from grpo_project.configs.chat import ChatSettings  # noqa: E402
-from grpo_project.configs.resolution import convert  # noqa: E402
-from grpo_project.configs.setting import flag_of_field, nature_of, placeholder  # noqa: E402
+from grpo_project.configs.asking import (  # noqa: E402
+    add_chat_flags,
+    add_drawing_flags,
+    add_loading_flags,
+    add_model_flags,
+    add_prompt_flags,
+    add_repair_flags,
+    at_least,
+    chat_of,
+    check_asking,
+)
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_argument_group("what is evaluated")
+    add_model_flags(what)
     add = what.add_argument
-    add("--model", metavar="NAME", help="model folder (also the model/ of a run), Hugging Face name, or the endpoint's model")
-    add("--adapter", metavar="DIR", help="a LoRA adapter to put on --model (an adapter folder alone may be --model, too)")
-    add("--base_url", metavar="URL", help="an OpenAI-compatible endpoint, up to /v1: ask it for --model")
     add("--planner", action="store_true", help="A* with the domains' heuristics instead of a model")
     add("--compare", nargs=2, metavar=("A", "B"), help="two results on the same problems: a paired test; evaluates nothing")
     problems = parser.add_argument_group("problems")
@@ -43,8 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
-    add("--prompt_style", choices=("full", "compact", "compact_by_name"), help="default: the model's own; full for an endpoint")
-    add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
+    add_prompt_flags(problems)
     add(
         "--probe",
         nargs="+",
@@ -53,31 +56,25 @@ def build_parser() -> argparse.ArgumentParser:
         help="ask the same problems again, changed in one way: order (objects listed otherwise), names (others of their kind), "
         "unseen_names (invented); prints what it cost, paired; results stand beside --output as NAME.WAY.json",
     )
-    chats = parser.add_argument_group("chats, by default as the model's planner.json or its chat template has them")
-    for spec in fields(ChatSettings):
-        chats.add_argument(flag_of_field(spec), metavar=placeholder(spec), help=nature_of(spec).help)
+    add_chat_flags(parser)
     answers = parser.add_argument_group("answers")
+    add_drawing_flags(answers)
     add = answers.add_argument
-    add("--max_completion_length", type=int, default=512, metavar="TOKENS", help="default 512")
     add("--num_samples", type=int, default=0, metavar="N", help="drawn answers a problem, beside the greedy one (default 0)")
     add("--k", type=int, nargs="+", metavar="K", help="report pass@K from the drawn answers (default 1 and --num_samples)")
-    add("--temperature", type=float, default=1.0, help="of drawn answers (default 1.0)")
-    add("--seed", type=int, default=0, help="names the random streams of drawn answers (default 0)")
-    local = parser.add_argument_group("a model loaded here")
-    add = local.add_argument
-    add("--batch_size", type=int, default=64, help="completions at a time; does not show in the answers (default 64)")
-    add("--backend", choices=("auto", "unsloth", "transformers"), default="auto")
-    add("--no_4bit", dest="load_in_4bit", action="store_false", help="keep a large model's weights as they are")
-    add("--trust_remote_code", action="store_true", help="run code that comes with the model")
-    remote = parser.add_argument_group("an endpoint")
-    add = remote.add_argument
-    add("--api_key_env", default="OPENAI_API_KEY", metavar="VARIABLE", help="where the key stands (default OPENAI_API_KEY)")
-    add("--concurrency", type=int, default=4, metavar="N", help="requests at a time (default 4)")
-    add("--requests_per_minute", type=float, default=0.0, metavar="N", help="default 0: no limit of ours")
-    add("--max_retries", type=int, default=6, metavar="N", help="further tries of a failed request (default 6)")
-    add("--timeout", type=float, default=300.0, metavar="SECONDS", help="for one request (default 300)")
+    add_repair_flags(answers, "a greedy answer")
+    add(
+        "--step_by_step",
+        type=int,
+        nargs="?",
+        const=100,
+        metavar="MOST",
+        help="closed loop: of each answer the first action alone is taken, and the same problem is asked again from the state "
+        "that it leads to, until it is solved, an action fails, a question comes again, or MOST actions ran (default 100)",
+    )
+    add_loading_flags(parser)
+    add = parser.add_argument_group("costs").add_argument
     add("--price_per_million", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million prompt, completion tokens")
-    add("--request_fields", metavar="JSON", help="fields of each request, such as '{\"top_p\": 0.9}'; null takes one out")
     planner = parser.add_argument_group("the planner")
     planner.add_argument("--node_budget", type=int, default=200_000, help="search nodes per problem (default 200,000)")
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, every completion included")
@@ -103,10 +100,7 @@ def check(arguments: argparse.Namespace) -> None:
     chosen = [bool(arguments.compare), arguments.planner, bool(arguments.model)]
     if sum(chosen) != 1:
         raise ConfigError("name one of --model (with --base_url for an endpoint), --planner and --compare")
-    if arguments.base_url and not arguments.model:
-        raise ConfigError("--base_url needs --model, the name by which the endpoint knows the model")
-    if arguments.adapter and (arguments.base_url or not arguments.model):
-        raise ConfigError("--adapter goes with a --model that is loaded here")
+    check_asking(arguments, arguments.num_samples)
     if arguments.planner and chat_of(arguments):
         raise ConfigError(f"--{next(iter(chat_of(arguments)))} is for a model: --planner is asked for nothing")
     if arguments.base_url and not arguments.output:
@@ -114,18 +108,11 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.planner and arguments.probe:
         raise ConfigError("--probe changes names and their order, which --planner does not see: leave one out")
     arguments.probe = [way for text in arguments.probe for way in text.split(",")]
-    for name, least in (
-        ("samples", 1),
-        ("max_completion_length", 1),
-        ("batch_size", 1),
-        ("node_budget", 1),
-        ("num_samples", 0),
-    ):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ConfigError(f"--{name} must be at least {least}, got {value}")
-    if arguments.num_samples and not 0 < arguments.temperature < float("inf"):
-        raise ConfigError(f"--temperature must be above 0, got {arguments.temperature}")
+    if arguments.planner and arguments.repair_turns:
+        raise ConfigError("--repair_turns is for a model: the plans of --planner do not fail")
+    if arguments.step_by_step is not None and (arguments.planner or arguments.repair_turns or arguments.num_samples):
+        raise ConfigError("--step_by_step is for the greedy answers of a model, without --repair_turns and --num_samples")
+    at_least(arguments, step_by_step=1, samples=1, node_budget=1, num_samples=0)
     if any(not 1 <= k <= arguments.num_samples for k in arguments.k or ()):
         raise ConfigError(f"--k must lie in 1..{arguments.num_samples} (--num_samples), got {arguments.k}")
     if arguments.output and Path(arguments.output).is_dir():
@@ -148,8 +135,9 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     answerer, own_style, chat = load_answerer(arguments, table)
     style = arguments.prompt_style or own_style
     output = Path(arguments.output) if arguments.output else None
-    # A probe is asked in words of ours, so the problems as they are must be, too: a prompt of the rows' own may say more.
-    prompt_format = arguments.prompt_format or ("pddl" if arguments.probe and style == "full" else None)
+    # Probes and later states are asked in words of ours, so the problems as they are must be, too: the rows' own may say more.
+    told_anew = (arguments.probe or arguments.step_by_step) and style == "full"
+    prompt_format = arguments.prompt_format or ("pddl" if told_anew else None)
     settings = describe_settings(arguments, table.fingerprint, style, prompt_format) | chat
     result = known_result(output, settings) if arguments.probe else None
     result = result or evaluate_table(arguments, table, answerer, settings, output)
@@ -179,46 +167,53 @@ def evaluate_table(
     """Asks for answers to the rows of a table, verifies them, prints and writes the result, and returns it."""
     from contextlib import ExitStack
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from grpo_project.common.files import write_json_atomically
+    from grpo_project.common.progress import ProgressLine
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
+    from grpo_project.evaluation.conversation import Repair
     from grpo_project.evaluation.evaluate import verify_answers
-    from grpo_project.evaluation.report import answer_table, group_table, success_table, usage_line
+    from grpo_project.evaluation.report import print_result
+    from grpo_project.evaluation.stepping import StepByStep
     from grpo_project.runs.run_folder import describe_environment
 
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
     name = arguments.model or "A* search"
     if arguments.adapter:
         name = f"{name} + {arguments.adapter}"
+    if arguments.step_by_step:
+        name = f"{name}, --step_by_step"
     if "probe" in settings:
         name = f"{name}, --probe {settings['probe']}"
+
+    def prompt_of(row: Any) -> str:
+        return row_prompt(row, settings["prompt_style"], settings["prompt_format"])
+
     questions = [
-        Question(index, sample, row_prompt(table.rows[index], settings["prompt_style"], settings["prompt_format"]))
-        for sample in range(arguments.num_samples + 1)
-        for index in indices
+        Question(index, sample, prompt_of(table.rows[index])) for sample in range(arguments.num_samples + 1) for index in indices
     ]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
         journal = None
         if output:
             journal = stack.enter_context(Journal(output.with_name(f"{output.name}.journal.jsonl"), settings))
-        terminal = Console(stderr=True)
-        progress = stack.enter_context(Progress(*columns, transient=True, console=terminal, disable=not terminal.is_terminal))
         known = len(journal.answers) if journal else 0
-        bar = progress.add_task(f"asking {name}", total=len(questions), completed=known)
+        line = stack.enter_context(ProgressLine(f"asking {name}", len(questions), known))
 
         def answer(left: Any, record: Record) -> None:
             def shown(question: Question, found: Answer) -> None:
                 record(question, found)
-                progress.advance(bar)
+                line.advance()
 
+            line.expect(len(left))  # repairs are questions that turn up later
             answerer(left, shown)
 
         began = time.perf_counter()
-        answers = ask(questions, answer, journal)
+        if arguments.step_by_step:
+            stepping = StepByStep(table, prompt_of, arguments.step_by_step)
+            answers = stepping.composed(ask(questions, answer, journal, stepping))
+        else:
+            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False)
+            answers = ask(questions, answer, journal, repair)
         result = verify_answers(
             table,
             indices,
@@ -235,18 +230,10 @@ def evaluate_table(
             journal.remove()
     went_on = f", {known} answers of them from before" if known else ""
     print(f"{name} on {arguments.data_root}: {len(indices)} problems in {result.seconds:.0f} s{went_on}")
-    for shown in (success_table, answer_table, group_table):
-        print(shown(result))
-    print(usage_line(result))
+    print_result(result)
     if output:
         print(f"Result: {output}")
     return result
-
-
-def chat_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """{setting: value} of the chats that were asked for. Raises ConfigError for a value of the wrong kind."""
-    given = {spec.name: getattr(arguments, spec.name) for spec in fields(ChatSettings)}
-    return {name: convert(name, text, f"--{name}") for name, text in given.items() if text is not None}
 
 
 def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, dict[str, Any]]:
@@ -256,57 +243,9 @@ def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, 
         from grpo_project.evaluation.evaluate import planner_answerer
 
         return planner_answerer(table, arguments.node_budget), "full", {}
-    from grpo_project.prompting import ChatOptions
+    from grpo_project.models.asking import asked_model
 
-    chat = ChatOptions.of(chat_of(arguments))
-    if arguments.base_url:
-        return endpoint(arguments, chat), "full", chat.asked()
-    from grpo_project.models.answers import local_answerer
-    from grpo_project.models.loading import load_policy, with_adapter, with_chat
-
-    policy = load_policy(
-        arguments.model,
-        training=False,
-        load_in_4bit=arguments.load_in_4bit,
-        trust_remote_code=arguments.trust_remote_code,
-        # An adapter is put on by peft, which wants the model as transformers knows it.
-        backend="transformers" if arguments.adapter and arguments.backend == "auto" else arguments.backend,
-    )
-    if arguments.adapter:
-        policy = with_adapter(policy, arguments.adapter)
-    policy = with_chat(policy, chat)
-    how = (arguments.max_completion_length, arguments.batch_size, arguments.temperature, arguments.seed)
-    return local_answerer(policy, *how), policy.prompt_style, policy.chat.asked()
-
-
-def endpoint(arguments: argparse.Namespace, chat: Any) -> Any:
-    """The client, with the key that the environment names."""
-    from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig
-
-    config = EndpointConfig(
-        arguments.base_url,
-        arguments.model,
-        arguments.max_completion_length,
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-        concurrency=arguments.concurrency,
-        requests_per_minute=arguments.requests_per_minute,
-        max_retries=arguments.max_retries,
-        timeout_seconds=arguments.timeout,
-        request_fields=json_object(arguments.request_fields or "{}", "--request_fields"),
-        chat=chat,
-    )
-    key = os.environ.get(arguments.api_key_env) or None
-    if key and config.sends_keys_in_the_open:
-        print("warning: --base_url is plain http: the key travels unencrypted", file=sys.stderr)
-
-    def on_retry(reason: str, seconds: float) -> None:
-        print(f"again in {seconds:.1f} s: {reason}", file=sys.stderr)
-
-    def on_stop(under_way: int) -> None:
-        print(f"stopping when {under_way} answers under way are there; Ctrl-C again: at once", file=sys.stderr)
-
-    return Endpoint(config, key, on_retry, on_stop)
+    return asked_model(arguments)
 
 
 def describe_settings(
@@ -329,6 +268,10 @@ def describe_settings(
     }
     if arguments.num_samples:
         settings |= {"temperature": arguments.temperature, "seed": arguments.seed, "k": arguments.k}
+    if arguments.repair_turns:
+        settings |= {"repair_turns": arguments.repair_turns, "repair_detail": arguments.repair_detail}
+    if arguments.step_by_step:
+        settings["step_by_step"] = arguments.step_by_step
     if arguments.planner:
         settings["node_budget"] = arguments.node_budget
     elif arguments.base_url:

@@ -16,20 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.files import read_text  # noqa: E402
 from grpo_project.errors import DataError, GrpoProjectError  # noqa: E402
-
-STATE_ATOMS_SHOWN = 40
-
-
-def read(path: str) -> str:
-    """A file's text, standard input for "-". Raises DataError in one line."""
-    try:
-        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return raw.decode("utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: byte {error.start} cannot be read") from error
 
 
 def as_json(name: str, verdict: Any) -> dict[str, Any]:
@@ -53,54 +41,6 @@ def as_json(name: str, verdict: Any) -> dict[str, Any]:
         "reward": score(verdict, RewardConfig()).total,
         "detail": verdict.detail,
     }
-
-
-def explain(task: Any, text: str, verdict: Any) -> list[str]:
-    """What went wrong in a planner's words, and the states around it."""
-    from grpo_project.pddl import extract_plan, render_atom
-
-    extraction = extract_plan(text)
-    if verdict.verdict_class == "plan_format_error" or extraction.steps is None:
-        lines = [f"  The text is no plan: {verdict.detail}."]
-        if extraction.cut_off:
-            lines.append("  It ends in the middle, as an answer does that ran into its token limit.")
-        return lines
-    steps = extraction.steps
-    actions = [task.ground(step) for step in steps]
-    state, numbers = task.start()
-    states = [state]
-    for action in actions[: verdict.steps_executed]:
-        state, numbers = task.advance(action, state, numbers)
-        states.append(state)
-
-    def shown(state: int) -> str:
-        atoms = [render_atom(atom) for atom in task.atoms_of(state)]
-        more = f" ... and {len(atoms) - STATE_ATOMS_SHOWN} more" if len(atoms) > STATE_ATOMS_SHOWN else ""
-        return " ".join(atoms[:STATE_ATOMS_SHOWN]) + more
-
-    def change(index: int) -> str:
-        gained = [render_atom(atom) for atom in task.atoms_of(states[index] & ~states[index - 1])]
-        lost = [render_atom(atom) for atom in task.atoms_of(states[index - 1] & ~states[index])]
-        return ", ".join(filter(None, ["+ " + " ".join(gained) if gained else "", "- " + " ".join(lost) if lost else ""]))
-
-    last = len(states) - 1
-    lines = []
-    match verdict.verdict_class:
-        case "success_plans":
-            lines.append(f"  All {last} steps run, every constraint holds, and the goal is reached. Cost {verdict.plan_cost:g}.")
-        case "precondition_violation":
-            lines.append(
-                f"  Step {last + 1} ({' '.join(steps[last])}) cannot run in state {last}. It needs: {' '.join(verdict.unmet)}"
-            )
-        case "safety_constraints_violation":
-            when = "at the end of the plan" if last == len(steps) else f"in state {last}"
-            lines.append(f"  The constraint {verdict.violated_constraint} is broken {when}.")
-        case "goal_not_satisfied":
-            lines.append(f"  All {last} steps run, but the goal still needs: {' '.join(verdict.unmet)}")
-    for index in range(max(1, last - 1), last + 1):
-        lines.append(f"  step {index} ({' '.join(steps[index - 1])}): {change(index) or 'changes nothing'}")
-    lines.append(f"  state {last}: {shown(states[last])}")
-    return lines
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -140,14 +80,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
+    from grpo_project.pddl.explanation import explain
     from grpo_project.pddl.val import ValValidator, cross_check, validate_by_val
 
     names = list(arguments.plan)
     if names.count("-") > 1:
         raise DataError("standard input (-) can be read only once")
-    domain = parse_domain(read(arguments.domain), arguments.domain)
-    task = compile_task(domain, parse_problem(read(arguments.problem), domain, arguments.problem))
-    texts = [read(name) for name in names]  # all of them before the first verdict: bad input ends in one line
+    domain = parse_domain(read_text(arguments.domain), arguments.domain)
+    task = compile_task(domain, parse_problem(read_text(arguments.problem), domain, arguments.problem))
+    texts = [read_text(name) for name in names]  # all of them before the first verdict: bad input ends in one line
     val = ValValidator(arguments.timeout_seconds) if arguments.validator != "builtin" else None
     all_succeed = True
     for name, text in zip(names, texts, strict=True):
@@ -164,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         prefix = f"{name}: " if len(names) > 1 else ""
         print(f"{prefix}{verdict.verdict_class}: {verdict.detail}")
         if arguments.explain:
-            print("\n".join(explain(task, text, verdict)))
+            print("\n".join(f"  {line}" for line in explain(task, text, verdict)))
         print(
             f"  steps run {verdict.steps_executed} of {verdict.steps_total}, cost {verdict.plan_cost:g}, "
             f"goals met {verdict.goals_met} of {verdict.goals_total}, reward {record['reward']:+.3f}"

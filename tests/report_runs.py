@@ -13,7 +13,7 @@ from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.evaluation import evaluate, planner_completions
-from grpo_project.evaluation.answers import Answer
+from grpo_project.evaluation.answers import Answer, Key
 from grpo_project.evaluation.evaluate import verify_answers
 from grpo_project.pddl import find_plan
 from grpo_project.prompting import render_plan
@@ -128,7 +128,9 @@ def write_drawn_evaluation(run: MadeRun, label: str, whole: int, num_samples: in
     answers = {}
     for index in asked:
         plan = search(run.table, index)
-        answers |= {(index, number): Answer(spoiled(plan, int(rng.randrange(10) >= whole))) for number in range(num_samples + 1)}
+        answers |= {
+            Key(index, number): Answer(spoiled(plan, int(rng.randrange(10) >= whole))) for number in range(num_samples + 1)
+        }
     result = verify_answers(run.table, asked, answers, num_samples, seconds=1.0, name=label)
     (run.path / "evaluations").mkdir(exist_ok=True)
     (run.path / "evaluations" / f"{label}.json").write_text(json.dumps(result.to_json()), encoding="utf-8")

@@ -6,12 +6,13 @@ import contextlib
 import json
 import math
 import os
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, DataError
 
 
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
@@ -70,6 +71,17 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
                 line = "\n" + line
         handle.write((line + "\n").encode("utf-8"))  # append mode writes at the end, wherever reading left off
         handle.flush()
+
+
+def read_text(path: str | Path) -> str:
+    """The UTF-8 text of a file that a user named, standard input for "-". Raises DataError in one line."""
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: byte {error.start} cannot be read") from error
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from grpo_project.errors import ConfigError
 
-_COUNTS = ("window", "enough_completions", "enough_prompts", "end_tokens")
+_COUNTS = ("window", "enough_completions", "enough_prompts", "end_tokens", "equal_reward_steps")
 _SHARES = (
     "broken_answers zero_entropy_answers one_token_answers completions_cut_off cut_off_while_thinking format_errors empty_plans "
     "mixed_groups identical_completions entropy_left share_gap"
@@ -42,6 +42,7 @@ class HealthConfig:
     gradient_spike: float = 20.0  # times the median of the log lines before
     share_gap: float = 0.25  # between a difficulty's share of the prompts and what the curriculum asked for
     enough_prompts: int = 40  # below that, chance alone moves shares by as much
+    equal_reward_steps: int = 3  # first steps whose rewards may all be equal before that is said
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

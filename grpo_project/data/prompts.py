@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains
+from grpo_project.errors import ConfigError
 from grpo_project.prompting import render_prompt
 
 
@@ -14,7 +15,11 @@ def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
     """
     if style == "full" and prompt_format is None:
         return row.prompt
-    known = all_domains()[row.scenario]
+    known = all_domains().get(row.scenario)
+    if known is None:
+        if style != "full":
+            raise ConfigError(f"{row.source}: compact prompts are for {', '.join(all_domains())}; {row.scenario} is none of them")
+        return render_prompt(row.scenario, row.domain_text, row.problem, style, prompt_format=prompt_format or "pddl")
     # What the registry knows names its own predicates; in a domain under other names it would mislead.
     same_words = row.domain.predicates.keys() == known.domain.predicates.keys()
     implied = known.unsaid_atoms(row.problem, style) if same_words else frozenset()

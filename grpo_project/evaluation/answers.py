@@ -2,7 +2,8 @@
 
 A question is one completion to be had: sample 0 is the greedy one, 1..N are drawn at a temperature. Whoever answers (a local
 model, an endpoint, the planner) is a function `(questions, record) -> None` that calls `record(question, answer)` once for each.
-A server may refuse a question for good, because it is too long for it: that is an answer without a plan.
+A server may refuse a question for good, because it is too long for it: that is an answer without a plan. What follows from an
+answer, such as the verifier's words on it, is a question too, one turn later in the same conversation.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import fcntl
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpo_project.common.files import append_json_line, read_lines
 from grpo_project.errors import DataError, GrpoProjectError
@@ -36,17 +37,48 @@ class AllRefused(GrpoProjectError):
     """The server refused every question that it was asked, so nothing was measured."""
 
 
+class Key(NamedTuple):
+    """Which answer: of the row with this index, the sample of this number, after so many earlier answers of its conversation."""
+
+    row_index: int
+    sample: int = GREEDY
+    turn: int = 0
+
+
 @dataclass(frozen=True)
 class Question:
-    """`row_index` in the table, `sample` number (GREEDY or 1..N), and the user turn."""
+    """`row_index` in the table, `sample` number (GREEDY or 1..N), and the user turn.
+
+    earlier: the turns since, in a conversation: answer, the user's reply to it, answer, reply, ...
+    turn: how many answers the question follows from, whether or not it shows them.
+    """
 
     row_index: int
     sample: int
     prompt: str
+    earlier: tuple[str, ...] = ()
+    turn: int = 0
 
     @property
     def greedy(self) -> bool:
         return self.sample == GREEDY
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """What is asked: the user's turn first, the user's turn last."""
+        return (self.prompt, *self.earlier)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.row_index, self.sample, self.turn)
+
+    def followed_by(self, answer: str, reply: str) -> Question:
+        """The next question of the conversation: this one was answered so, and the user replies."""
+        return replace(self, earlier=(*self.earlier, answer, reply), turn=self.turn + 1)
+
+    def asked_anew(self, prompt: str) -> Question:
+        """The next question, which shows nothing of this one."""
+        return replace(self, prompt=prompt, earlier=(), turn=self.turn + 1)
 
 
 @dataclass(frozen=True)
@@ -74,16 +106,34 @@ class Answer:
 
 Record = Callable[[Question, Answer], None]
 Answerer = Callable[[Sequence[Question], Record], None]
-Key = tuple[int, int]  # (row index, sample)
+FollowUp = Callable[[Question, Answer], Question | None]
 
 
-def ask(questions: Sequence[Question], answerer: Answerer, journal: Journal | None = None) -> dict[Key, Answer]:
-    """Every answer by (row index, sample). Those in the journal are not asked for again; new ones go into it at once.
+class Answers:
+    """What was answered, by key; kept as long as the process runs."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Key, Answer] = {}
+
+    def add(self, question: Question, answer: Answer) -> None:
+        self.answers[question.key] = answer
+
+
+def ask(
+    questions: Sequence[Question],
+    answerer: Answerer,
+    known: Answers | None = None,
+    follow_up: FollowUp = lambda question, answer: None,
+) -> dict[Key, Answer]:
+    """Every answer by its key. Those that are known are not asked for again; new ones become known at once.
+
+    follow_up: the question that follows from an answer, or None. The answerer gets all questions of one turn together.
 
     Raises ValueError where the answerer leaves one out; AllRefused where a server refuses all, or the first REFUSED_IN_VAIN for
     another reason than its context or filter.
     """
-    answers: dict[Key, Answer] = dict(journal.answers) if journal else {}
+    known = known or Answers()
+    answers = known.answers
     held: list[tuple[Question, Answer]] = []  # refusals, until something is answered: they may all come from a wrong setting
 
     def record(question: Question, answer: Answer) -> None:
@@ -93,20 +143,24 @@ def ask(questions: Sequence[Question], answerer: Answerer, journal: Journal | No
                 raise _all_refused(held)
             return
         for each, found in held:
-            answers[each.row_index, each.sample] = found
-            if journal:
-                journal.add(each, found)
+            known.add(each, found)
         held.clear()
 
-    left = [question for question in questions if (question.row_index, question.sample) not in answers]
-    if left:
-        answerer(left, record)
-    if held:
-        raise _all_refused(held)
-    missing = sum((question.row_index, question.sample) not in answers for question in questions)
-    if missing:
-        raise ValueError(f"{missing} of {len(questions)} questions got no answer")
-    return {(question.row_index, question.sample): answers[question.row_index, question.sample] for question in questions}
+    found: dict[Key, Answer] = {}
+    turn = list(questions)
+    while turn:
+        left = [question for question in turn if question.key not in answers]
+        if left:
+            answerer(left, record)
+        if held:
+            raise _all_refused(held)
+        missing = sum(question.key not in answers for question in turn)
+        if missing:
+            raise ValueError(f"{missing} of {len(turn)} questions got no answer")
+        found |= {question.key: answers[question.key] for question in turn}
+        next_turn = (follow_up(question, answers[question.key]) for question in turn)
+        turn = [question for question in next_turn if question is not None]
+    return found
 
 
 def _all_refused(held: Sequence[tuple[Question, Answer]]) -> AllRefused:
@@ -116,7 +170,7 @@ def _all_refused(held: Sequence[tuple[Question, Answer]]) -> AllRefused:
     )
 
 
-class Journal:
+class Journal(Answers):
     """Answers on disk as they come: a first line with the settings, then a line an answer. A context manager.
 
     A journal belongs to one process at a time and to one evaluation. Raises DataError where it is in use, was begun with other
@@ -124,8 +178,8 @@ class Journal:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        super().__init__()
         self.path = path
-        self.answers: dict[Key, Answer] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = open(path, "a+", encoding="utf-8")  # held as long as the journal
         try:
@@ -143,7 +197,8 @@ class Journal:
 
     def add(self, question: Question, answer: Answer) -> None:
         """Writes one answer and hands it to the operating system."""
-        append_json_line(self.path, {"row_index": question.row_index, "sample": question.sample, **asdict(answer)})
+        append_json_line(self.path, {**question.key._asdict(), **asdict(answer)})
+        super().add(question, answer)
 
     def remove(self) -> None:
         """Deletes the journal: its answers are in the result now."""
@@ -177,7 +232,8 @@ class Journal:
         for number, line in enumerate(lines[1:], 2):
             try:
                 entry = json.loads(line)
-                answered = entry.pop("row_index"), entry.pop("sample")
+                # A journal from before conversations has no turns.
+                answered = Key(entry.pop("row_index"), entry.pop("sample"), entry.pop("turn", 0))
                 self.answers[answered] = Answer(**entry)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{self.path}:{number}: no answer of an evaluation; delete the file to begin anew") from error

@@ -57,8 +57,8 @@ def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
     outcomes: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for key in shared:
         outcomes[key[0]].append((problems[0][key].success, problems[1][key].success))
-    counts = {domain: _count(pairs) for domain, pairs in outcomes.items()}
-    counts[ALL] = _count([pair for pairs in outcomes.values() for pair in pairs])
+    counts = {domain: paired_counts(pairs) for domain, pairs in outcomes.items()}
+    counts[ALL] = paired_counts([pair for pairs in outcomes.values() for pair in pairs])
     warnings = []
     fingerprints = [result.settings.get("data_fingerprint") for result in (first, second)]
     if None not in fingerprints and fingerprints[0] != fingerprints[1]:
@@ -76,5 +76,6 @@ def _by_key(result: EvaluationResult) -> dict[tuple[str, str, int], ProblemResul
     return found
 
 
-def _count(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
+def paired_counts(pairs: Sequence[tuple[bool, bool]]) -> PairedCounts:
+    """From (whether the first succeeded, whether the second did) of every problem."""
     return PairedCounts(*(pairs.count(outcome) for outcome in ((True, True), (True, False), (False, True), (False, False))))

@@ -47,6 +47,7 @@ class EndpointError(GrpoProjectError):
 @dataclass(frozen=True)
 class EndpointConfig:
     """How to ask. base_url ends before /chat/completions. timeout_seconds: for one request. requests_per_minute 0: no limit.
+    patience_seconds: so long after a question was first asked, no further try of it begins.
 
     chat: what stands around a prompt; its template's arguments go along, as vLLM and SGLang take them. request_fields go into
     every request's body; a null takes a field out. Raises ConfigError for what cannot be.
@@ -61,6 +62,7 @@ class EndpointConfig:
     requests_per_minute: float = 0.0
     max_retries: int = 6
     timeout_seconds: float = 300.0
+    patience_seconds: float = math.inf
     first_wait_seconds: float = 1.0
     request_fields: Mapping[str, Any] = field(default_factory=dict)
     chat: ChatOptions = PLAIN_CHAT
@@ -208,6 +210,7 @@ class Endpoint:
 
         Raises EndpointError, or ConfigError for a refused key.
         """
+        patience_ends = time.monotonic() + self.config.patience_seconds
         for attempt in range(self.config.max_retries + 1):
             self._pace.wait()
             began = time.monotonic()
@@ -217,12 +220,13 @@ class Endpoint:
                 return Answer("", seconds=time.monotonic() - began, refused=str(refusal))
             except _Retry as retry:
                 reason = self._clean(str(retry))
-                if attempt == self.config.max_retries or self._stop.is_set():
+                seconds = self._wait_seconds(attempt, question, retry.wait_seconds)
+                too_late = time.monotonic() + seconds >= patience_ends
+                if attempt == self.config.max_retries or too_late or self._stop.is_set():
                     tries = f"{attempt + 1} tries" if attempt else "one try"
                     raise EndpointError(
                         f"{self.config.url} gave no answer after {tries}: {reason}. Run the same command again to go on"
                     ) from None
-                seconds = self._wait_seconds(attempt, question, retry.wait_seconds)
                 if retry.wait_seconds is not None:
                     self._pace.hold(seconds)
                 self._on_retry(reason, seconds)
@@ -246,7 +250,7 @@ class Endpoint:
     def _body(self, question: Question, limit: str) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.config.model,
-            "messages": to_messages(question.prompt, chat=self.config.chat),
+            "messages": to_messages(question.turns, chat=self.config.chat),
             "chat_template_kwargs": dict(self.config.chat.arguments) or None,
             limit: self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
@@ -316,7 +320,7 @@ class Endpoint:
             text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
         text = text.encode("utf-8", "replace").decode()
         # A word of the question is nothing that the server tells, and may be one of the plan (a key of `x`).
-        asked_with_it = self._written_key is not None and self._written_key.search(question.prompt)
+        asked_with_it = self._written_key is not None and any(map(self._written_key.search, question.turns))
         return Answer(
             text=text if asked_with_it else self._strike_key(text),
             prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
@@ -386,7 +390,9 @@ def _retry_after(header: str | None) -> float | None:
 
 def _seed(seed: int, question: Question) -> int:
     """One for every question, in [0, 2**31): servers that honour seeds then give the same samples again."""
-    digest = hashlib.sha256(f"{seed}/{question.row_index}/{question.sample}".encode()).digest()
+    row_index, sample, turn = question.key
+    later = f"/{turn}" if turn else ""
+    digest = hashlib.sha256(f"{seed}/{row_index}/{sample}{later}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count, takewhile
 from typing import Any
 
 from grpo_project.data.difficulty import fill_buckets
@@ -31,7 +32,7 @@ def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: 
     seconds = time.perf_counter() - began
     if len(texts) != len(rows):
         raise ValueError(f"{len(rows)} problems got {len(texts)} answers")
-    answers = {(index, GREEDY): Answer(text) for index, text in zip(indices, texts, strict=True)}
+    answers = {Key(index): Answer(text) for index, text in zip(indices, texts, strict=True)}
     return verify_answers(table, indices, answers, seconds=seconds, name=name)
 
 
@@ -46,15 +47,17 @@ def verify_answers(
     settings: Mapping[str, Any] | None = None,
     price_per_million: tuple[float, float] | None = None,
 ) -> EvaluationResult:
-    """The verdicts on answers to the rows `indices`: for each, (index, 0) is greedy and (index, 1..num_samples) were drawn.
+    """The verdicts on answers to the rows `indices`: for each, sample 0 is greedy and 1..num_samples were drawn.
 
-    Difficulty buckets are those of the whole table. price_per_million: of prompt and of completion tokens.
+    Answers of later turns to a greedy question are its repairs. Difficulty buckets are those of the whole table.
+    price_per_million: of prompt and of completion tokens.
     """
     buckets = fill_buckets(table.rows, table.domains).of_row
     problems = []
     for index in indices:
-        row, task, answer = table.rows[index], table.task(index), answers[index, GREEDY]
-        drawn = [answers[index, number] for number in range(1, num_samples + 1)]
+        row, task, answer = table.rows[index], table.task(index), answers[Key(index)]
+        drawn = [answers[Key(index, number)] for number in range(1, num_samples + 1)]
+        repairs = takewhile(lambda found: found is not None, (answers.get(Key(index, GREEDY, turn)) for turn in count(1)))
         problems.append(
             ProblemResult(
                 domain=row.scenario,
@@ -63,8 +66,8 @@ def verify_answers(
                 constrained=row.problem.constraints is not None,
                 reference_cost=row.meta.get("reference_cost"),
                 constraint_kind=constraint_kind(row.problem.constraints),
-                prompt_tokens=answer.prompt_tokens,
                 samples=tuple(SampleResult(**_verified(task, sample)) for sample in drawn),
+                repairs=tuple(SampleResult(**_verified(task, repair)) for repair in repairs if repair is not None),
                 **_verified(task, answer),
             )
         )
@@ -79,6 +82,7 @@ def _verified(task: Task, answer: Answer) -> dict[str, Any]:
         "verdict_class": verdict.verdict_class,
         "plan_cost": verdict.plan_cost,
         "completion": answer.text,
+        "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "seconds": answer.seconds,
         "cut_off": answer.cut_off,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from grpo_project.common.text import interval_text, percent, rate_text, text_table
 from grpo_project.evaluation.comparison import Comparison
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
+from grpo_project.evaluation.strategies import Outcome, as_many_tokens, best_of, paired, repaired, sizes
 from grpo_project.pddl import VERDICT_CLASSES
 
 _SHORT = {
@@ -16,6 +17,17 @@ _SHORT = {
     "safety_constraints_violation": "constraint",
     "goal_not_satisfied": "goal",
 }
+
+
+def print_result(result: EvaluationResult) -> None:
+    """Everything that script/evaluate.py shows of a result."""
+    tables = [success_table, answer_table, group_table]
+    if result.num_samples:
+        tables.append(best_of_table)
+    if result.settings.get("repair_turns"):
+        tables += [repair_table, repairs_line]
+    for table in (*tables, usage_line):
+        print(table(result))
 
 
 def success_table(result: EvaluationResult) -> str:
@@ -82,6 +94,58 @@ def paired_table(comparison: Comparison, first: str, second: str) -> str:
     return _titled(f"A = {first}, B = {second}, greedy, the same problems", header, rows)
 
 
+def best_of_table(result: EvaluationResult) -> str:
+    """One line for N = 1, 2, 4, ... answers: success of the best of them, and what it takes to stop at a verified plan."""
+    rows = []
+    for count in sizes(result.num_samples + 1):
+        found = best_of(result, count)
+        rows.append([str(count), *_bought(found), _mean([one.attempts for one in found], 2)])
+    header = ["answers", "solved", "success", "tokens/problem", "s/problem", "answers/problem"]
+    return _titled("Best of N: the greedy answer, then drawn ones (1, 1, 2, 4, ... together) until one is verified", header, rows)
+
+
+def repair_table(result: EvaluationResult) -> str:
+    """One line a turn: success after so many repairs, beside independent answers: as many, and for as many tokens; paired."""
+    rows = []
+    for turns in range(int(result.settings.get("repair_turns", 0)) + 1):
+        conversation = repaired(result, turns)
+        rows.append([str(turns), "repairs", *_bought(conversation), "", "", ""])
+        rivals: dict[str, list[Outcome] | None] = {}
+        if turns and turns <= result.num_samples:
+            rivals["best of as many answers"] = best_of(result, turns + 1)
+        if turns and result.num_samples:
+            rivals["best of as many tokens"] = as_many_tokens(result, turns)
+        for name, rival in rivals.items():
+            if rival is not None:
+                pairs = paired(conversation, rival)
+                rows.append(
+                    [str(turns), name, *_bought(rival), str(pairs.only_first), str(pairs.only_second), f"{pairs.p_value:.3g}"]
+                )
+    header = ["repairs", "strategy", "solved", "success", "tokens/problem", "s/problem", "only repairs", "only this", "p"]
+    title = "Repair turns: the greedy answer, its repairs, and independent answers in their place (p: exact McNemar)"
+    return _titled(title, header, rows, ["strategy"])
+
+
+def repairs_line(result: EvaluationResult) -> str:
+    """How conversations ended that reached no plan, and whether there were answers enough to compare them with."""
+    turns = int(result.settings["repair_turns"])
+    failed = [problem.conversation for problem in result.problems if not any(one.success for one in problem.conversation)]
+    ends = {
+        "with a question that was refused": sum(attempts[-1].refused is not None for attempts in failed),
+        "with an answer that was cut off": sum(bool(attempts[-1].cut_off) for attempts in failed),
+        "having repeated an answer that had failed": sum(
+            len({one.completion for one in attempts}) < len(attempts) for attempts in failed
+        ),
+    }
+    line = f"{len(failed)} of {len(result.problems)} conversations ended without a plan"
+    line += "".join(f", {count} {how}" for how, count in ends.items() if count)
+    rival = as_many_tokens(result, turns) if result.num_samples else None
+    short = sum(not one.solved and one.attempts == result.num_samples + 1 for one in rival or ())
+    if short:
+        line += f"; on {short} problems there were no more drawn answers to spend as many tokens on: raise --num_samples"
+    return line
+
+
 def usage_line(result: EvaluationResult) -> str:
     """`1200 answers, 340,000 prompt and 21,000 completion tokens, cost 0.12; 3 answers were cut off at the limit`."""
     usage = result.usage
@@ -103,6 +167,12 @@ def usage_line(result: EvaluationResult) -> str:
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str] = ()) -> str:
     return f"\n{title}\n\n{text_table(header, rows, texts)}\n"
+
+
+def _bought(found: Sequence[Outcome]) -> tuple[str, str, str, str]:
+    solved = sum(one.solved for one in found)
+    seconds = _mean([one.seconds for one in found], 3)
+    return f"{solved}/{len(found)}", rate_text(solved, len(found)), _mean([one.tokens for one in found], 0), seconds
 
 
 def _solved(problems: Sequence[ProblemResult]) -> tuple[str, str]:

@@ -20,11 +20,12 @@ NO_CONSTRAINT = "none"
 
 @dataclass(frozen=True)
 class SampleResult:
-    """One sampled completion and its verdict; cost and tokens as in ProblemResult."""
+    """One more completion of a problem and its verdict; cost and tokens as in ProblemResult."""
 
     verdict_class: str
     plan_cost: float
     completion: str
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
     cut_off: bool | None = None
@@ -41,7 +42,7 @@ class ProblemResult:
 
     constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
     answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: the words in which a server
-    refused the question. samples: drawn answers.
+    refused the question. samples: drawn answers. repairs: the greedy answer's successors in its conversation with the verifier.
     """
 
     domain: str
@@ -59,10 +60,21 @@ class ProblemResult:
     cut_off: bool | None = None
     refused: str | None = None
     samples: tuple[SampleResult, ...] = ()
+    repairs: tuple[SampleResult, ...] = ()
 
     @property
     def success(self) -> bool:
         return self.verdict_class == SUCCESS
+
+    @property
+    def independent(self) -> tuple[ProblemResult | SampleResult, ...]:
+        """The greedy answer, then the drawn ones."""
+        return (self, *self.samples)
+
+    @property
+    def conversation(self) -> tuple[ProblemResult | SampleResult, ...]:
+        """The greedy answer, then its repairs."""
+        return (self, *self.repairs)
 
     @property
     def cost_ratio(self) -> float | None:
@@ -179,8 +191,8 @@ class EvaluationResult:
         """Reads what to_json wrote, now or before it knew samples and settings. Raises KeyError or TypeError for other data."""
         problems = []
         for problem in data["problems"]:
-            samples = tuple(SampleResult(**sample) for sample in problem.get("samples", ()))
-            problems.append(ProblemResult(**{**problem, "samples": samples}))
+            more = {name: tuple(SampleResult(**sample) for sample in problem.get(name, ())) for name in ("samples", "repairs")}
+            problems.append(ProblemResult(**{**problem, **more}))
         return cls(tuple(problems), data["seconds"], data["name"], data.get("settings", {}), data.get("usage", {}))
 
 

@@ -23,7 +23,7 @@ from grpo_project.common import ranks
 from grpo_project.common.random_streams import stream
 from grpo_project.evaluation.answers import Answer
 from grpo_project.models.cpu_planner import Decoding, decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
-from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat, stop_tokens
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, stop_tokens, turns_of
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
 
@@ -49,7 +49,7 @@ def complete_greedy(
 def complete(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     max_new_tokens: int,
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -93,7 +93,7 @@ def complete(
             ids, mask = left_padded([encoded[index] for index in chosen], pad_id, device)
             draws = None
             if temperature is not None:
-                streams = [stream(seed, "sampling", prompts[index], number) for index in chosen for number in samples]
+                streams = [stream(seed, "sampling", *turns_of(prompts[index]), number) for index in chosen for number in samples]
                 draws = torch.tensor([[own.random() for _ in range(max_new_tokens)] for own in streams], dtype=torch.float64)
                 draws = draws.to(device)
             began = time.perf_counter()

@@ -175,6 +175,12 @@ class Domain:
     actions: Mapping[str, Action] = field(default_factory=dict)
     constraints: Constraint | None = None
 
+    @property
+    def fluents(self) -> frozenset[str]:
+        """The predicates of which some action adds or deletes an atom; of the others, the initial state holds for good."""
+        effects = [effect for action in self.actions.values() for effect in action.effects]
+        return frozenset(atom[0] for effect in effects for atom in (effect.add, effect.delete) if atom is not None)
+
     def is_subtype(self, child: str, ancestor: str) -> bool:
         """Whether an object of type `child` may stand where `ancestor` is asked for."""
         if child == ancestor:

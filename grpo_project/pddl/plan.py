@@ -85,6 +85,14 @@ def open_reasoning(text: str) -> str:
     return tags[-1].group() if tags and not tags[-1].group(1) else ""
 
 
+def without_reasoning(text: str) -> str:
+    """What stands behind the last closed reasoning block, without blank ends; "" where the text ends in an open one."""
+    tags = list(_REASONING_TAG.finditer(text)) if "<" in text else []
+    if not tags:
+        return text.strip()
+    return text[tags[-1].end() :].strip() if tags[-1].group(1) else ""
+
+
 def _unwrap(body: str) -> str | Extraction:
     """The text inside chat marks, reasoning and one wrapper (rules 1 to 3)."""
     header = _HEADER.match(body)

@@ -7,7 +7,16 @@ from typing import Any
 
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import Atom, Problem, Step, parse_domain, render_problem
-from grpo_project.prompting.chat import PLAIN_CHAT, ChatOptions, end_of_answer, fit_chat, render_chat, to_messages
+from grpo_project.prompting.chat import (
+    PLAIN_CHAT,
+    ChatOptions,
+    Prompt,
+    end_of_answer,
+    fit_chat,
+    render_chat,
+    to_messages,
+    turns_of,
+)
 from grpo_project.prompting.compact import render_compact
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
@@ -29,6 +38,11 @@ arguments, and names that begin with ? are variables. Write a plan that leads fr
 Write one step per line, each as (action argument ...), in the order in which they run, and nothing else: no JSON.
 Every precondition must hold when its step runs. Where the problem has constraints (PDDL3 operators), the whole sequence of states
 must respect them.
+"""
+
+REPAIR_INSTRUCTIONS = """\
+Write the whole plan again, corrected, from the initial state on: one step per line, each as (action argument ...), and nothing
+else.
 """
 
 LANGUAGE_INSTRUCTIONS = """\
@@ -72,6 +86,11 @@ def render_prompt(
     return f"{LANGUAGE_INSTRUCTIONS}\nActions:\n{words[0]}\n{words[1]}"
 
 
+def render_repair(feedback: str) -> str:
+    """The user turn after a plan that failed: what the verifier says of it, and what is wanted now."""
+    return f"{feedback}\n\n{REPAIR_INSTRUCTIONS}"
+
+
 def render_plan(steps: Iterable[Step]) -> str:
     """One step a line, each line ended: the only form in which we write plans."""
     return "".join(f"({' '.join(step)})\n" for step in steps)
@@ -90,12 +109,15 @@ __all__ = [
     "PROMPT_FORMATS",
     "PROMPT_STYLES",
     "ChatOptions",
+    "Prompt",
     "end_of_answer",
     "fit_chat",
     "render_chat",
     "render_compact",
     "render_plan",
     "render_prompt",
+    "render_repair",
     "stop_tokens",
     "to_messages",
+    "turns_of",
 ]

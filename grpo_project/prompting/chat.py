@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,8 @@ NOT_THE_TEMPLATES = frozenset(
     "max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs".split()
 )
 PROBE = "problem"
+
+Prompt = str | Sequence[str]  # a user turn, or the turns of a conversation: user, assistant, user, ..., user
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,23 @@ class ChatOptions:
 PLAIN_CHAT = ChatOptions()
 
 
-def to_messages(prompt: str, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> list[dict[str, str]]:
-    """A system turn where `chat` has one, one user turn and, where there is a response, one assistant turn."""
+def to_messages(prompt: Prompt, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> list[dict[str, str]]:
+    """A system turn where `chat` has one, the turns of the prompt and, where there is a response, one assistant turn."""
     system = chat.system_prompt
+    first, *later = turns_of(prompt)
     if chat.system_in_user:
-        prompt, system = f"{system}\n\n{prompt}", None
+        first, system = f"{system}\n\n{first}", None
     messages = [{"role": "system", "content": system}] if system is not None else []
-    messages.append({"role": "user", "content": prompt})
-    if response is not None:
-        messages.append({"role": "assistant", "content": response})
-    return messages
+    turns = [first, *later, *([response] if response is not None else [])]
+    return messages + [{"role": role, "content": turn} for role, turn in zip(cycle(("user", "assistant")), turns, strict=False)]
 
 
-def render_chat(tokenizer: Any, prompt: str, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> str:
+def turns_of(prompt: Prompt) -> tuple[str, ...]:
+    """The turns of a prompt, the user's first and last."""
+    return (prompt,) if isinstance(prompt, str) else tuple(prompt)
+
+
+def render_chat(tokenizer: Any, prompt: Prompt, response: str | None = None, chat: ChatOptions = PLAIN_CHAT) -> str:
     """The text that the model sees: the chat template, up to where the answer begins, or with the answer and its end.
 
     The second begins with the first, also where a template puts something before an answer only when it asks for one, as the

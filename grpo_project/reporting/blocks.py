@@ -56,6 +56,11 @@ def table_of_runs(head: Sequence[Cell], rows: Iterable[tuple[int | None, Sequenc
     return {"kind": "table", "head": list(head), "caption": caption, "rows": shown}
 
 
+def words_block(head: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> Block:
+    """A table of texts, which break into lines."""
+    return {**table_block(head, rows), "words": True}
+
+
 def left_cell(text: str) -> Cell:
     return {"text": text, "left": True}
 

@@ -14,6 +14,7 @@ from grpo_project.data.difficulty import BUCKETS, difficulty_of
 from grpo_project.evaluation import EvaluationResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
+from grpo_project.reporting.reasons import reasons_data
 from grpo_project.reporting.run import RecordedRun, StoredEvaluation
 from grpo_project.reporting.traces import run_traces
 
@@ -59,6 +60,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "feedback": str(run.described.get("feedback") or ""),
         "held_out": str(run.described.get("held_out") or ""),
         "alarms": [vars(alarm) for alarm in alarms(run)],
+        "reasons": reasons_data(run.samples),
         "traces": traces,
         "trace_notes": notes,
         "configuration": _configuration(run),

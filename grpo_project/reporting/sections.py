@@ -26,6 +26,7 @@ from grpo_project.reporting.blocks import (
     table_of_runs,
     text_block,
 )
+from grpo_project.reporting.reasons import reason_blocks
 from grpo_project.reporting.tiles import first_evaluation, last_evaluation, latest_success, seconds_taken, tenth_text, tenths
 
 Run = Mapping[str, Any]
@@ -35,6 +36,7 @@ ABOUT = {
     "curriculum": "The weights under which each batch was drawn, and the difficulties that were really in it.",
     "batches": "Every batch owes every domain its quota of prompts: the same number, unless the run weighted its domains.",
     "verdicts": "What became of the sampled plans. A failed plan is counted once, by the first thing that went wrong.",
+    "reasons": "Saved answers, verified again: one of each domain and recorded step, chosen before it was verified.",
     "course": "Pooled like the learning curves.",
     "timing": "Seconds of an optimizer step. Nested parts are not counted twice.",
 }
@@ -79,6 +81,7 @@ class _Page:
             "curriculum": ("Curriculum", self.per_run(self.curriculum)),
             "batches": ("Domains in each batch", self.per_run(self.batches)),
             "verdicts": ("Verdicts", self.per_run(self.verdicts)),
+            "reasons": ("Why answers fail", self.per_run(lambda run: reason_blocks(run["reasons"]))),
             "course": ("Lengths, entropy and the update", self.course()),
             "timing": ("Where the time goes", self.per_run(self.timing)),
         }

@@ -8,21 +8,10 @@ from typing import Any
 
 from grpo_project.common.paths import locate
 from grpo_project.data.rows import RowTable, read_rows
-from grpo_project.domains import all_domains
 from grpo_project.errors import DataError, GrpoProjectError
+from grpo_project.evaluation.rescoring import sample_task
 from grpo_project.evaluation.results import ProblemResult
-from grpo_project.pddl import (
-    Atom,
-    GroundAction,
-    Step,
-    Task,
-    compile_task,
-    extract_plan,
-    parse_domain,
-    parse_problem,
-    validate_text,
-)
-from grpo_project.pddl.model import Domain
+from grpo_project.pddl import Atom, GroundAction, Step, Task, extract_plan, validate_text
 from grpo_project.pddl.render import render_constraint
 from grpo_project.reporting.run import RecordedRun, StoredEvaluation
 
@@ -44,7 +33,7 @@ def trace(task: Task, text: str) -> dict[str, Any]:
     verdict = validate_text(task, text)
     steps = extract_plan(text).steps or ()
     ran = min(verdict.steps_executed, LONGEST_TRACE)
-    changing = {e[0] for a in task.domain.actions.values() for f in a.effects for e in (f.add, f.delete) if e}
+    changing = task.domain.fluents
     # Every step is read before the first runs, as the validator does it: reading can intern comparisons of numbers.
     actions = [_action(task, step) for step in steps[:ran]]
     state, numbers = task.start()
@@ -115,8 +104,7 @@ def _evenly_chosen(samples: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str
 
 def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any] | None:
     try:
-        domain = _domain(sample["domain"], sample.get("domain_pddl"))
-        task = compile_task(domain, parse_problem(sample["problem_pddl"], domain, sample["problem_file"]))
+        task = sample_task(sample)
     except (GrpoProjectError, RecursionError) as error:
         notes.append(f"A sample of step {sample['step']} could not be replayed: {error}")
         return None
@@ -138,15 +126,6 @@ def _replayed(task: Task, domain: str, problem_file: str, bucket: str, completio
     name = problem_file.replace("\\", "/").rpartition("/")[2]
     shown = {"domain": domain, "problem_file": name, "bucket": bucket, "text": completion[:LONGEST_TEXT]}
     return {**shown, **about, **trace(task, completion)}
-
-
-def _domain(name: str, text: object) -> Domain:
-    if isinstance(text, str):
-        return parse_domain(text, f"domain {name}")
-    known = all_domains().get(name)
-    if known is None:
-        raise GrpoProjectError(f"{name} is no known domain, and the sample brings none")
-    return known.domain
 
 
 def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, Any]]:

@@ -122,6 +122,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     from grpo_project.callbacks.trainer_events import TrainerEvents
     from grpo_project.health.boundary import Boundary
     from grpo_project.health.diagnosis import Diagnosis
+    from grpo_project.health.first_rewards import FirstRewards
     from grpo_project.runs.observer import Observers
     from grpo_project.tracking.completion_file import COMPLETIONS, CompletionFile
     from grpo_project.tracking.metrics_file import MetricsFile
@@ -184,7 +185,8 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     if start.checkpoint is not None and ranks.is_main():
         diagnosis.recall(run_folder.read_metrics(folder))
     interrupts = Interrupts(may_save)
-    followers = [snapshots, counts, feedback, diagnosis, timer, progress, interrupts]
+    first_rewards = FirstRewards(config.health_config().equal_reward_steps, progress.say)
+    followers = [snapshots, counts, feedback, diagnosis, first_rewards, timer, progress, interrupts]
     if ranks.is_main():
         samples = CompletionFile(folder.path / COMPLETIONS, data.rows.rows, data.buckets.of_row, config.max_steps)
         followers += [MetricsFile(folder.metrics), samples, trackers]

@@ -26,7 +26,19 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(FOUND is None, reason=f"no browser: none of {', '.join(NAMES)} is installed, and CHROMIUM is not set"),
 ]
-SECTIONS = {"alarms", "heldout", "learning", "curriculum", "batches", "verdicts", "course", "timing", "plans", "configuration"}
+SECTIONS = {
+    "alarms",
+    "heldout",
+    "learning",
+    "curriculum",
+    "batches",
+    "verdicts",
+    "reasons",
+    "course",
+    "timing",
+    "plans",
+    "configuration",
+}
 
 
 @pytest.fixture(scope="module")

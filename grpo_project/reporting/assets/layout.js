@@ -4,11 +4,11 @@ const BLOCKS = {
   empty: ({text}) => empty(text),
   heading: ({text, colour}) => h("h3", {}, colour ? [swatch(colour), " "] : null, text),
   chart: ({name, run}) => chart(name, run),
-  table: ({head, rows, caption}) =>
+  table: ({head, rows, caption, words}) =>
     table(
       head,
       rows.filter((row) => isShown(row.run)).map((row) => row.cells),
-      {caption}
+      {caption, kind: words ? "words" : null}
     ),
   split: ({left, right, run}, choice) =>
     h("div", {class: "split"}, h("div", {}, blocks(left, choice, run)), h("div", {class: "stacked"}, blocks(right, choice, run))),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from grpo_project.errors import ConfigError, GrpoProjectError
-from grpo_project.evaluation.answers import FILTERED, OTHERWISE, TOO_LONG, AllRefused, Answer, Question, ask
+from grpo_project.evaluation.answers import FILTERED, OTHERWISE, TOO_LONG, AllRefused, Answer, Key, Question, ask
 from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig, EndpointError
 from grpo_project.evaluation.evaluate import count_usage
 from grpo_project.prompting import ChatOptions
@@ -37,7 +37,7 @@ def answers_of(endpoint: Endpoint, questions: list[Question] = QUESTIONS) -> dic
 
     def record(question: Question, answer: Answer) -> None:
         threads.add(threading.current_thread())
-        found[question.row_index, question.sample] = answer
+        found[question.key] = answer
 
     endpoint(questions, record)
     assert threads <= {threading.current_thread()}  # a journal is written from one thread
@@ -47,9 +47,7 @@ def answers_of(endpoint: Endpoint, questions: list[Question] = QUESTIONS) -> dic
 def test_every_question_gets_its_own_answer_and_says_how_it_wants_it(stand_in: Any) -> None:
     server = stand_in(echo)
     found = answers_of(Endpoint(config(server, temperature=0.7, request_fields={"top_p": 0.9, "seed": None}), KEY))
-    assert {key: answer.text for key, answer in found.items()} == {
-        (q.row_index, q.sample): f"plan for prompt {q.row_index}" for q in QUESTIONS
-    }
+    assert {key: answer.text for key, answer in found.items()} == {q.key: f"plan for prompt {q.row_index}" for q in QUESTIONS}
     assert all((a.prompt_tokens, a.completion_tokens, a.cut_off) == (7, 3, False) for a in found.values())
     assert all(a.seconds is not None and a.seconds > 0 for a in found.values())
     assert {(r["path"], r["key"], r["model"], r["max_tokens"], r["top_p"]) for r in server.requests} == {
@@ -118,7 +116,7 @@ def test_waits_double_and_a_server_that_names_a_time_is_heard(stand_in: Any) -> 
 )
 def test_an_answer_that_is_none_is_asked_for_again(stand_in: Any, garbage: bytes) -> None:
     server = stand_in(lambda n, body, h: (200, {}, garbage) if n == 1 else echo(n, body, h))
-    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[0, 0].text == "plan for prompt 0"
+    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[Key(0)].text == "plan for prompt 0"
     assert len(server.requests) == 2
 
 
@@ -131,7 +129,7 @@ def test_a_slow_server_is_given_up_on_and_asked_again(stand_in: Any) -> None:
     server = stand_in(behave)
     heard: list[str] = []
     endpoint = Endpoint(config(server, timeout_seconds=0.3), on_retry=lambda reason, seconds: heard.append(reason))
-    assert answers_of(endpoint, QUESTIONS[:1])[0, 0].text == "plan for prompt 0"
+    assert answers_of(endpoint, QUESTIONS[:1])[Key(0)].text == "plan for prompt 0"
     assert heard == ["no answer within 0.3 s"]
 
 
@@ -208,9 +206,9 @@ def test_a_question_that_is_refused_for_good_is_that_problems_failure(
     server = stand_in(behave)
     found = ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
     assert {key: answer.refusal for key, answer in found.items()} == {
-        (q.row_index, q.sample): reason if q.row_index == 1 else None for q in QUESTIONS
+        q.key: reason if q.row_index == 1 else None for q in QUESTIONS
     }
-    assert found[1, 0].text == "" and found[1, 0].refused == f"HTTP {status}" + (f": {words}" if words else "")
+    assert found[Key(1)].text == "" and found[Key(1)].refused == f"HTTP {status}" + (f": {words}" if words else "")
     assert len(server.requests) == len(QUESTIONS)  # none was asked for again
 
 
@@ -252,7 +250,7 @@ def test_a_limit_that_is_too_large_keeps_its_name(stand_in: Any) -> None:
     server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": words}}) if n == 1 else echo(n, body, h))
     heard: list[str] = []
     found = ask(QUESTIONS, Endpoint(config(server, concurrency=1), on_retry=lambda reason, seconds: heard.append(reason)))
-    assert found[0, 0].refusal == TOO_LONG and heard == []
+    assert found[Key(0)].refusal == TOO_LONG and heard == []
     assert all(r["max_tokens"] == 9 for r in server.requests)
 
 
@@ -352,7 +350,7 @@ def test_an_answer_in_parts_or_without_words_is_an_answer(stand_in: Any, content
 @pytest.mark.parametrize("content", [7, {"text": "(sail a b)"}, [{"type": "text", "text": None}], [3]])
 def test_content_that_is_no_text_is_asked_for_again(stand_in: Any, content: Any) -> None:
     server = stand_in(lambda n, body, h: (200, {}, completion(content)) if n == 1 else echo(n, body, h))
-    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[0, 0].text == "plan for prompt 0"
+    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[Key(0)].text == "plan for prompt 0"
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])

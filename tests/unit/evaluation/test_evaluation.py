@@ -7,7 +7,7 @@ import pytest
 from grpo_project.data.rows import read_rows
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
-from grpo_project.evaluation.answers import Answer
+from grpo_project.evaluation.answers import Answer, Key
 from grpo_project.evaluation.comparison import compare
 from grpo_project.evaluation.evaluate import count_usage, verify_answers
 from grpo_project.evaluation.report import success_table
@@ -51,7 +51,7 @@ def answers_with_samples(rows, indices, solved):
     """The planner's plan where (index, sample) is in `solved`, silence elsewhere; samples 0..4."""
     plans = dict(zip(indices, planner_completions(rows, indices), strict=True))
     return {
-        (index, sample): Answer(plans[index] if (index, sample) in solved else "", 10, 2, 0.25, False)
+        Key(index, sample): Answer(plans[index] if (index, sample) in solved else "", 10, 2, 0.25, False)
         for index in indices
         for sample in range(5)
     }
@@ -74,7 +74,7 @@ def test_tokens_and_costs_are_summed_over_all_answers_or_not_stated(rows):
     usage = count_usage(answers, (1.0, 10.0))
     assert (usage["answers"], usage["prompt_tokens"], usage["completion_tokens"]) == (10, 100, 20)
     assert usage["cost"] == pytest.approx((100 * 1 + 20 * 10) / 1e6)
-    answers[0, 0] = Answer("")
+    answers[Key(0)] = Answer("")
     usage = count_usage(answers, (1.0, 10.0))
     assert usage["prompt_tokens"] is None and usage["cost"] is None
 

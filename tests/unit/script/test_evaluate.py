@@ -361,3 +361,162 @@ def test_help_needs_no_library() -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "--compare" in result.stdout
+
+
+# -- repair turns -----------------------------------------------------------------------------------------------------------
+
+
+def test_repairs_of_a_model_loaded_here_are_the_same_after_a_stop(
+    main: Any, tiny_planner: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from grpo_project.models import answers, generation
+
+    command = ["--model", str(tiny_planner), "--data_root", str(data_root), "--domains", "ferry", "--samples", "4"]
+    command += ["--max_completion_length", "24", "--num_samples", "2", "--repair_turns", "2", "--batch_size", "2"]
+    assert main([*command, "--output", str(tmp_path / "whole.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "Repair turns: " in shown and "Best of N: " in shown and "4 of 4 conversations ended without a plan" in shown
+    whole = numbers(tmp_path / "whole.json")
+    assert [len(problem["repairs"]) for problem in whole["problems"]] == [2] * 4
+    lengths = [[problem["prompt_tokens"], *(one["prompt_tokens"] for one in problem["repairs"])] for problem in whole["problems"]]
+    assert all(first < second < third for first, second, third in lengths)
+
+    batches = 0
+
+    def stopping(*arguments: Any, on_batch: Any, **named: Any) -> Any:
+        def count(*batch: Any) -> None:
+            nonlocal batches
+            batches += 1
+            if batches == 8:  # 2 of greedy answers, 4 of drawn ones, then repairs
+                raise KeyboardInterrupt
+            on_batch(*batch)
+
+        return generation.complete(*arguments, on_batch=count, **named)
+
+    monkeypatch.setattr(answers, "complete", stopping)
+    stopped = tmp_path / "stopped.json"
+    assert main([*command, "--output", str(stopped)]) == 130
+    journal = (tmp_path / "stopped.json.journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["turn"] for line in journal[1:]].count(1) == 2
+    assert main([*command, "--repair_detail", "step", "--output", str(stopped)]) == 2
+    assert "repair_detail = 'state', now it is 'step'" in capsys.readouterr().err
+    assert main([*command, "--output", str(stopped)]) == 0
+    assert numbers(stopped) == whole
+
+
+def test_a_conversation_too_long_for_a_model_loaded_here_is_counted(
+    main: Any, tiny_planner: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model", str(tiny_planner), "--data_root", str(data_root), "--domains", "ferry", "--samples", "2"]
+    command += ["--max_completion_length", "200", "--repair_turns", "3", "--output", str(tmp_path / "long.json")]
+    assert main(command) == 0  # 512 positions: two answers of 200 tokens and the verdict leave no room for a third
+    result = numbers(tmp_path / "long.json")
+    ends = [problem["repairs"][-1]["refused"] for problem in result["problems"]]
+    assert all("do not fit a context of 512" in end for end in ends)
+    assert result["usage"]["refused"] == {"too long for its context": 2}
+    shown = capsys.readouterr().out
+    assert "2 with a question that was refused" in shown and "2 too long for its context" in shown
+
+
+def repairing(table: Any, right_at: int) -> Any:
+    """A server that answers with the reference plan when it is told so often that its plan fails."""
+    plans = {row.prompt: row.response for row in table.rows}
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        messages = body["messages"]
+        turn = len(messages) // 2
+        text = plans[messages[0]["content"]] if turn == right_at else f"I am lost, {turn}"
+        usage = {"prompt_tokens": 100 * len(messages), "completion_tokens": 20}
+        return 200, {}, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": usage}
+
+    return behave
+
+
+def repair_command(server: Any, output: Path, *more: str) -> list[str]:
+    command = ["--base_url", server.url, "--model", "m", "--domains", "ferry", "--samples", "3", "--output", str(output)]
+    return [*command, "--repair_turns", "3", "--concurrency", "1", "--max_retries", "0", *more]
+
+
+def test_an_endpoint_hears_the_verdict_and_repairs_its_plan(
+    main: Any, stand_in: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.data.rows import read_rows
+
+    server = stand_in(repairing(read_rows("data/test", ["ferry"]), 2))
+    output = tmp_path / "repaired.json"
+    assert main(repair_command(server, output, "--num_samples", "1")) == 0
+    longest = max((request["messages"] for request in server.requests), key=len)
+    assert [message["role"] for message in longest] == ["user", "assistant", "user", "assistant", "user"]
+    assert longest[1]["content"] == "I am lost, 0" and "The text is no plan: step 1" in longest[2]["content"]
+    assert len({request["seed"] for request in server.requests}) == len(server.requests) == 3 * 4
+    result = numbers(output)
+    assert [[one["verdict_class"] for one in problem["repairs"]] for problem in result["problems"]] == [
+        ["plan_format_error", "success_plans"]
+    ] * 3
+    assert result["domains"]["ferry"]["successes"] == 0  # the first answer stays the headline
+    assert "| 2       | repairs                 |    3/3 |" in capsys.readouterr().out
+
+
+def test_a_server_that_dies_in_turn_3_costs_nothing_that_was_answered(
+    main: Any, stand_in: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grpo_project.data.rows import read_rows
+
+    works = repairing(read_rows("data/test", ["ferry"]), 3)
+    dead = True
+    server = stand_in(lambda n, body, h: (500, {}, {}) if dead and n == 3 + 3 + 3 + 2 else works(n, body, h))
+    output = tmp_path / "died.json"
+    assert main(repair_command(server, output)) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ") and shown.count("\n") == 1 and "go on" in shown
+    assert len(server.requests) == 11 and not output.exists()
+    dead = False
+    assert main(repair_command(server, output)) == 0
+    assert len(server.requests) == 11 + 2  # what had no answer, and the rest of its turn
+    assert [problem["repairs"][-1]["verdict_class"] for problem in numbers(output)["problems"]] == ["success_plans"] * 3
+
+
+def test_a_repair_prompt_that_a_server_refuses_and_answers_without_an_end_are_counted(
+    main: Any, stand_in: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        if len(body["messages"]) == 5:
+            return 400, {}, {"error": {"message": "This model's maximum context length is 512 tokens."}}
+        return 200, {}, {"choices": [{"message": {"content": "(sail l0 l1)\n" * 200}, "finish_reason": "length"}]}
+
+    server = stand_in(behave)
+    output = tmp_path / "endless.json"
+    assert main(repair_command(server, output)) == 0
+    assert len(server.requests) == 3 * 3  # a refused question ends its conversation
+    result = numbers(output)
+    assert [[one["refused"] is None for one in problem["repairs"]] for problem in result["problems"]] == [[True, False]] * 3
+    assert result["usage"]["refused"] == {"too long for its context": 3} and result["usage"]["cut_off"] == 6
+    shown = capsys.readouterr().out
+    assert "3 with a question that was refused, 3 having repeated an answer that had failed" in shown
+
+
+def test_repair_turns_of_search_are_refused(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--planner", "--repair_turns", "1"]) == 2
+    assert main(["--model", "m", "--repair_turns", "-1"]) == 2
+    assert capsys.readouterr().err.count("--repair_turns") == 2
+
+
+# -- step by step -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_loop_is_another_evaluation_that_can_be_compared(
+    main: Any, tiny_planner: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--model", str(tiny_planner), "--data_root", str(data_root), "--samples", "2", "--max_completion_length", "24"]
+    one, other = str(tmp_path / "open.json"), str(tmp_path / "closed.json")
+    assert main([*command, "--output", one]) == 0
+    assert main([*command, "--step_by_step", "5", "--output", other]) == 0
+    assert numbers(Path(other))["settings"]["step_by_step"] == 5
+    assert numbers(Path(other))["name"].endswith("--step_by_step")
+    assert main(["--compare", one, other]) == 0
+    capsys.readouterr()
+    for more in (["--num_samples", "1"], ["--repair_turns", "1"]):
+        assert main([*command, "--step_by_step", *more]) == 2
+    assert main(["--planner", "--step_by_step"]) == 2
+    assert main([*command, "--step_by_step", "0"]) == 2
+    assert capsys.readouterr().err.count("error: --step_by_step") == 4

@@ -307,9 +307,10 @@ def test_with_warn_it_goes_on_and_tells_once(
     settings |= {"base_model": planner_with({"<eos>": 12.0}, eos="<|user|>"), "on_anomaly": "warn", "max_steps": 3}
     settings["report_to"] = ("wandb", "tensorboard")
     assert train(TrainingConfig(**settings), schedule) == 0
-    assert raised(settings).count(("error", "repeated_end_tokens", 1)) == 1 and len(raised(settings)) == 1
+    assert raised(settings) == [("error", "repeated_end_tokens", 1), ("warning", "equal_rewards", 3)]
     assert [record["alarm"]["repeated_end_tokens"] for record in records_of(settings)] == [1, 1, 1]
-    assert capsys.readouterr().out.count("⚠️") == 1
+    shown = capsys.readouterr().out
+    assert shown.count("⚠️") == 1 and shown.count("Alarm at step 3, equal_rewards: The first rewards are all equal. All ") == 1
     run = Path(settings["output_dir"])
     assert (run / "model").is_dir()
     (journal,) = (run / "wandb_journal").glob("*.jsonl")

@@ -1,0 +1,50 @@
+"""A conversation of attempts and verdicts: an answer that fails goes back with the verifier's words, as often as is wanted.
+
+Evaluation and script/solve.py share it: what it gives is a `follow_up` of `answers.ask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from grpo_project.errors import ConfigError
+from grpo_project.evaluation.answers import Answer, Question
+from grpo_project.pddl import Task, validate_text
+from grpo_project.pddl.explanation import DETAILS, feedback
+from grpo_project.pddl.plan import without_reasoning
+from grpo_project.prompting import render_repair
+
+# Where an answer was nothing but reasoning: some servers refuse an empty turn.
+NO_WORDS = "..."
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What follows from an answer: a question with the verdict in words, while the plan fails and `turns` are left.
+
+    task: the task of a row index. detail: how much of the verdict is told, one of DETAILS. drawn: whether drawn answers are
+    repaired as well as the greedy one. A refused question ends its conversation. Raises ConfigError for what cannot be.
+    """
+
+    task: Callable[[int], Task]
+    turns: int
+    detail: str = DETAILS[-1]
+    drawn: bool = True
+
+    def __post_init__(self) -> None:
+        if self.turns < 0:
+            raise ConfigError(f"--repair_turns must be at least 0, got {self.turns}")
+        if self.detail not in DETAILS:
+            raise ConfigError(f"--repair_detail must be one of {', '.join(DETAILS)}, got {self.detail!r}")
+
+    def __call__(self, question: Question, answer: Answer) -> Question | None:
+        if question.turn >= self.turns or answer.refused is not None or not (question.greedy or self.drawn):
+            return None
+        task = self.task(question.row_index)
+        verdict = validate_text(task, answer.text)
+        if verdict.success:
+            return None
+        # Reasoning does not go back: chat templates drop that of earlier turns too, and it would fill the context.
+        said = without_reasoning(answer.text) or NO_WORDS
+        return question.followed_by(said, render_repair(feedback(task, answer.text, verdict, self.detail)))
