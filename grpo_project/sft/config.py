@@ -71,7 +71,8 @@ class SftConfig(ChatSettings):
     max_seq_length: int = setting(2560, TRAINING, FREE,
         "tokens that prompt and plan may take together; a longer row is named, and nothing is cut", least=2)
     spread_positions: int = setting(0, TRAINING, FIXED,
-        "half of the examples get gaps in their positions, which stay below N: for prompts longer than any example; 0: none", least=0)
+        "half of the examples get gaps in their positions, which stay below N: for prompts longer than any example; 0: none",
+        least=0)
     optimizer: str | None = setting(None, TRAINING, FIXED,
         "muon learns a small planner twice as fast; adamw is usual for a large --base_model, and default there and for adapters",
         choices=("muon", "adamw"))

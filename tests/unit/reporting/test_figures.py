@@ -11,15 +11,6 @@ from grpo_project.reporting import page_data, read_run, write_figures
 from tests.report_runs import write_drawn_evaluation
 
 NAMES = {"by_size", "success_by_domain", "success_by_difficulty", "curriculum", "domain_distribution", "verdicts", "timing"}
-    "by_size",
-    "success_by_domain",
-    "success_by_difficulty",
-    "curriculum",
-    "domain_distribution",
-    "verdicts",
-    "timing",
-    "course",
-}
 NAMES |= {"course", "held_out", "reward_by_domain", "reward_by_difficulty", "success_by_cell", "equal_rewards"}
 OF_EVALUATIONS = {"while_training", "pass_at_k"}
 
