@@ -112,7 +112,8 @@ class FrontierCurriculum:
         middle = math.fsum(scores[level] * rows[level] for level in rows) / count
         width = math.sqrt(math.fsum(rows[level] * (scores[level] - middle) ** 2 for level in rows) / count) or 1.0
         places = {level: (score - middle) / width for level, score in scores.items()}
-        ability, slope = _fitted_curve([(places[level], *self._seen[domain][level]) for level in rows])
+        seen = self._seen[domain]
+        ability, slope = _fitted_curve([(places[level], seen[level][0], seen[level][1]) for level in rows])
         return {level: _logistic(ability - slope * place) for level, place in places.items()}
 
     def weights(self, step: int, max_steps: int) -> dict[str, dict[str, dict[str, float]]]:

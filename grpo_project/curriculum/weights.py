@@ -78,7 +78,7 @@ def split_levels(weights: Any, step: int, source: str) -> tuple[Any, dict[str, d
 
 
 def _is_weight(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) >= 0
 
 
 def domain_weights(weights: Any, domains: Sequence[str], step: int, source: str = "get_curriculum_weights") -> DomainWeights:

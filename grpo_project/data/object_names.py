@@ -80,8 +80,8 @@ def _in_listed_order(goal: Formula, objects: list[str]) -> Formula:
     if not isinstance(goal, And) or not all(isinstance(part, Literal) for part in goal.parts):
         return goal
     place = {name: number for number, name in enumerate(objects)}
-    atoms = [part for part in goal.parts if isinstance(part, Literal)]
-    return And(tuple(sorted(atoms, key=lambda part: [place.get(name, -1) for name in part.atom[1:]])))
+    atoms = sorted((part.atom for part in goal.parts if isinstance(part, Literal)), key=lambda a: [place.get(o, -1) for o in a[1:]])
+    return And(tuple(map(Literal, atoms)))
 
 
 def _by_kind(names: Iterable[str]) -> dict[str, list[str]]:
