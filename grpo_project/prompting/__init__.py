@@ -63,7 +63,7 @@ def render_prompt(
     phrases: Mapping[str, str] | None = None,
 ) -> str:
     """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for a small planner of ours);
-    `compact_by_name` is compact with more left out, and for strong-planner alone, which was taught names by heart.
+    `compact_by_name` leaves out what the published names imply, for the shipped planners, which were taught names by heart.
 
     prompt_format, for the full style: `pddl`, `json`, or `nl` (English, by the domain's `phrases`). Plans are written the same
     way for all. Raises ConfigError for a style or format that there is not.
