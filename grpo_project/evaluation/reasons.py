@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from grpo_project.evaluation.readings import step_lines
@@ -66,7 +66,8 @@ def reason_of(text: str, verdict: Verdict) -> str:
     return "arguments" if "arguments, found" in verdict.detail else "unknown_object"
 
 
-def likeliest(reasons: Iterable[str]) -> tuple[str, int]:
-    """(name, count) of the most frequent reason, successes left out; ("", 0) where there is no other."""
-    counts = Counter(reason for reason in reasons if reason != SUCCEEDED)
+def likeliest(reasons: Iterable[str] | Mapping[str, int]) -> tuple[str, int]:
+    """(name, count) of the most frequent of these reasons, or of their counts; ("", 0) where there are only successes."""
+    counts = Counter(reasons)
+    del counts[SUCCEEDED]
     return counts.most_common(1)[0] if counts else ("", 0)

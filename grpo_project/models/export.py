@@ -74,7 +74,7 @@ def find_converter(model: str, llama_cpp: Path | None = None) -> Path:
     Raises BackendMissing where it is not there, ModelError for the word-level tokenizer of our own planners.
     """
     tokenizer = Path(locate_model(model)) / "tokenizer.json"
-    if tokenizer.is_file() and json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["type"] == "WordLevel":
+    if tokenizer.is_file() and json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["type"] in ("WordLevel", "WordPiece"):
         raise ModelError(f"--gguf: {model} has a word-level tokenizer, for which GGUF has no form: leave --gguf out")
     if llama_cpp is None:
         package = importlib.util.find_spec(Path(CONVERTER).stem)

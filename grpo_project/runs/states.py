@@ -22,6 +22,7 @@ CURRICULUM_STATE = "curriculum_state"  # the guides' name
 COLLAPSE_STATE = "collapse_state"
 COMPLETION_COUNTS = "completion_counts"
 MODEL_CARD_STATE = "planner"  # planner.json, so that a checkpoint is a model folder too
+FIRST_REWARDS_STATE = "first_rewards_state"
 TRACKING_STATE = "tracking_state"
 TRAINER_STATE = "trainer_state"  # transformers' own; it is loaded there
 

@@ -70,7 +70,7 @@ class SftConfig(ChatSettings):
         "batches per optimizer step: 4 rows at a time for 16 steps learn what 64 at a time do, in less memory", least=1)
     max_seq_length: int = setting(2560, TRAINING, FREE,
         "tokens that prompt and plan may take together; a longer row is named, and nothing is cut", least=2)
-    spread_positions: int = setting(0, TRAINING, FIXED,
+    position_gaps_below: int = setting(0, TRAINING, FIXED,
         "half of the examples get gaps in their positions, which stay below N: for prompts longer than any example; 0: none",
         least=0)
     optimizer: str | None = setting(None, TRAINING, FIXED,

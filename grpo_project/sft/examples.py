@@ -128,7 +128,7 @@ def tokenize_pairs(
     return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
 
 
-def spread_positions(ids: np.ndarray, below: int, seed: int) -> np.ndarray:
+def positions_with_gaps(ids: np.ndarray, below: int, seed: int) -> np.ndarray:
     """Positions of a row's tokens, rising, below `below`: in half of the rows with gaps at one to six places, else 0, 1, 2, ...
 
     What lies between two gaps stays together, as in PoSE (Zhu et al. 2023, arXiv 2309.10400): a model that has met every distance
@@ -148,12 +148,10 @@ def spread_positions(ids: np.ndarray, below: int, seed: int) -> np.ndarray:
     return positions
 
 
-def collate(
-    rows: list[dict[str, np.ndarray]], pad_token_id: int, spread_below: int = 0, seed: int = 0
-) -> dict[str, torch.Tensor]:
+def collate(rows: list[dict[str, np.ndarray]], pad_token_id: int, gaps_below: int = 0, seed: int = 0) -> dict[str, torch.Tensor]:
     """Right-padded batch, each of shape (rows, longest), longest rounded up to a multiple of 8 so that shapes repeat.
 
-    spread_below: with `position_ids` of `spread_positions`; 0: without, and the model counts for itself.
+    gaps_below: with `position_ids` of `positions_with_gaps`; 0: without, and the model counts for itself.
     """
     longest = -(-max(len(row["input_ids"]) for row in rows) // 8) * 8
     ids = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
@@ -163,9 +161,9 @@ def collate(
         length = len(row["input_ids"])
         ids[index, :length], labels[index, :length], mask[index, :length] = row["input_ids"], row["labels"], 1
     found = {"input_ids": ids, "labels": labels, "attention_mask": mask}
-    if spread_below:
+    if gaps_below:
         found["position_ids"] = np.zeros((len(rows), longest), dtype=np.int64)
         for index, row in enumerate(rows):
             own = row["input_ids"]
-            found["position_ids"][index, : len(own)] = spread_positions(own, spread_below, seed)
+            found["position_ids"][index, : len(own)] = positions_with_gaps(own, gaps_below, seed)
     return {name: torch.from_numpy(array) for name, array in found.items()}

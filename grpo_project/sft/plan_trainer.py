@@ -53,7 +53,7 @@ def plan_trainer(
 
     def batch(rows: list[dict[str, int]]) -> dict[str, Any]:
         chosen = [dataset[row["row_index"]] for row in rows]
-        return collate(chosen, policy.tokenizer.pad_token_id, config.spread_positions, config.seed)
+        return collate(chosen, policy.tokenizer.pad_token_id, config.position_gaps_below, config.seed)
 
     asked = arguments(config, policy, steps)
     muon = MuonAndAdamW(policy.model, asked["learning_rate"], config.weight_decay) if config.optimizer == "muon" else None

@@ -27,6 +27,7 @@ from grpo_project.runs.states import (
     COLLAPSE_STATE,
     COMPLETION_COUNTS,
     CURRICULUM_STATE,
+    FIRST_REWARDS_STATE,
     MODEL_CARD_STATE,
     RUN_STATE,
     TRACKING_STATE,
@@ -147,6 +148,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     collapse = CollapseActions(
         config.on_collapse, snapshots if config.on_collapse == "rollback" else None, may_save, progress.say
     )
+    first_rewards = FirstRewards(config.health_config().equal_reward_steps, progress.say)
     tracked = {**config.as_dict(), "environment": dict(environment)}
     trackers = Trackers.of(
         config if ranks.is_main() else None, folder.path, read_environment().wandb_mode, tracked, start.checkpoint
@@ -158,6 +160,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
             CURRICULUM_STATE: engine,
             COLLAPSE_STATE: collapse,
             COMPLETION_COUNTS: counts,
+            FIRST_REWARDS_STATE: first_rewards,
             TRACKING_STATE: trackers,
             MODEL_CARD_STATE: Kept(policy.new_card()),
         }
@@ -185,7 +188,6 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     if start.checkpoint is not None and ranks.is_main():
         diagnosis.recall(run_folder.read_metrics(folder))
     interrupts = Interrupts(may_save)
-    first_rewards = FirstRewards(config.health_config().equal_reward_steps, progress.say)
     followers = [snapshots, counts, feedback, diagnosis, first_rewards, timer, progress, interrupts]
     if ranks.is_main():
         samples = CompletionFile(folder.path / COMPLETIONS, data.rows.rows, data.buckets.of_row, config.max_steps)

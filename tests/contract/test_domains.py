@@ -230,7 +230,7 @@ def test_a_dead_end_is_seen() -> None:
 def test_the_atoms_by_name_of_a_generated_problem_are_those_its_names_imply(name: str) -> None:
     for domain, instance in instances(name, 50):
         implied = domain.atoms_by_name(instance.problem)
-        assert implied and implied <= instance.problem.init
+        assert (implied or name not in TRAINED) and implied <= instance.problem.init
         # What convention implies does not depend on whether it holds.
         assert domain.atoms_by_name(replace(instance.problem, init=frozenset())) == implied
 

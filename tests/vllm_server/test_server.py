@@ -67,7 +67,16 @@ def healthy(port: int) -> bool:
 
 def test_the_verdicts_are_those_of_the_model_loaded_here(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Greedy in float32. Sums are added in another order, so that a few answers may part ways."""
-    which = ("--data_root", "data/test", "--samples", PROBLEMS, "--prompt_style", "compact_by_name", "--max_completion_length", 128)
+    which = (
+        "--data_root",
+        "data/test",
+        "--samples",
+        PROBLEMS,
+        "--prompt_style",
+        "compact_by_name",
+        "--max_completion_length",
+        128,
+    )
     pairs = served_and_local(server, MODEL, tmp_path, *which)
     texts, verdicts, solved = compare(pairs)
     with capsys.disabled():

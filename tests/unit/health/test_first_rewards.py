@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,22 @@ def task() -> Task:
     return compile_task(domain, parse_problem((LAMPS / "problem.pddl").read_text(), domain, "problem"))
 
 
-def run(task: Task, steps: list[list[tuple[str, float]]], begins_at: int = 0) -> tuple[list[str], list[dict[str, Any]]]:
+def run(task: Task, steps: list[list[tuple[str, float]]]) -> tuple[list[str], list[dict[str, Any]]]:
     """(what was said, the alarms in the records), with a record after each step."""
     said: list[str] = []
-    observer = FirstRewards(3, said.append)
-    observer.training_begins(begins_at, None, None, None)  # type: ignore[arg-type]
+    return said, _tell(task, FirstRewards(3, said.append), steps, 0)
+
+
+def _tell(task: Task, observer: FirstRewards, steps: list[list[tuple[str, float]]], after: int) -> list[dict[str, Any]]:
     alarms = []
-    for number, step in enumerate(steps, begins_at + 1):
+    for number, step in enumerate(steps, after + 1):
         scored = [ScoredCompletion(0, text, validate_text(task, text), total, {"dense": total}) for text, total in step]
         observer.completions_scored(number - 1, scored)
         observer.step_ended(number, None)  # type: ignore[arg-type]
         record: dict[str, Any] = {"step": number, "loss": 0.0}
         observer.record_due(record)
         alarms += record.get("alarms", [])
-    return said, alarms
+    return alarms
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,17 @@ def test_one_reward_that_differs_is_enough(task: Task) -> None:
     assert run(task, [[("Hm.", -1.0)] * 4] * 2) == ([], [])  # too early
 
 
-def test_a_continued_run_and_one_that_only_succeeds(task: Task) -> None:
-    assert run(task, [[("Hm.", -1.0)] * 4] * 5, begins_at=1) == ([], [])
+def test_a_continued_run_says_what_one_that_never_stopped_says(task: Task) -> None:
+    step = [("Hm.", -1.0)] * 4
+    said, alarms = run(task, [step] * 5)
+    for stop in (1, 2):
+        before, after = FirstRewards(3), FirstRewards(3, said.append)
+        _tell(task, before, [step] * stop, 0)
+        after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+        assert _tell(task, after, [step] * (5 - stop), stop) == alarms
+    assert said == [said[0]] * 3
+
+
+def test_a_run_that_only_succeeds(task: Task) -> None:
     said, _ = run(task, [[(PLAN, 1.0)] * 4] * 3)
     assert "Every plan succeeds: train on harder problems." in said[0]

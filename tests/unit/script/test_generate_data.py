@@ -226,7 +226,7 @@ def test_an_exhausted_space_says_how_many_there_are(
 def test_compact_rows_without_pddl(tmp_path: Path) -> None:
     assert run(tmp_path, "--domains", "ferry", "--count", "3", "--prompt_style", "compact", "--no_inline") == 0
     for row in rows_of(tmp_path, "ferry"):
-        assert row["prompt"].startswith("ferry l0 l1") and "\n" not in row["prompt"]
+        assert row["prompt"].startswith("ferry +empty-ferry l0 +location ") and "\n" not in row["prompt"]
         assert row["meta"]["prompt_style"] == "compact" and "problem_pddl" not in row["meta"]
 
 

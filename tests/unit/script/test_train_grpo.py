@@ -202,7 +202,11 @@ def _break_nothing(root: Path) -> None:
         (_break_nothing, ["--domains", "ferry", "chess"], "chess"),
         (_break_nothing, ["--domain_weights", "ferry=2"], "ferry=2, grippers=1, spanner=1, 5 parts in all; sizes that work: 5"),
         (_break_nothing, ["--domain_weights", "ferry"], "--domain_weights 'ferry': write domain=N"),
-        (_break_nothing, ["--curriculum", "stages"], "--curriculum must be one of step, uniform, stage, adaptive, or path"),
+        (
+            _break_nothing,
+            ["--curriculum", "stages"],
+            "must be one of step, uniform, stage, adaptive, frontier, or path",
+        ),
         (_break_nothing, ["--curriculum", "no/such.py:own"], "--curriculum no/such.py:own: there is no file no/such.py"),
         (_break_nothing, ["--curriculum", "stage", "--eval_every_n_steps", "0"], "--eval_every_n_steps may not be 0"),
         (_break_nothing, ["--bogus", "1"], "unrecognized arguments: --bogus 1"),

@@ -95,7 +95,7 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
     (folder / "ferry.jsonl").write_text(text, encoding="utf-8")
     dataset = examples.read_examples([str(folder)], tokenizer, "compact")
     assert len(dataset) == 3
-    assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry l0 l1 ")
+    assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry +empty-ferry l0 +location ")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_row_without_a_prompt_gets_the_style_of_the_model(make_data_root: Call
     row = {**row, "response": "(sail l0 l1)\n", "meta": {**row["meta"], "prompt_style": "compact"}}
     (folder / "ferry.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     dataset = examples.read_examples([str(folder)], tokenizer, "compact")
-    assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry l0 l1 ")
+    assert tokenizer.decode(dataset[0]["input_ids"]).startswith("<|user|>ferry +empty-ferry l0 +location ")
 
 
 def test_the_fingerprint_of_the_examples_is_of_all_that_is_learned() -> None:
@@ -523,25 +523,25 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
         SftConfig(data_roots=("x",), output_dir="x", compile=True)
 
 
-def test_positions_are_spread_in_half_of_the_rows_and_rise_below_the_limit() -> None:
+def test_positions_have_gaps_in_half_of_the_rows_and_rise_below_the_limit() -> None:
     rng = np.random.default_rng(3)
     rows = [rng.integers(0, 50, size=30).astype(np.int32) for _ in range(200)]
-    found = [examples.spread_positions(row, 100, 1) for row in rows]
+    found = [examples.positions_with_gaps(row, 100, 1) for row in rows]
     assert all((np.diff(positions) >= 1).all() and positions[0] == 0 and positions[-1] < 100 for positions in found)
-    spread = [positions for positions in found if positions[-1] > 29]
-    assert 60 < len(spread) < 110
-    assert max(positions[-1] for positions in spread) > 90
-    assert all((np.diff(positions) > 1).sum() <= examples.MOST_GAPS for positions in spread)
-    assert [list(examples.spread_positions(row, 100, 1)) for row in rows] == [list(positions) for positions in found]
-    assert any(list(examples.spread_positions(row, 100, 2)) != list(one) for row, one in zip(rows, found, strict=True))
-    assert list(examples.spread_positions(rows[0], 30, 1)) == list(range(30))
+    gaps = [positions for positions in found if positions[-1] > 29]
+    assert 60 < len(gaps) < 110
+    assert max(positions[-1] for positions in gaps) > 90
+    assert all((np.diff(positions) > 1).sum() <= examples.MOST_GAPS for positions in gaps)
+    assert [list(examples.positions_with_gaps(row, 100, 1)) for row in rows] == [list(positions) for positions in found]
+    assert any(list(examples.positions_with_gaps(row, 100, 2)) != list(one) for row, one in zip(rows, found, strict=True))
+    assert list(examples.positions_with_gaps(rows[0], 30, 1)) == list(range(30))
 
 
-def test_a_batch_has_positions_only_where_they_are_spread() -> None:
+def test_a_batch_has_positions_only_where_they_have_gaps() -> None:
     rows = [{"input_ids": np.arange(n, dtype=np.int32), "labels": np.arange(n, dtype=np.int32)} for n in (5, 9)]
     assert "position_ids" not in examples.collate(rows, 0)
     positions = examples.collate(rows, 0, 64, 1)["position_ids"]
     assert positions.shape == (2, 16)
     for own, row in zip(positions, rows, strict=True):
         length = len(row["input_ids"])
-        assert list(own[:length]) == list(examples.spread_positions(row["input_ids"], 64, 1)) and not own[length:].any()
+        assert list(own[:length]) == list(examples.positions_with_gaps(row["input_ids"], 64, 1)) and not own[length:].any()

@@ -99,7 +99,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stage": {"eval_every_n_steps": 1, "max_eval_samples": 2},
     "adaptive": {"domain_weights": ("ferry=2",), "batch_size": 10, "skip_zero_variance": 2},
     "adaptive accumulated in micro-batches": {"gradient_accumulation_steps": 2, "batch_size": 4, "micro_batch_size": 2},
-    "adaptive moving": {"adaptive_quotas": True, "batch_size": 16},
+    "adaptive moving": {"adaptive_quotas": True, "batch_size": 16, "seed": 3},
+    "frontier": {"target_pass_rate": ("0.4",), "difficulty_bands": "scores"},
     "adaptive used twice": {"num_iterations": 2, "eval_every_n_steps": 1, "max_eval_samples": 2, "max_steps": 8},
     "own": {"eval_every_n_steps": 3, "max_eval_samples": 1, "logging_steps": 3},  # checkpoints between two log lines
     "step resampled": {"resample_zero_variance": 2},
@@ -132,7 +133,7 @@ def test_quotas_are_exact_and_a_continued_run_is_the_uninterrupted_one(
                 assert all(found[name] >= quota / 2 and found[name] % 4 == 0 for name, quota in quotas.items())
         assert (kept[False] > 0) == ("moving" in variant)
     first, lines, state = _weights(run / "model"), _records(run), _state(run / f"checkpoint-{settings['max_steps']}")
-    if variant.startswith(("stage", "adaptive")):  # the curriculum did decide something
+    if variant.startswith(("stage", "adaptive", "frontier")):  # the curriculum did decide something
         assert len(state["journal"]) > 1
     else:
         assert state["journal"] == []
