@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, product
+from itertools import count, cycle, islice, product
 from typing import NamedTuple
 
 from naive_simulator import State, World, read, read_plan, typed
@@ -51,7 +51,9 @@ def exercise(seed: int, index: int, for_val: bool) -> Exercise:
     """Exercise `index` of a seed: a toy domain where it is even, else one of the shipped domains."""
     rng = stream(seed, "exercise", index, "val" if for_val else "all")
     origin = f"random_exercises.exercise({seed}, {index}, {for_val})"
-    return _toy_exercise(rng, origin, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
+    return (
+        _toy_exercise(rng, origin, index // 2, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
+    )
 
 
 # The shipped domains
@@ -100,8 +102,14 @@ _TYPES = (
 )
 
 
+_CHANGES = ("assign", "increase", "decrease", "scale-up", "scale-down")
+
+
 class _Writer:
-    """Random well-typed PDDL over some types, predicates and functions. wide: many objects, so that quantifiers stay single."""
+    """Random well-typed PDDL over some types, predicates and functions. wide: many objects, so that quantifiers stay single.
+
+    turn: where the kinds of numeric effects begin, which are taken in turn, so that no seed goes long without one of them.
+    """
 
     def __init__(
         self,
@@ -111,6 +119,7 @@ class _Writer:
         predicates: dict[str, list[str | None]],
         functions: dict[str, list[str | None]],
         wide: bool = False,
+        turn: int = 0,
     ) -> None:
         self.rng = rng
         self.for_val = for_val
@@ -118,6 +127,7 @@ class _Writer:
         self.predicates = predicates
         self.functions = functions
         self.wide = wide
+        self.changes = islice(cycle(_CHANGES), turn % len(_CHANGES), None)
         self.types = list(parents) if parents else ["object"]
         # Where nothing says that `object` is above the types, VAL lets nothing stand for it: see the deviations.
         if "object" not in parents and ("object" in parents.values() or not for_val):
@@ -223,7 +233,7 @@ class _Writer:
         return f"(forall {words} {text})" if words else text
 
     def numeric_effect(self, scope: Scope) -> str:
-        change = self.rng.choice(("assign", "increase", "decrease", "scale-up", "scale-down"))
+        change = next(self.changes)
         # By small numbers only: past 2^53 VAL, whose numbers are longer, sees differences that a double does not hold.
         amount = self.expression(scope, 1) if not change.startswith("scale") else self.rng.choice(("2", "4", "0.5"))
         text = f"({change} {self.applied(self.functions, scope)} {amount})"
@@ -287,19 +297,21 @@ class _Writer:
         return f"({operator} {first})"
 
 
-def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
-    declared, types = rng.choice(_TYPES)
+def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -> Exercise:
+    turn, rest = divmod(number, 3)
+    with_numbers = rest == 0
+    # In an untyped domain VAL gives up on the numbers of an object that the plan made up.
+    declared, types = rng.choice([choice for choice in _TYPES if choice[0] or not (with_numbers and for_val)])
     parents = dict(typed(read(f"({declared})")))
     predicates: dict[str, list[str | None]] = {"ready": []}
     for number in range(rng.randint(3, 5)):
         predicates[f"p{number}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
     functions: dict[str, list[str | None]] = {}
-    # In an untyped domain VAL gives up on the numbers of an object that the plan made up.
-    if rng.random() < 0.35 and (declared or not for_val):
+    if with_numbers:
         functions = {"level": [], "weight": [rng.choice(types)]}
     constants = {f"c{number}": rng.choice(types) for number in range(rng.randint(0, 2))}
     objects = {f"o{number}": rng.choice(types) for number in range(rng.randint(2, 4))}
-    writer = _Writer(rng, for_val, parents, predicates, functions)
+    writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
     actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
 
     def signature(name: str, places: list[str | None]) -> str:

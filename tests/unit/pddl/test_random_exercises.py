@@ -34,6 +34,10 @@ from grpo_project.pddl.val import ValValidator, cross_check, find_val, step_of
 OPERATORS = {"always", "sometime", "at-most-once", "sometime-before", "sometime-after", "at end", "within", "always-within"}
 CONSTRUCTS = {"(or ", "(imply ", "(forall ", "(exists ", "(when ", "(not ", "(= ?", ":constants", "(:types", "(>= ", "(scale-up "}
 
+# Drawing goes on to so many times the cases asked for until every construct has occurred. The rarest is in one exercise of 20:
+# that none of 25 times 50 exercises has it has odds below 1 in 10^25.
+PATIENCE = 25
+
 
 class Case(NamedTuple):
     exercise: Exercise
@@ -99,12 +103,12 @@ def verified_by_val(val: Val, exercise: Exercise) -> Iterator[tuple[Case, ValVer
 
 
 def ranges_over_nothing(case: Case) -> bool:
-    kinds = set(re.findall(r"- ([a-z]+)", case.exercise.domain))
+    kinds = set(re.findall(r"- ([a-z]+)", case.exercise.domain + case.exercise.problem))
     return is_quantified(case.exercise) and any(not any(case.world.fits(o, kind) for o in case.world.objects) for kind in kinds)
 
 
 def assert_same_as_val(folder: Path, case_count: int) -> None:
-    """Compares `case_count` cases, and up to twice as many until every class, domain and construct has occurred.
+    """Compares `case_count` cases, and then goes on until every class, domain and construct has occurred.
 
     A seed that draws none of a rare construct among the first is no fault of the validator.
     """
@@ -126,7 +130,7 @@ def assert_same_as_val(folder: Path, case_count: int) -> None:
             seen.update([case.verdict.verdict_class, case.task.domain.name, f"plan {case.kind}"])
         seen.update(operator_names(exercise) | {words for words in CONSTRUCTS if words in exercise.domain + exercise.problem})
         missing = wanted - {name.removesuffix("-strips") for name in seen}
-        if compared >= case_count and (not missing or compared >= 2 * case_count):
+        if compared >= case_count and (not missing or compared >= PATIENCE * case_count):
             break
     assert compared >= case_count
     assert not missing
@@ -145,7 +149,7 @@ def assert_same_as_the_simulator(case_count: int) -> None:
             seen.update([case.verdict.verdict_class, case.task.domain.name])
         seen.update(operator_names(exercise))
         missing = wanted - set(seen)
-        if compared >= case_count and (not missing or compared >= 2 * case_count):
+        if compared >= case_count and (not missing or compared >= PATIENCE * case_count):
             break
     assert not missing
 
