@@ -23,13 +23,13 @@ STATE_ATOMS_SHOWN = 40
 
 def read(path: str) -> str:
     """A file's text, standard input for "-". Raises DataError in one line."""
+    from grpo_project.common.files import text_of
+
     try:
         raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return raw.decode("utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: byte {error.start} cannot be read") from error
+    return text_of(raw, "standard input" if path == "-" else path)
 
 
 def as_json(name: str, verdict: Any) -> dict[str, Any]:

@@ -52,19 +52,40 @@ def read_plan(text: str) -> list[list[str]]:
     return [step.split() for step in re.findall(r"\(([^()]*)\)", re.sub(r";[^\n]*", "", text).lower())]
 
 
-def typed(words: list[str]) -> list[tuple[str, str | None]]:
-    """`a b - t c` as [(a, t), (b, t), (c, None)]."""
+def typed(words: list[Expression]) -> list[tuple[str, str | None]]:
+    """`a b - t c -t d - (either t u) e` as [(a, t), (b, t), (c, t), (d, "t u"), (e, None)]: several types are one word."""
     pairs: list[tuple[str, str | None]] = []
     waiting: list[str] = []
     rest = iter(words)
     for word in rest:
-        if word == "-":
-            kind = next(rest)
-            pairs += [(name, kind) for name in waiting]
+        if word.startswith("-"):
+            kind = word[1:] or next(rest)
+            pairs += [(name, kind if isinstance(kind, str) else " ".join(kind[1:])) for name in waiting]
             waiting = []
         else:
             waiting.append(word)
     return pairs + [(name, None) for name in waiting]
+
+
+def all_parents(pairs: list[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """The parents of every type, those declared and those that are only parents, which are under `object`."""
+    found: dict[str, list[str]] = {name: [] for name, _ in pairs}
+    for name, kind in pairs:
+        found[name] += (kind or "").split()
+    for kind in [kind for kinds in list(found.values()) for kind in kinds]:
+        if kind != "object":
+            found.setdefault(kind, ["object"])
+    return found
+
+
+def fits(parents: dict[str, list[str]], own: str, wanted: str | None) -> bool:
+    """Whether one of the types `own` is, or is under, one of those wanted. `object` holds everything unless it is declared."""
+    if (wanted or "object") == "object" and "object" not in parents:
+        return True
+    reached = set(own.split())
+    for _ in parents:
+        reached |= {parent for kind in reached for parent in parents.get(kind, [])}
+    return not reached.isdisjoint((wanted or "object").split())
 
 
 class World:
@@ -77,11 +98,12 @@ class World:
             parts.setdefault(section[0], []).append(section[1:])
         for section in problem[2:]:
             parts.setdefault("problem " + section[0], []).append(section[1:])
-        self.parents = dict(typed(parts.get(":types", [[]])[0]))
-        self.objects: dict[str, str] = {}
+        self.parents = all_parents(typed(parts.get(":types", [[]])[0]))
+        self.objects: dict[str, str] = {}  # several types of one object are words with spaces
         for section in (":constants", "problem :objects"):
             for name, kind in typed(parts.get(section, [[]])[0]):
-                self.objects[name] = kind or "object"
+                own = kind or "object"
+                self.objects[name] = f"{self.objects[name]} {own}" if self.objects.get(name, own) != own else own
         self.actions = {action[0]: dict(zip(action[1::2], action[2::2], strict=True)) for action in parts.get(":action", [])}
         self.predicates = {head[0]: [kind for _, kind in typed(head[1:])] for head in parts.get(":predicates", [[]])[0]}
         facts = parts["problem :init"][0]
@@ -98,18 +120,8 @@ class World:
         ]
 
     def fits(self, name: str, kind: str | None) -> bool:
-        """Whether an object may stand where `kind` is asked for. `object` holds everything unless it is declared itself."""
-        kind = kind or "object"
-        own: str | None = self.objects[name]
-        if kind == "object" and "object" not in self.parents:
-            return True
-        climbed: list[str] = []
-        while own is not None and own not in climbed:
-            if own == kind:
-                return True
-            climbed.append(own)
-            own = self.parents.get(own)
-        return False
+        """Whether an object may stand where `kind` is asked for."""
+        return fits(self.parents, self.objects[name], kind)
 
     def bindings(self, variables: list[str], names: Names) -> Iterator[Names]:
         pairs = typed(variables)

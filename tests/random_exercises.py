@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import count, cycle, islice, product
 from typing import NamedTuple
 
-from naive_simulator import State, World, read, read_plan, typed
+from naive_simulator import State, World, all_parents, fits, read, read_plan, typed
 
 from grpo_project.common.random_streams import stream
 from grpo_project.data.instances import generate_instance, policy_plan
@@ -96,6 +96,7 @@ def _task_walk(rng: random.Random, task: Task, length: int) -> tuple[Step, ...]:
 # Declared types as text, and the types that exist. With `object` declared, what has no parent is no object (see grippers).
 _TYPES = (
     ("lamp box - thing hall attic - place thing place - object", ("lamp", "box", "thing", "hall", "attic", "place", "object")),
+    ("lamp box - thing lamp attic - place thing place - object", ("lamp", "box", "thing", "attic", "place", "object")),
     ("lamp box - thing thing hall", ("lamp", "box", "thing", "hall")),
     ("lamp - thing thing hall object", ("lamp", "thing", "hall", "object")),
     ("", ("object",)),
@@ -103,6 +104,10 @@ _TYPES = (
 
 
 _CHANGES = ("assign", "increase", "decrease", "scale-up", "scale-down")
+
+
+def _declared(name: str, kind: str) -> str:
+    return f"{name} - {f'(either {kind})' if ' ' in kind else kind}"
 
 
 class _Writer:
@@ -115,7 +120,7 @@ class _Writer:
         self,
         rng: random.Random,
         for_val: bool,
-        parents: dict[str, str | None],
+        parents: dict[str, list[str]],
         predicates: dict[str, list[str | None]],
         functions: dict[str, list[str | None]],
         wide: bool = False,
@@ -130,19 +135,16 @@ class _Writer:
         self.changes = islice(cycle(_CHANGES), turn % len(_CHANGES), None)
         self.types = list(parents) if parents else ["object"]
         # Where nothing says that `object` is above the types, VAL lets nothing stand for it: see the deviations.
-        if "object" not in parents and ("object" in parents.values() or not for_val):
+        if "object" not in parents and (["object"] in parents.values() or not for_val):
             self.types.append("object")
 
     def fits(self, own: str, wanted: str | None) -> bool:
-        wanted = wanted or "object"
-        if wanted == "object" and "object" not in self.parents:
-            return True
-        climbing: str | None = own
-        while climbing is not None:
-            if climbing == wanted:
-                return True
-            climbing = self.parents.get(climbing)
-        return False
+        """Whichever of several types it has, as VAL asks of a variable."""
+        return all(fits(self.parents, word, wanted) for word in own.split())
+
+    def kind(self) -> str:
+        """A type, now and then (either ...) of two; as words with spaces."""
+        return " ".join(self.rng.sample(self.types, 2 if len(self.types) > 2 and self.rng.random() < 0.1 else 1))
 
     def terms(self, signature: list[str | None], scope: Scope) -> list[str] | None:
         """A term in scope for each place, or None where a place has none. What was bound last is preferred."""
@@ -171,8 +173,8 @@ class _Writer:
         if outer and self.rng.random() < 0.15:
             names[0] = self.rng.choice(outer)
         names = list(dict.fromkeys(names))
-        kinds = [self.rng.choice(self.types) for _ in names]
-        words = names if not self.parents else [f"{name} - {kind}" for name, kind in zip(names, kinds, strict=True)]
+        kinds = [self.kind() for _ in names]
+        words = names if not self.parents else [_declared(name, kind) for name, kind in zip(names, kinds, strict=True)]
         inner = {name: kind for name, kind in scope.items() if name not in names}
         return f"({' '.join(words)})", {**inner, **dict(zip(names, kinds, strict=True))}
 
@@ -241,8 +243,8 @@ class _Writer:
 
     def action(self, name: str, constants: Scope) -> str:
         count = self.rng.choice((0, 1, 1, 2, 2, 3))
-        parameters = {f"?{letter}": self.rng.choice(self.types) for letter in "abc"[:count]}
-        words = [f"{variable} - {kind}" if self.parents else variable for variable, kind in parameters.items()]
+        parameters = {f"?{letter}": self.kind() for letter in "abc"[:count]}
+        words = [_declared(variable, kind) if self.parents else variable for variable, kind in parameters.items()]
         scope = {**constants, **parameters}
         conditions = [self.formula(scope, 2) for _ in range(self.rng.choice((0, 1, 1, 2)))]
         effects = [self.effect(scope) for _ in range(self.rng.choice((1, 2, 2, 3)))]
@@ -302,7 +304,7 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     with_numbers = rest == 0
     # In an untyped domain VAL gives up on the numbers of an object that the plan made up.
     declared, types = rng.choice([choice for choice in _TYPES if choice[0] or not (with_numbers and for_val)])
-    parents = dict(typed(read(f"({declared})")))
+    parents = all_parents(typed(read(f"({declared})")))
     predicates: dict[str, list[str | None]] = {"ready": []}
     for number in range(rng.randint(3, 5)):
         predicates[f"p{number}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
@@ -315,11 +317,14 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
 
     def signature(name: str, places: list[str | None]) -> str:
-        words = [f"?{letter} - {kind}" if declared else f"?{letter}" for letter, kind in zip("ab", places, strict=False)]
+        words = [
+            _declared(f"?{letter}", kind or "object") if declared else f"?{letter}"
+            for letter, kind in zip("ab", places, strict=False)
+        ]
         return f"({' '.join([name, *words])})"
 
     def names(table: Scope) -> str:
-        return " ".join(f"{name} - {kind}" if declared else name for name, kind in table.items())
+        return " ".join(_declared(name, kind) if declared else name for name, kind in table.items())
 
     def domain_text(constraints: str) -> str:
         sections = ["(:requirements :adl :constraints :fluents)" if functions else "(:requirements :adl :constraints)"]

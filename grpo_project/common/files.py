@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.errors import ConfigError
+from grpo_project.errors import ConfigError, DataError
 
 
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
@@ -102,6 +102,21 @@ def json_object_or_none(path: str | Path) -> dict[str, Any] | None:
         return read_json_object(path)
     except ConfigError:
         return None
+
+
+def text_of(content: bytes, name: str | Path) -> str:
+    """UTF-8 as text, without its byte order mark. Raises DataError, naming the place of the first byte that is none (from 1)."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{name} is UTF-16 text; save it as UTF-8") from None
+        # A byte order mark in front is not counted by the decoder.
+        place = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
+        line = content.count(b"\n", 0, place) + 1
+        raise DataError(
+            f"{name} is not UTF-8 at byte {place + 1} (0x{content[place]:02x}, line {line}): save it as UTF-8, or drop that byte"
+        ) from None
 
 
 def read_lines(path: str | Path) -> list[bytes]:

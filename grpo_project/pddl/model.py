@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Union
+
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy
 
 Atom = tuple[str, ...]
 Step = tuple[str, ...]
-
-ROOT_TYPE = "object"
 
 
 @dataclass(frozen=True)
@@ -163,32 +164,20 @@ Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
 
 @dataclass(frozen=True)
 class Domain:
-    """`types` maps each declared type to its parent, or to None where none was given: such a type is no subtype of an
-    explicitly declared `object` (VAL's reading; grippers depends on it). Undeclared, `object` is the root of all."""
+    """`types` maps each type to its parents, sorted: those declared, and those that are named only as a parent."""
 
     name: str
     requirements: tuple[str, ...] = ()
-    types: Mapping[str, str | None] = field(default_factory=dict)
+    types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     predicates: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
     functions: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
     constraints: Constraint | None = None
 
-    def is_subtype(self, child: str, ancestor: str) -> bool:
-        """Whether an object of type `child` may stand where `ancestor` is asked for."""
-        if child == ancestor:
-            return True
-        if ancestor == ROOT_TYPE and ROOT_TYPE not in self.types:
-            return True
-        current: str | None = child
-        for _ in range(len(self.types) + 1):  # bounded: a cycle in :types must not hang
-            if current is None:
-                return False
-            current = self.types.get(current)
-            if current == ancestor:
-                return True
-        return False
+    @cached_property
+    def hierarchy(self) -> TypeHierarchy:
+        return TypeHierarchy(self.types)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from grpo_project.pddl.model import (
     NUMERIC_EFFECTS,
-    ROOT_TYPE,
     TOTAL_TIME,
     Action,
     And,
@@ -22,6 +21,7 @@ from grpo_project.pddl.model import (
 )
 from grpo_project.pddl.reader import UNSUPPORTED_SECTIONS, Reader, Scope
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
 
 def parse_domain(text: str, source: str = "<text>") -> Domain:
@@ -43,9 +43,10 @@ class _DomainReader(Reader):
             if section.head in UNSUPPORTED_SECTIONS:
                 self.refuse(section, section.head)
         if ":requirements" in by_head:
-            requirements = self.check_requirements(by_head[":requirements"])
+            requirements = self.requirements(by_head[":requirements"])
         if ":types" in by_head:
             self.types = self.read_types(by_head[":types"])
+            self.hierarchy = TypeHierarchy(self.types)
         if ":constants" in by_head:
             self.constants = self.typed_names(by_head[":constants"], "a constant")
         if ":predicates" in by_head:
@@ -67,19 +68,19 @@ class _DomainReader(Reader):
                 self.source.fail(section.offset, f"unknown section '{section.head}' in a domain")
         return Domain(name, requirements, self.types, self.constants, self.predicates, self.functions, actions, constraints)
 
-    def read_types(self, section: Group) -> dict[str, str | None]:
+    def read_types(self, section: Group) -> dict[str, tuple[str, ...]]:
+        """{type: parents}. A type may stand several times, with a parent each; one that is only a parent is under `object`."""
+        parents: dict[str, set[str]] = {}
         pairs = self.typed_list(section.items[1:], None, "a type")
-        self.check_distinct(pairs, "type")
-        types = {symbol.text: kind for symbol, kind in pairs}
         for symbol, kind in pairs:
-            if kind is not None and kind != ROOT_TYPE and kind not in types:
-                self.meaning_fault(symbol, f"type '{symbol.text}' has parent '{kind}', which is not declared")
-            current, seen = kind, {symbol.text}
-            while current is not None:
-                if current in seen:
-                    self.meaning_fault(symbol, f"type '{symbol.text}' is its own ancestor")
-                seen.add(current)
-                current = types.get(current)
+            parents.setdefault(symbol.text, set()).update(members_of(kind) if kind is not None else ())
+        for kind in sorted({parent for own in parents.values() for parent in own} - parents.keys() - {ROOT_TYPE}):
+            parents[kind] = {ROOT_TYPE}
+        types = {name: tuple(sorted(own)) for name, own in parents.items()}
+        hierarchy = TypeHierarchy(types)
+        for symbol, _ in pairs:
+            if any(symbol.text in hierarchy.above(parent) for parent in types[symbol.text]):
+                self.meaning_fault(symbol, f"type '{symbol.text}' is its own ancestor")
         return types
 
     def read_signatures(self, items: Sequence[Node], what: str) -> dict[str, tuple[TypedName, ...]]:
@@ -90,7 +91,7 @@ class _DomainReader(Reader):
                 self.source.fail(group.offset, f"expected a {what}'s name")
             if group.head in result:
                 self.meaning_fault(group, f"{what} '{group.head}' is declared twice")
-            result[group.head] = self.variables(group.items[1:])
+            result[group.head] = self.variables(group.items[1:], distinct=False)
         return result
 
     def read_functions(self, section: Group) -> dict[str, tuple[TypedName, ...]]:
@@ -180,10 +181,12 @@ class _ProblemReader(Reader):
         if domain_name != self.domain.name:
             self.meaning_fault(by_head[":domain"], f"the problem belongs to domain '{domain_name}', not to '{self.domain.name}'")
         if ":requirements" in by_head:
-            self.check_requirements(by_head[":requirements"])
+            self.requirements(by_head[":requirements"])
         objects = self.typed_names(by_head[":objects"], "an object") if ":objects" in by_head else {}
-        # An object may repeat a constant of the domain; it stays the constant.
-        objects = {name_: kind for name_, kind in objects.items() if name_ not in self.constants}
+        # An object may repeat a constant of the domain; of another type it is of both.
+        for own in objects.keys() & self.constants.keys():
+            objects[own] = either((self.constants[own], objects[own]))
+        objects = {name_: kind for name_, kind in objects.items() if kind != self.constants.get(name_)}
         scope = {**self.constants, **objects}
         init, values = self.read_init(by_head[":init"], scope)
         self.count(by_head[":goal"], 1)

@@ -8,7 +8,6 @@ from typing import NoReturn
 
 from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
     And,
     Arithmetic,
     Atom,
@@ -29,12 +28,8 @@ from grpo_project.pddl.model import (
     TypedName,
 )
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol, read_group
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
-SUPPORTED_REQUIREMENTS = frozenset(
-    ":strips :typing :negative-preconditions :disjunctive-preconditions :equality :existential-preconditions "
-    ":universal-preconditions :quantified-preconditions :conditional-effects :adl :action-costs :fluents :numeric-fluents "
-    ":constraints".split()
-)
 UNSUPPORTED_SECTIONS = (":durative-action", ":derived", ":process", ":event")
 # operator -> (how many numbers, how many formulas)
 _TRAJECTORY_SHAPES = {
@@ -57,7 +52,8 @@ class Reader:
 
     def __init__(self, source: Source, domain: Domain | None = None) -> None:
         self.source = source
-        self.types: Mapping[str, str | None] = domain.types if domain else {}
+        self.hierarchy = domain.hierarchy if domain else TypeHierarchy({})
+        self.types = domain.types if domain else {}
         self.constants: Mapping[str, str] = domain.constants if domain else {}
         self.predicates: Mapping[str, tuple[TypedName, ...]] = domain.predicates if domain else {}
         self.functions: Mapping[str, tuple[TypedName, ...]] = domain.functions if domain else {}
@@ -96,46 +92,49 @@ class Reader:
             seen.add(section.head)
         return self.word(title.items[1], "a name"), sections
 
-    def check_requirements(self, section: Group) -> tuple[str, ...]:
-        names = tuple(self.word(item, "a requirement") for item in section.items[1:])
-        for name, item in zip(names, section.items[1:], strict=True):
-            if name not in SUPPORTED_REQUIREMENTS:
-                self.refuse(item, f"requirement {name}")
-        return names
+    def requirements(self, section: Group) -> tuple[str, ...]:
+        """The words as they are: what is refused is the section that needs something, and not its word here."""
+        return tuple(self.word(item, "a requirement") for item in section.items[1:])
 
     def check_type(self, name: str, node: Node) -> str:
-        if name != ROOT_TYPE and name not in self.types:
-            self.meaning_fault(node, f"type '{name}' is not declared")
+        for word in members_of(name):
+            if word != ROOT_TYPE and word not in self.types:
+                self.meaning_fault(node, f"type '{word}' is not declared")
         return name
 
     def typed_list(self, items: Sequence[Node], default: str | None, what: str) -> list[tuple[Symbol, str | None]]:
-        """`a b - t c` as [(a, t), (b, t), (c, default)], in order."""
+        """`a b - t c` as [(a, t), (b, t), (c, default)], in order; `-t` is read as `- t`."""
         result: list[tuple[Symbol, str | None]] = []
         waiting: list[Symbol] = []
-        position = 0
-        while position < len(items):
-            item = items[position]
-            if self.word(item, what) == "-":
-                if not waiting or position + 1 >= len(items):
+        rest = iter(items)
+        for item in rest:
+            word = self.word(item, what)
+            if word.startswith("-"):
+                kind = word[1:] or self.type_name(next(rest, None))
+                if not waiting or not kind:
                     self.source.fail(item.offset, f"a '-' needs {what} before it and a type after it")
-                kind = items[position + 1]
-                if isinstance(kind, Group):
-                    self.refuse(kind, "a type given as (either ...)")
-                result += [(symbol, self.word(kind, "a type")) for symbol in waiting]
+                result += [(symbol, kind) for symbol in waiting]
                 waiting = []
-                position += 2
                 continue
             assert isinstance(item, Symbol)
             waiting.append(item)
-            position += 1
         return result + [(symbol, default) for symbol in waiting]
 
-    def variables(self, items: Sequence[Node]) -> tuple[TypedName, ...]:
+    def type_name(self, node: Node | None) -> str:
+        """A type as the model has it: a word, or (either ...); empty where there is none."""
+        if node is None or isinstance(node, Symbol):
+            return node.text if node is not None else ""
+        if node.head != "either" or len(node.items) < 2:
+            self.source.fail(node.offset, "expected a type, or (either TYPE ...)")
+        return either(self.word(item, "a type") for item in node.items[1:])
+
+    def variables(self, items: Sequence[Node], distinct: bool = True) -> tuple[TypedName, ...]:
+        """Typed variables. distinct: no name may stand twice; those of a declaration mean nothing."""
         result: list[TypedName] = []
         for symbol, kind in self.typed_list(items, ROOT_TYPE, "a variable"):
             if not symbol.text.startswith("?"):
                 self.source.fail(symbol.offset, f"expected a variable like ?x, found '{symbol.text}'")
-            if any(symbol.text == known.name for known in result):
+            if distinct and any(symbol.text == known.name for known in result):
                 self.meaning_fault(symbol, f"variable {symbol.text} is declared twice")
             assert kind is not None
             result.append(TypedName(symbol.text, self.check_type(kind, symbol)))
@@ -148,15 +147,14 @@ class Reader:
         return variables, {**scope, **{variable.name: variable.type for variable in variables}}
 
     def typed_names(self, section: Group, what: str) -> dict[str, str]:
-        """{name: type} of a section of objects or constants, in order."""
-        pairs = self.typed_list(section.items[1:], ROOT_TYPE, what)
-        self.check_distinct(pairs, what.split()[1])
-        return {symbol.text: self.check_type(str(kind), symbol) for symbol, kind in pairs}
+        """{name: type} of a section of objects or constants, in order. What stands twice is of both types."""
+        found: dict[str, str] = {}
+        for symbol, kind in self.typed_list(section.items[1:], ROOT_TYPE, what):
+            own = self.check_type(str(kind), symbol)
+            found[symbol.text] = either((found[symbol.text], own)) if symbol.text in found else own
+        return found
 
     # Terms and formulas
-
-    def is_subtype(self, child: str, ancestor: str) -> bool:
-        return Domain("", types=self.types).is_subtype(child, ancestor)
 
     def atom(self, group: Group, scope: Scope, declared: Mapping[str, tuple[TypedName, ...]], what: str) -> Atom:
         name = self.word(group.items[0], f"a {what}") if group.items else ""
@@ -174,7 +172,8 @@ class Reader:
         for argument, parameter in zip(arguments, parameters, strict=True):
             word, kind = self.term(argument, scope)
             # A variable of a wider type is let through: whether it fits is decided where it is bound.
-            if not self.is_subtype(kind, parameter.type) and not (word.startswith("?") and self.is_subtype(parameter.type, kind)):
+            fits = self.hierarchy.fits
+            if not fits(kind, parameter.type) and not (word.startswith("?") and fits(parameter.type, kind)):
                 self.meaning_fault(argument, f"'{word}' is of type {kind}, but {name} takes {parameter.type} here")
             words.append(word)
         return (name, *words)
@@ -270,13 +269,6 @@ class Reader:
         if head in ("preference", "exists", "or", "not", "imply"):
             self.refuse(group, f"'{head}' over trajectory constraints")
         self.source.fail(group.offset, f"'{head}' is no trajectory constraint")
-
-    def check_distinct(self, names: Sequence[tuple[Symbol, str | None]], what: str) -> None:
-        seen: set[str] = set()
-        for symbol, _ in names:
-            if symbol.text in seen:
-                self.meaning_fault(symbol, f"{what} '{symbol.text}' is declared twice")
-            seen.add(symbol.text)
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")

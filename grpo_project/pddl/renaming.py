@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
     Action,
     And,
     Arithmetic,
@@ -31,6 +30,7 @@ from grpo_project.pddl.model import (
     TrajectoryConstraint,
     TypedName,
 )
+from grpo_project.pddl.types import ROOT_TYPE, either, members_of
 
 # Names with a meaning of their own: equality, the root type, and the two fluents that VAL and :metric know.
 FIXED = frozenset({"=", ROOT_TYPE, "total-cost", "total-time"})
@@ -53,7 +53,7 @@ class Renaming:
         return replace(
             domain,
             name=self.domain_name,
-            types={self._type(name): parent and self._type(parent) for name, parent in domain.types.items()},
+            types={self._type(name): tuple(sorted(map(self._type, parents))) for name, parents in domain.types.items()},
             constants=self._objects(domain.constants),
             predicates={self._predicate(name): self._typed(own) for name, own in domain.predicates.items()},
             functions={self._predicate(name): self._typed(own) for name, own in domain.functions.items()},
@@ -88,7 +88,7 @@ class Renaming:
         return self.predicates.get(name, name)
 
     def _type(self, name: str) -> str:
-        return self.types.get(name, name)
+        return either(self.types.get(word, word) for word in members_of(name))
 
     def _term(self, name: str) -> str:
         return self.variables.get(name, name) if name.startswith("?") else self.objects.get(name, name)
@@ -173,7 +173,7 @@ def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renamin
         domain_name=next(invented),
         predicates=renamed([*domain.predicates, *domain.functions]),
         actions=renamed(domain.actions),
-        types=renamed([*domain.types, *(parent for parent in domain.types.values() if parent)]),
+        types=renamed(domain.types),
         # Numbered: a variable's name is the reader's handle, and its number gives nothing away.
         variables={name: f"?v{number}" for number, name in enumerate(rng.sample(variables, len(variables)), 1)},
         objects=renamed([*domain.constants, *problem.objects]),

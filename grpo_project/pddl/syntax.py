@@ -11,7 +11,7 @@ from grpo_project.errors import PddlError, PddlSyntaxError
 # Formulas are walked recursively after this point; real PDDL nests below 20.
 MAXIMUM_NESTING = 100
 
-_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();]+")
+_TOKEN = re.compile(r";[^\r\n]*|[()]|[^\s();]+")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Source:
     """A text and its name, able to say where an offset lies."""
 
     def __init__(self, text: str, name: str = "<text>") -> None:
-        self.text = text
+        self.text = text.removeprefix("\ufeff")  # a byte order mark
         self.name = name
 
     def fail(self, offset: int, message: str, kind: type[PddlError] = PddlSyntaxError) -> NoReturn:
@@ -63,6 +63,8 @@ def read_group(source: Source) -> Group:
         token, offset = match.group(), match.start()
         if token[0] == ";":
             continue
+        if token[0] == "#":
+            source.fail(offset, f"'{token[:40]}' is no name: a comment begins with ; in PDDL")
         if result is not None:
             if token == ")":  # published domains carry surplus closing brackets at their end, and VAL reads them
                 continue

@@ -182,7 +182,7 @@ class Task:
     def objects_of(self, kind: str) -> tuple[str, ...]:
         """The objects and constants that fit a type, in declaration order."""
         if kind not in self._by_type:
-            self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.is_subtype(own, kind))
+            self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.hierarchy.fits(own, kind))
         return self._by_type[kind]
 
     def ground(self, step: Step) -> GroundAction | StepFault:
@@ -265,7 +265,7 @@ class Task:
             for argument, parameter in zip(arguments, action.parameters, strict=True):
                 if argument not in self._objects:
                     return StepFault(f"unknown object '{argument}'")
-                if not self.domain.is_subtype(self._objects[argument], parameter.type):
+                if not self.domain.hierarchy.fits(self._objects[argument], parameter.type):
                     return StepFault(
                         f"'{argument}' is of type {self._objects[argument]}, but {action.name} takes {parameter.type} here"
                     )

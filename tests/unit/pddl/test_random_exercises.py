@@ -103,7 +103,8 @@ def verified_by_val(val: Val, exercise: Exercise) -> Iterator[tuple[Case, ValVer
 
 
 def ranges_over_nothing(case: Case) -> bool:
-    kinds = set(re.findall(r"- ([a-z]+)", case.exercise.domain + case.exercise.problem))
+    found = re.findall(r"- (?:([a-z]+)|\(either ([a-z ]+)\))", case.exercise.domain + case.exercise.problem)
+    kinds = {one or several for one, several in found}
     return is_quantified(case.exercise) and any(not any(case.world.fits(o, kind) for o in case.world.objects) for kind in kinds)
 
 

@@ -49,7 +49,7 @@ def test_bad_input_is_one_line(main, tmp_path, capsys):
     for arguments, words in (
         ([str(tmp_path / "no.pddl"), PROBLEM, good], "no.pddl cannot be read"),
         ([DOMAIN, PROBLEM, good, str(tmp_path / "no.txt")], "no.txt cannot be read"),
-        ([DOMAIN, PROBLEM, str(latin)], "is not UTF-8 text"),
+        ([DOMAIN, PROBLEM, str(latin)], "is not UTF-8 at byte"),
         ([str(broken), PROBLEM, good], "broken.pddl:2:2: this bracket is never closed"),
         ([DOMAIN, PROBLEM, "-", "-"], "only once"),
         ([DOMAIN, str(tmp_path), good], "cannot be read"),

@@ -1,0 +1,185 @@
+"""Forms that published domains have: the smallest input of each kind, what it must give, and the same for its kin.
+
+VAL is asked for the same verdict, on the text as it stands and as we render it, but for what the deviations list.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from naive_simulator import World, read_plan
+from val_process import Val
+
+from grpo_project.errors import PddlError
+from grpo_project.pddl import compile_task, parse_domain, parse_problem, render_domain, render_problem, validate_text
+from grpo_project.pddl.val import ValValidator, find_val, step_of
+
+ADL = "(:requirements :adl :typing)"
+DONE = "(:action a :parameters ({}) :precondition (and) :effect (done ?x))"
+SUCCESS = ("success_plans", None)
+GOAL = ("goal_not_satisfied", None)
+
+
+class Form(NamedTuple):
+    """`domain` and `problem`: the sections behind the names. `val`: whether VAL reads the text as it stands."""
+
+    domain: str
+    problem: str
+    plan: str
+    expected: tuple[str, int | None]
+    val: bool = True
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        problem = self.problem if self.problem.startswith("(define") else f"(define (problem p) (:domain d) {self.problem})"
+        return f"(define (domain d) {self.domain})", problem
+
+
+AREAS = f"{ADL} (:types area - surface area - object hoist - object surface - object) (:predicates (done ?x - object))"
+TWO_TYPES = f"{ADL} (:types t u - object) (:predicates (done ?x - object) (b ?x - object))"
+ONE_OR_TWO = f"{ADL} (:types one two three - object half - one) (:predicates (done ?x - (either one two)))"
+EITHER = f"{ONE_OR_TWO} {DONE.format('?x - (either one two)')}"
+PIECES = f"{ADL} (:types one two - pieces) (:predicates (done ?x - pieces))"
+
+FORMS = {
+    "undeclared parent type": Form(
+        f"{PIECES} {DONE.format('?x - pieces')}", "(:objects o - one) (:init) (:goal (done o))", "(a o)", SUCCESS
+    ),
+    "undeclared parent type, quantified": Form(
+        f"{PIECES} {DONE.format('?x - pieces')}",
+        "(:objects o - one q - two) (:init) (:goal (forall (?x - pieces) (done ?x)))",
+        "(a o)",
+        GOAL,
+    ),
+    "type twice": Form(f"{AREAS} {DONE.format('?x - area')}", "(:objects o - area) (:init) (:goal (done o))", "(a o)", SUCCESS),
+    "type twice, by its other parent": Form(
+        f"{AREAS} {DONE.format('?x - surface')}", "(:objects o - area) (:init) (:goal (done o))", "(a o)", SUCCESS
+    ),
+    "type twice, not the other way": Form(
+        f"{AREAS} {DONE.format('?x - area')}",
+        "(:objects o - surface) (:init) (:goal (done o))",
+        "(a o)",
+        ("plan_format_error", None),
+    ),
+    "variable twice in a declaration": Form(
+        "(:predicates (in ?obj ?obj)) (:action a :parameters (?x ?y) :precondition (and) :effect (in ?x ?y))",
+        "(:objects o q) (:init) (:goal (in o q))",
+        "(a o q)",
+        SUCCESS,
+    ),
+    "dash without space": Form(
+        f"(:requirements :typing) (:types t - object) (:predicates (done ?x -t)) {DONE.format('?x -t')}",
+        "(:objects o -t) (:init) (:goal (done o))",
+        "(a o)",
+        SUCCESS,
+    ),
+    "object twice": Form(
+        f"{TWO_TYPES} {DONE.format('?x - t')} (:action c :parameters (?x - u) :precondition (and) :effect (b ?x))",
+        "(:objects o - t o - u) (:init) (:goal (and (done o) (b o)))",
+        "(a o)\n(c o)",
+        SUCCESS,
+    ),
+    "object twice, quantified": Form(
+        f"{TWO_TYPES} {DONE.format('?x - t')}",
+        "(:objects o - t o - u q - t) (:init) (:goal (forall (?x - u) (done ?x)))",
+        "(a q)",
+        GOAL,
+    ),
+    "object twice, of one type": Form(
+        f"{TWO_TYPES} {DONE.format('?x - t')}", "(:objects o o - t) (:init) (:goal (done o))", "(a o)", SUCCESS
+    ),
+    "object that is a constant of another type": Form(
+        f"{TWO_TYPES} (:constants o - t) {DONE.format('?x - t')}",
+        "(:objects o - u) (:init) (:goal (exists (?x - u) (done ?x)))",
+        "(a o)",
+        SUCCESS,
+    ),
+    "requirement that nothing needs": Form(
+        f"(:requirements :adl :domain-axioms) (:predicates (done ?x)) {DONE.format('?x')}",
+        "(:requirements :adl :goal-utilities) (:objects o) (:init) (:goal (done o))",
+        "(a o)",
+        SUCCESS,
+    ),
+    "either, first": Form(EITHER, "(:objects o - one) (:init) (:goal (done o))", "(a o)", SUCCESS),
+    "either, second": Form(EITHER, "(:objects o - two) (:init) (:goal (done o))", "(a o)", SUCCESS),
+    "either, under the first": Form(EITHER, "(:objects o - half) (:init) (:goal (done o))", "(a o)", SUCCESS),
+    "either, neither": Form(EITHER, "(:objects o - three) (:init) (:goal (not (= o o)))", "(a o)", ("plan_format_error", None)),
+    "either, quantified": Form(
+        EITHER,
+        "(:objects o - half q - two r - three) (:init) (:goal (forall (?x - (either one two)) (done ?x)))",
+        "(a o)\n(a q)",
+        SUCCESS,
+    ),
+    "either, an object of both": Form(
+        f"{ONE_OR_TWO} {DONE.format('?x - two')}", "(:objects o - (either one two)) (:init) (:goal (done o))", "(a o)", SUCCESS
+    ),
+    "action without precondition": Form(
+        "(:predicates (done ?x)) (:action a :parameters (?x) :effect (done ?x))",
+        "(:objects o) (:init) (:goal (done o))",
+        "(a o)",
+        SUCCESS,
+        val=False,
+    ),
+    "problem named by a number": Form(
+        f"(:requirements :adl) (:predicates (done ?x)) {DONE.format('?x')}",
+        "(define (problem 0) (:domain d) (:objects o) (:init) (:goal (done o)))",
+        "(a o)",
+        SUCCESS,
+        val=False,
+    ),
+}
+
+
+def verdict_of(domain_text: str, problem_text: str, plan: str):
+    domain = parse_domain(domain_text)
+    task = compile_task(domain, parse_problem(problem_text, domain))
+    return task, validate_text(task, plan)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_three_answers(tmp_path, name):
+    form = FORMS[name]
+    task, verdict = verdict_of(*form.texts, form.plan)
+    assert (verdict.verdict_class, step_of(verdict)) == form.expected
+    assert ValValidator().validate(task, read_plan(form.plan)).verdict_class == form.expected[0]
+    assert World(*form.texts).verify(read_plan(form.plan)).verdict_class == form.expected[0]
+    if form.val:
+        assert Val(find_val(), tmp_path).verify(*form.texts, form.plan).verdict_class == form.expected[0]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_rendering_keeps_the_meaning(name):
+    form = FORMS[name]
+    domain = parse_domain(form.texts[0])
+    problem = parse_problem(form.texts[1], domain)
+    again = parse_domain(render_domain(domain))
+    assert again == domain
+    assert parse_problem(render_problem(problem, domain), again) == problem
+
+
+PRESENTED = {
+    "byte order mark": lambda text: "\ufeff" + text,
+    "Windows line ends": lambda text: text.replace(" (", "\r\n("),
+    "old Macintosh line ends, with a comment": lambda text: ("; a comment\n" + text.replace(" (", "\n(")).replace("\n", "\r"),
+    "tabs": lambda text: text.replace(" ", "\t"),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+    "stray semicolons": lambda text: ";\n" + text.replace(" (", ";\n (") + "\n;;",
+    "capitals": str.upper,
+}
+
+
+@pytest.mark.parametrize("how", PRESENTED)
+def test_the_same_text_in_other_dress(how):
+    form = FORMS["object twice"]
+    domain_text, problem_text = map(PRESENTED[how], form.texts)
+    _, verdict = verdict_of(domain_text, problem_text, form.plan.replace("\n", "\r\n"))
+    assert verdict.success
+
+
+@pytest.mark.parametrize("bad", ["# a comment\n", "(:durative-action x)", "(:types a - b b - a)", "(:types a - a)"])
+def test_what_stays_refused_is_refused_in_one_line(bad):
+    with pytest.raises(PddlError) as caught:
+        parse_domain(f"(define (domain d)\n {bad})", "some.pddl")
+    assert str(caught.value).startswith("some.pddl:2:")
+    assert "\n" not in str(caught.value)
