@@ -80,7 +80,7 @@ def all_parents(pairs: list[tuple[str, str | None]]) -> dict[str, list[str]]:
 
 def fits(parents: dict[str, list[str]], own: str, wanted: str | None) -> bool:
     """Whether one of the types `own` is, or is under, one of those wanted. `object` holds everything unless it is declared."""
-    if (wanted or "object") == "object" and "object" not in parents:
+    if "object" in (wanted or "object").split() and "object" not in parents:
         return True
     reached = set(own.split())
     for _ in parents:

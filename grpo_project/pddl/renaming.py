@@ -157,18 +157,25 @@ class Renaming:
         )
 
 
+def renaming_of(names: Iterable[str], domain: Domain, problem: Problem, new: Iterator[str]) -> Renaming:
+    """Those of `names` that domain and problem use, whatever for, under `new` ones; variables keep their question mark."""
+    given = {name: next(new) for name in sorted(set(names) - FIXED)}
+    variables = {name: f"?{word}" for name, word in given.items() if name.startswith("?")}
+    return Renaming(given.get(domain.name, domain.name), given, given, given, variables, given)
+
+
 def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renaming:
     """New names for everything a problem and its domain name: domain, types, predicates, functions, actions, variables, objects.
 
     Short invented words, all different, drawn from `rng`; those of FIXED stay. Sorting, so that the draw does not depend on the
     order in which a file declares things.
     """
-    invented = invented_words(rng, taken=_all_names(domain, problem))
+    invented = invented_words(rng, taken=all_names(domain, problem))
 
     def renamed(names: Iterable[str]) -> dict[str, str]:
         return {name: next(invented) for name in sorted(set(names) - FIXED)}
 
-    variables = sorted(_variables(domain) | _problem_variables(problem))
+    variables = sorted(all_variables(domain, problem))
     return Renaming(
         domain_name=next(invented),
         predicates=renamed([*domain.predicates, *domain.functions]),
@@ -190,9 +197,15 @@ def invented_words(rng: random.Random, taken: Collection[str]) -> Iterator[str]:
     yield from (word + rng.choice(syllables) for word in words)
 
 
-def _all_names(domain: Domain, problem: Problem) -> set[str]:
+def all_names(domain: Domain, problem: Problem) -> set[str]:
+    """Every name but those of variables."""
     kinds = (domain.types, domain.constants, domain.predicates, domain.functions, domain.actions, problem.objects)
     return {domain.name, problem.name, *(name for kind in kinds for name in kind)}
+
+
+def all_variables(domain: Domain, problem: Problem) -> set[str]:
+    """Every variable of the domain and the problem."""
+    return _variables(domain) | _problem_variables(problem)
 
 
 def _variables(domain: Domain) -> set[str]:

@@ -14,16 +14,26 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.renaming import all_names, all_variables, renaming_of
 from grpo_project.pddl.render import render_domain, render_problem
 from grpo_project.pddl.task import Task
 from grpo_project.pddl.validator import Verdict, VerdictClass, validate, validate_text
 
 TIMEOUT_SECONDS = 10.0
+
+# What VAL's lexer takes for a name. Others (1a, a.b, a word of PDDL itself) it cannot read, or it crashes on them.
+_NAME = re.compile(r"\??[a-z_][a-z0-9_-]*")
+_RESERVED = frozenset(
+    "and or not imply forall exists when either define domain problem number object preference is-violated minimize maximize"
+    " always sometime within at-most-once sometime-before sometime-after always-within hold-during hold-after assign increase decrease"
+    " scale-up scale-down total-time duration".split()
+)
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
@@ -101,8 +111,7 @@ class ValValidator:
         self.timeout_seconds = timeout_seconds
 
     def validate(self, task: Task, steps: Sequence[Step]) -> ValAnswer:
-        domain, problem = render_domain(task.domain), render_problem(task.problem, task.domain)
-        plan = "".join(f"({' '.join(step)})\n" for step in steps)
+        domain, problem, plan = texts_for_val(task, steps)
         with tempfile.TemporaryDirectory(prefix="val_") as folder:
             files = [Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan.txt")]
             for file, text in zip(files, (domain, problem, plan), strict=True):
@@ -119,6 +128,20 @@ class ValValidator:
             except subprocess.TimeoutExpired:
                 raise ConfigError(f"VAL took longer than {self.timeout_seconds:g} s for a plan of {len(steps)} steps") from None
         return read_output(done.stdout, done.returncode, len(steps))
+
+
+def texts_for_val(task: Task, steps: Sequence[Step]) -> tuple[str, str, str]:
+    """Domain, problem and plan as VAL can read them: names that its lexer does not know are replaced in all three."""
+    domain, problem = task.domain, task.problem
+    names = all_names(domain, problem) | all_variables(domain, problem) | {word for step in steps for word in step}
+    hard = {name for name in names if not _NAME.fullmatch(name) or name.lstrip("?") in _RESERVED}
+    if hard:
+        taken = {name.lstrip("?") for name in names}
+        renaming = renaming_of(hard, domain, problem, (f"n{k}" for k in count() if f"n{k}" not in taken))
+        domain, problem = renaming.domain(domain), renaming.problem(problem, "p")
+        steps = renaming.steps(steps)
+    plan = "".join(f"({' '.join(step)})\n" for step in steps)
+    return render_domain(domain), render_problem(problem, domain), plan
 
 
 def read_output(output: str, status: int, step_count: int) -> ValAnswer:
