@@ -78,6 +78,30 @@ def all_parents(pairs: list[tuple[str, str | None]]) -> dict[str, list[str]]:
     return found
 
 
+def levels_of(rules: list[tuple[list[Any], Expression]]) -> dict[str, int]:
+    """For each derived predicate how many others, at most, must be settled first because their absence is asked for."""
+    levels = {head[0]: 0 for head, _ in rules}
+
+    def least(tree: Expression, negated: bool) -> int:
+        match tree:
+            case ["not", part]:
+                return least(part, not negated)
+            case ["imply", left, right]:
+                return max(least(left, not negated), least(right, negated))
+            case ["and" | "or", *parts]:
+                return max([0, *(least(part, negated) for part in parts)])
+            case ["forall" | "exists", _, part]:
+                return least(part, negated)
+            case [str(name), *_] if name in levels:
+                return levels[name] + negated
+        return 0
+
+    for _ in range(len(levels) ** 2):
+        for head, body in rules:
+            levels[head[0]] = max(levels[head[0]], least(body, False))
+    return levels
+
+
 def fits(parents: dict[str, list[str]], own: str, wanted: str | None) -> bool:
     """Whether one of the types `own` is, or is under, one of those wanted. `object` holds everything unless it is declared."""
     if "object" in (wanted or "object").split() and "object" not in parents:
@@ -106,9 +130,11 @@ class World:
                 self.objects[name] = f"{self.objects[name]} {own}" if self.objects.get(name, own) != own else own
         self.actions = {action[0]: dict(zip(action[1::2], action[2::2], strict=True)) for action in parts.get(":action", [])}
         self.predicates = {head[0]: [kind for _, kind in typed(head[1:])] for head in parts.get(":predicates", [[]])[0]}
+        self.rules = [([name, *typed(variables)], body) for [name, *variables], body in parts.get(":derived", [])]
+        self.levels = levels_of(self.rules)
         facts = parts["problem :init"][0]
-        self.start = State(
-            frozenset(tuple(fact) for fact in facts if fact[0] != "="),
+        self.start = self.closed(
+            {tuple(fact) for fact in facts if fact[0] != "="},
             {tuple(fact[1]): float(fact[2]) for fact in facts if fact[0] == "="},
         )
         self.goal = parts["problem :goal"][0][0]
@@ -243,7 +269,29 @@ class World:
             numbers.pop(term, None)
             if new is not None:
                 numbers[term] = new
-        return State((state.atoms - deleted) | added, numbers)
+        return self.closed((state.atoms - deleted) | added, numbers)
+
+    def closed(self, atoms: set[Atom] | frozenset[Atom], numbers: dict[Atom, float]) -> State:
+        """The state of these atoms, with the derived ones that follow and no others: level by level, until nothing is new."""
+        heads = {head[0] for head, _ in self.rules}
+        found = {atom for atom in atoms if atom[0] not in heads}
+        for level in sorted(set(self.levels.values())):
+            while True:
+                state = State(frozenset(found), numbers)
+                for [name, *pairs], body in self.rules:
+                    if self.levels[name] == level:
+                        words = [word for variable, kind in pairs for word in self.declaration(variable, kind)]
+                        for names in self.bindings(words, {}):
+                            if self.holds(body, state, names):
+                                found.add((name, *(names[variable] for variable, _ in pairs)))
+                if found == state.atoms:
+                    break
+        return State(frozenset(found), numbers)
+
+    @staticmethod
+    def declaration(variable: str, kind: str | None) -> list[Expression]:
+        """`?x - t` as it was read."""
+        return [variable] if kind is None else [variable, "-", ["either", *kind.split()] if " " in kind else kind]
 
     def ground_constraints(self, tree: Expression, names: Names) -> Iterator[tuple[Expression, Names]]:
         match tree:

@@ -130,6 +130,7 @@ class _Writer:
         self.for_val = for_val
         self.parents = parents
         self.predicates = predicates
+        self.changing = dict(predicates)  # those that effects may name; derived ones come later, to `predicates` alone
         self.functions = functions
         self.wide = wide
         self.changes = islice(cycle(_CHANGES), turn % len(_CHANGES), None)
@@ -220,7 +221,7 @@ class _Writer:
         """One to three effects without condition, as text that may stand under `and`."""
         found = []
         for _ in range(self.rng.choice((1, 1, 2, 3))):
-            atom = self.applied(self.predicates, scope)
+            atom = self.applied(self.changing, scope)
             found.append(f"(not {atom})" if self.rng.random() < 0.45 else atom)
         return " ".join(found)
 
@@ -233,6 +234,33 @@ class _Writer:
         if "when" in kind:
             text = f"(when {self.formula(inner, 2)} {text})"
         return f"(forall {words} {text})" if words else text
+
+    def derived(self, constants: Scope) -> list[str]:
+        """Rules of three predicates: a closure over itself, one that asks for its absence, and one with two rules."""
+        kinds = [self.rng.choice(self.types) for _ in range(3)]
+        links = [n for n, places in self.predicates.items() if len(places) == 2 and all(self.fits(kinds[0], p) for p in places)]
+        rules = []
+
+        def rule(name: str, places: dict[str, str], body: str) -> None:
+            words = [_declared(variable, kind) if self.parents else variable for variable, kind in places.items()]
+            rules.append(f"(:derived ({' '.join([name, *words])}) {body})")
+
+        scope = {"?a": kinds[0], "?b": kinds[0]}
+        step = (
+            f"({self.rng.choice(links)} ?a ?z)"
+            if links and self.rng.random() < 0.8
+            else self.formula({**scope, "?z": kinds[0]}, 1)
+        )
+        inner = _declared("?z", kinds[0]) if self.parents else "?z"
+        base = self.formula({**constants, **scope}, 1)
+        rule("d0", scope, f"(or {base} (exists ({inner}) (and {step} (d0 ?z ?b))))")
+        self.predicates["d0"] = [kinds[0], kinds[0]]
+        rule("d1", {"?a": kinds[1]}, f"(not {self.formula({**constants, '?a': kinds[1]}, 2)})")
+        self.predicates["d1"] = [kinds[1]]
+        for _ in range(2):
+            rule("d2", {"?a": kinds[2]}, self.formula({**constants, "?a": kinds[2]}, 2))
+        self.predicates["d2"] = [kinds[2]]
+        return rules
 
     def numeric_effect(self, scope: Scope) -> str:
         change = next(self.changes)
@@ -306,14 +334,15 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     declared, types = rng.choice([choice for choice in _TYPES if choice[0] or not (with_numbers and for_val)])
     parents = all_parents(typed(read(f"({declared})")))
     predicates: dict[str, list[str | None]] = {"ready": []}
-    for number in range(rng.randint(3, 5)):
-        predicates[f"p{number}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
+    for name in range(rng.randint(3, 5)):
+        predicates[f"p{name}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
     functions: dict[str, list[str | None]] = {}
     if with_numbers:
         functions = {"level": [], "weight": [rng.choice(types)]}
     constants = {f"c{number}": rng.choice(types) for number in range(rng.randint(0, 2))}
     objects = {f"o{number}": rng.choice(types) for number in range(rng.randint(2, 4))}
     writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
+    rules = writer.derived(constants) if rest == 1 else []
     actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
 
     def signature(name: str, places: list[str | None]) -> str:
@@ -327,7 +356,7 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
         return " ".join(_declared(name, kind) if declared else name for name, kind in table.items())
 
     def domain_text(constraints: str) -> str:
-        sections = ["(:requirements :adl :constraints :fluents)" if functions else "(:requirements :adl :constraints)"]
+        sections = ["(:requirements :adl :constraints :fluents :derived-predicates)"]
         if declared:
             sections.append(f"(:types {declared})")
         if constants:
@@ -337,10 +366,11 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
             sections.append(f"(:functions (total-cost) {' '.join(signature(*item) for item in functions.items())})")
         if constraints:
             sections.append(constraints)
+        sections += rules  # VAL reads them here only
         return "(define (domain toy)\n  " + "\n  ".join([*sections, *actions]) + ")\n"
 
     everything = {**constants, **objects}
-    facts = [fact for fact in _ground(writer, predicates, everything) if rng.random() < 0.4]
+    facts = [fact for fact in _ground(writer, writer.changing, everything) if rng.random() < 0.4]
     for term in _ground(writer, functions, everything):
         # VAL gives up on a number that has no value: see the deviations.
         if for_val or rng.random() < 0.8:

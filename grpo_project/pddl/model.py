@@ -123,6 +123,15 @@ class Action:
     effects: tuple[Effect, ...]
 
 
+@dataclass(frozen=True)
+class DerivedRule:
+    """An axiom of PDDL 2.2: predicate `head` holds of the parameters where `body` does. A predicate may have several."""
+
+    head: str
+    parameters: tuple[TypedName, ...]
+    body: Formula
+
+
 # Trajectory constraints (PDDL3, Gerevini and Long 2005). States are S0..Sn; state i holds at time i.
 TRAJECTORY_OPERATORS = (
     "always",
@@ -162,6 +171,20 @@ class ConstraintForall:
 Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
 
 
+def parts_of(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
+    """The formulas and constraints directly inside one; none in a literal or comparison."""
+    match node:
+        case And(parts) | Or(parts) | ConstraintAnd(parts):
+            return parts
+        case Imply(condition, consequence):
+            return (condition, consequence)
+        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
+            return (part,)
+        case TrajectoryConstraint(_, formulas):
+            return formulas
+    return ()
+
+
 @dataclass(frozen=True)
 class Domain:
     """`types` maps each type to its parents, sorted: those declared, and those that are named only as a parent."""
@@ -174,6 +197,7 @@ class Domain:
     functions: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
     constraints: Constraint | None = None
+    derived: tuple[DerivedRule, ...] = ()
 
     @cached_property
     def hierarchy(self) -> TypeHierarchy:

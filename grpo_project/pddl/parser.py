@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grpo_project.pddl.derived import strata
 from grpo_project.pddl.model import (
     NUMERIC_EFFECTS,
     TOTAL_TIME,
@@ -11,6 +12,7 @@ from grpo_project.pddl.model import (
     And,
     Atom,
     Constraint,
+    DerivedRule,
     Domain,
     Effect,
     Expression,
@@ -53,6 +55,7 @@ class _DomainReader(Reader):
             self.predicates = self.read_signatures(by_head[":predicates"].items[1:], "predicate")
         if ":functions" in by_head:
             self.functions = self.read_functions(by_head[":functions"])
+        derived = self.read_derived([section for section in sections if section.head == ":derived"])
         actions: dict[str, Action] = {}
         constraints: Constraint | None = None
         for section in sections:
@@ -64,9 +67,38 @@ class _DomainReader(Reader):
             elif section.head == ":constraints":
                 self.count(section, 1)
                 constraints = self.constraint(section.items[1], self.constants)
-            elif section.head not in (":requirements", ":types", ":constants", ":predicates", ":functions"):
+            elif section.head not in (":requirements", ":types", ":constants", ":predicates", ":functions", ":derived"):
                 self.source.fail(section.offset, f"unknown section '{section.head}' in a domain")
-        return Domain(name, requirements, self.types, self.constants, self.predicates, self.functions, actions, constraints)
+        kinds = self.types, self.constants, self.predicates, self.functions
+        return Domain(name, requirements, *kinds, actions, constraints, derived)
+
+    def read_derived(self, sections: Sequence[Group]) -> tuple[DerivedRule, ...]:
+        """The rules of all derived predicates; one that is declared nowhere else is declared by its first rule."""
+        heads = []
+        for section in sections:
+            self.count(section, 2)
+            head = self.group(section.items[1], "(PREDICATE ?variable ...)")
+            if not head.head:
+                self.source.fail(head.offset, "expected the derived predicate's name")
+            variables = self.typed_list(head.items[1:], None, "a variable")
+            parameters = self.variables(head.items[1:])
+            declared = self.predicates.setdefault(head.head, parameters)
+            if len(declared) != len(parameters):
+                self.meaning_fault(head, f"predicate '{head.head}' takes {len(declared)} arguments, found {len(parameters)}")
+            # Without a type of its own, a variable has the declaration's.
+            own = [old if kind is None else new for (_, kind), old, new in zip(variables, declared, parameters, strict=True)]
+            heads.append(tuple(TypedName(p.name, kind.type) for p, kind in zip(parameters, own, strict=True)))
+        self.derived_names = {self.group(section.items[1], "").head for section in sections}
+        rules = []
+        for section, parameters in zip(sections, heads, strict=True):
+            scope = {**self.constants, **{parameter.name: parameter.type for parameter in parameters}}
+            name = self.group(section.items[1], "").head
+            rules.append(DerivedRule(name, parameters, self.formula(section.items[2], scope)))
+        found = strata(rules)
+        if isinstance(found, str):
+            where = next(section for section, rule in zip(sections, rules, strict=True) if rule.head == found)
+            self.meaning_fault(where, f"derived predicate '{found}' rests on its own absence (the rules are not stratified)")
+        return tuple(rules)
 
     def read_types(self, section: Group) -> dict[str, tuple[str, ...]]:
         """{type: parents}. A type may stand several times, with a parent each; one that is only a parent is under `object`."""
@@ -158,6 +190,8 @@ class _DomainReader(Reader):
     def effect_atom(self, group: Group, scope: Scope) -> Atom:
         if group.head == "=":
             self.source.fail(group.offset, "= cannot be an effect")
+        if group.head in self.derived_names:
+            self.meaning_fault(group, f"'{group.head}' is derived: no effect can change it")
         return self.atom(group, scope, self.predicates, "predicate")
 
 

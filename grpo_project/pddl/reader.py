@@ -30,7 +30,7 @@ from grpo_project.pddl.model import (
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol, read_group
 from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
-UNSUPPORTED_SECTIONS = (":durative-action", ":derived", ":process", ":event")
+UNSUPPORTED_SECTIONS = (":durative-action", ":process", ":event")
 # operator -> (how many numbers, how many formulas)
 _TRAJECTORY_SHAPES = {
     "always": (0, 1),
@@ -55,8 +55,9 @@ class Reader:
         self.hierarchy = domain.hierarchy if domain else TypeHierarchy({})
         self.types = domain.types if domain else {}
         self.constants: Mapping[str, str] = domain.constants if domain else {}
-        self.predicates: Mapping[str, tuple[TypedName, ...]] = domain.predicates if domain else {}
+        self.predicates: dict[str, tuple[TypedName, ...]] = dict(domain.predicates) if domain else {}
         self.functions: Mapping[str, tuple[TypedName, ...]] = domain.functions if domain else {}
+        self.derived_names = {rule.head for rule in domain.derived} if domain else set()
 
     # Small tools
 
@@ -87,7 +88,7 @@ class Reader:
         sections = [self.group(item, "a section") for item in root.items[2:]]
         seen: set[str] = set()
         for section in sections:
-            if section.head in seen and section.head not in (":action", *UNSUPPORTED_SECTIONS):
+            if section.head in seen and section.head not in (":action", ":derived", *UNSUPPORTED_SECTIONS):
                 self.source.fail(section.offset, f"section {section.head} stands twice")
             seen.add(section.head)
         return self.word(title.items[1], "a name"), sections

@@ -15,6 +15,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    DerivedRule,
     Domain,
     Effect,
     Exists,
@@ -29,6 +30,7 @@ from grpo_project.pddl.model import (
     Step,
     TrajectoryConstraint,
     TypedName,
+    parts_of,
 )
 from grpo_project.pddl.types import ROOT_TYPE, either, members_of
 
@@ -59,6 +61,10 @@ class Renaming:
             functions={self._predicate(name): self._typed(own) for name, own in domain.functions.items()},
             actions={self.actions.get(name, name): self._action(action) for name, action in domain.actions.items()},
             constraints=None if domain.constraints is None else self._constraint(domain.constraints),
+            derived=tuple(
+                DerivedRule(self._predicate(rule.head), self._typed(rule.parameters), self._formula(rule.body))
+                for rule in domain.derived
+            ),
         )
 
     def problem(self, problem: Problem, name: str) -> Problem:
@@ -210,6 +216,8 @@ def all_variables(domain: Domain, problem: Problem) -> set[str]:
 
 def _variables(domain: Domain) -> set[str]:
     found = {variable.name for own in (*domain.predicates.values(), *domain.functions.values()) for variable in own}
+    for rule in domain.derived:
+        found |= {parameter.name for parameter in rule.parameters} | _bound(rule.body)
     for action in domain.actions.values():
         found |= {parameter.name for parameter in action.parameters} | _bound(action.precondition)
         for effect in action.effects:
@@ -224,13 +232,5 @@ def _problem_variables(problem: Problem) -> set[str]:
 
 def _bound(node: Formula | Constraint) -> set[str]:
     """The variables that quantifiers inside a formula or constraint bind."""
-    match node:
-        case Forall(variables, part) | Exists(variables, part) | ConstraintForall(variables, part):
-            return {variable.name for variable in variables} | _bound(part)
-        case And(parts) | Or(parts) | ConstraintAnd(parts) | TrajectoryConstraint(_, parts):
-            return set().union(*map(_bound, parts))
-        case Imply(condition, consequence):
-            return _bound(condition) | _bound(consequence)
-        case Not(part):
-            return _bound(part)
-    return set()
+    own = {variable.name for variable in node.variables} if isinstance(node, Forall | Exists | ConstraintForall) else set()
+    return own.union(*map(_bound, parts_of(node)))

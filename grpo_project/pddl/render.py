@@ -104,6 +104,9 @@ def render_domain(domain: Domain) -> str:
         lines[-1] += ")"
     if domain.constraints is not None:
         lines.append(f"  (:constraints {render_constraint(domain.constraints, named)})")
+    for rule in domain.derived:
+        head = " ".join(filter(None, (rule.head, _typed(rule.parameters, named))))
+        lines.append(f"  (:derived ({head}) {render_formula(rule.body, named)})")
     for action in domain.actions.values():
         lines.append(f"  (:action {action.name}")
         lines.append(f"    :parameters ({_typed(action.parameters, named)})")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
+from grpo_project.pddl.derived import DerivedAtoms
 from grpo_project.pddl.model import (
     TOTAL_COST,
     TOTAL_TIME,
@@ -18,18 +19,14 @@ from grpo_project.pddl.model import (
     ConstraintAnd,
     ConstraintForall,
     Domain,
-    Exists,
     Expression,
-    Forall,
     Formula,
-    Imply,
     Literal,
-    Not,
     NumericEffect,
-    Or,
     Problem,
     Step,
     TrajectoryConstraint,
+    parts_of,
 )
 from grpo_project.pddl.monitors import (
     Always,
@@ -46,6 +43,7 @@ from grpo_project.pddl.monitors import (
 )
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
 from grpo_project.pddl.render import render_constraint, render_formula
+from grpo_project.pddl.types import ROOT_TYPE
 
 MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
 
@@ -100,7 +98,7 @@ class Task:
 
     Attributes: `initial` (the state S0), `goal` (Condition), `goal_parts` (text and Condition of each top-level conjunct),
     `monitors` (one per ground trajectory constraint, domain's first), `numbers` (a NumberTable, or None where costs are all the
-    numbers there are: then a plan's cost is a sum that is known step by step).
+    numbers there are: then a plan's cost is a sum that is known step by step), `derived` (None where no predicate is derived).
     """
 
     def __init__(self, domain: Domain, problem: Problem) -> None:
@@ -108,12 +106,14 @@ class Task:
         self.problem = problem
         self._atoms: dict[Atom, int] = {}
         self._objects: dict[str, str] = {**domain.constants, **problem.objects}
+        self.derived: DerivedAtoms | None = None
         self._by_type: dict[str, tuple[str, ...]] = {}
         self._ground: dict[Step, GroundAction] = {}
         self._parts: dict[Step, tuple[tuple[str, Condition], ...]] = {}
         self.known_lines: dict[str, GroundAction] = {}  # a line of text to its action; filled by the validator
         table = NumberTable(problem.values, self.bit)
         self._compiler = ConditionCompiler(self.bit, self.objects_of, table.comparison_bit)
+        self.derived = DerivedAtoms(domain.derived, self._compiler.compile, self._fits) if domain.derived else None
         self.numbers = table if _needs_numbers(domain, problem) else None
         self.initial_cost = problem.values.get(TOTAL_COST, 0.0) if problem.metric is not None else 0.0
         self.initial = 0
@@ -132,26 +132,36 @@ class Task:
             if problem.metric is not None:
                 self._time_index = table.index(TOTAL_TIME)
                 self._metric = table.reader(problem.metric[1], {})
-            self.initial = table.refresh(self.initial, table.start)
+        # Whether an action's masks are all there is to its effects: neither numbers nor derived atoms follow from them.
+        self.is_plain = self.numbers is None and self.derived is None
+        self.initial, _ = self.start()
         self.initial_goals_met = self.goals_met(self.initial)
 
     def start(self) -> tuple[int, Numbers]:
-        """S0 and its numbers, comparisons of every action ground so far included."""
-        if self.numbers is None:
+        """S0 and its numbers, comparisons and derived atoms of every action ground so far included."""
+        if self.is_plain:
             return self.initial, []
-        numbers = list(self.numbers.start)
-        return self.numbers.refresh(self.initial, numbers), numbers
+        if self.derived is not None:
+            self.derived.settle()
+        numbers = list(self.numbers.start) if self.numbers is not None else []
+        return self._settled(self.initial, numbers), numbers
+
+    def _settled(self, state: int, numbers: Numbers) -> int:
+        """The state with the comparisons that the numbers give it, and the derived atoms that follow."""
+        if self.numbers is not None:
+            state = self.numbers.refresh(state, numbers)
+        return state if self.derived is None else self.derived.closed(state)
 
     def advance(self, action: GroundAction, state: int, numbers: Numbers) -> tuple[int, Numbers]:
         """The state and the numbers after an action whose precondition holds."""
         after = action.apply(state)
-        if self.numbers is None:
+        if self.is_plain:
             return after, numbers
         new = list(numbers)
         for effect in action.numeric:
             if effect.when.holds(state):
                 new[effect.index] = changed(effect.operator, new[effect.index], effect.amount(numbers))
-        return self.numbers.refresh(after, new), new
+        return self._settled(after, new), new
 
     def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers) -> float:
         """The value of the problem's :metric after so many steps; without one, their number."""
@@ -173,6 +183,8 @@ class Task:
         mask = self._atoms.get(atom)
         if mask is None:
             mask = self._atoms[atom] = 1 << len(self._atoms)
+            if self.derived is not None:
+                self.derived.note(atom, mask)
         return mask
 
     def atoms_of(self, state: int) -> list[Atom]:
@@ -184,6 +196,10 @@ class Task:
         if kind not in self._by_type:
             self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.hierarchy.fits(own, kind))
         return self._by_type[kind]
+
+    def _fits(self, name: str, kind: str) -> bool:
+        """Whether a name may stand where a type is asked for; a made-up one fits `object` alone."""
+        return self.domain.hierarchy.fits(self._objects.get(name, ROOT_TYPE), kind)
 
     def ground(self, step: Step) -> GroundAction | StepFault:
         """The ground action that a step names, or why there is none.
@@ -219,7 +235,7 @@ class Task:
 
     def applicable_actions(self) -> list[GroundAction]:
         """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects."""
-        changing = {
+        changing = {rule.head for rule in self.domain.derived} | {
             atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom
         }
         result: list[GroundAction] = []
@@ -265,7 +281,7 @@ class Task:
             for argument, parameter in zip(arguments, action.parameters, strict=True):
                 if argument not in self._objects:
                     return StepFault(f"unknown object '{argument}'")
-                if not self.domain.hierarchy.fits(self._objects[argument], parameter.type):
+                if not self._fits(argument, parameter.type):
                     return StepFault(
                         f"'{argument}' is of type {self._objects[argument]}, but {action.name} takes {parameter.type} here"
                     )
@@ -344,25 +360,18 @@ def _needs_numbers(domain: Domain, problem: Problem) -> bool:
             return True
         if isinstance(amount, Arithmetic) or amount == TOTAL_COST:
             return True
-    formulas: list[Formula | Constraint] = [problem.goal, *(action.precondition for action in domain.actions.values())]
+    formulas: list[Formula | Constraint] = [
+        problem.goal,
+        *(rule.body for rule in domain.derived),
+        *(action.precondition for action in domain.actions.values()),
+    ]
     formulas += [e.when for action in domain.actions.values() for e in action.effects if e.when is not None]
     formulas += [constraint for constraint in (domain.constraints, problem.constraints) if constraint is not None]
     return any(_has_comparison(formula) for formula in formulas)
 
 
 def _has_comparison(node: Formula | Constraint) -> bool:
-    match node:
-        case Comparison():
-            return True
-        case And(parts) | Or(parts) | ConstraintAnd(parts):
-            return any(map(_has_comparison, parts))
-        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
-            return _has_comparison(part)
-        case Imply(condition, consequence):
-            return _has_comparison(condition) or _has_comparison(consequence)
-        case TrajectoryConstraint(_, formulas):
-            return any(map(_has_comparison, formulas))
-    return False
+    return isinstance(node, Comparison) or any(map(_has_comparison, parts_of(node)))
 
 
 def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:

@@ -31,8 +31,8 @@ TIMEOUT_SECONDS = 10.0
 _NAME = re.compile(r"\??[a-z_][a-z0-9_-]*")
 _RESERVED = frozenset(
     "and or not imply forall exists when either define domain problem number object preference is-violated minimize maximize"
-    " always sometime within at-most-once sometime-before sometime-after always-within hold-during hold-after assign increase decrease"
-    " scale-up scale-down total-time duration".split()
+    " always sometime within at-most-once sometime-before sometime-after always-within hold-during hold-after assign increase"
+    " decrease scale-up scale-down total-time duration".split()
 )
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")

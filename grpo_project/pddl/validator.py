@@ -104,7 +104,7 @@ def _read(task: Task, steps: Sequence[Step]) -> list[GroundAction] | Verdict:
 
 def _execute(task: Task, actions: Sequence[GroundAction]) -> Verdict:
     state, numbers = task.start()
-    has_numbers = task.numbers is not None
+    is_plain = task.is_plain
     cost = task.initial_cost
     memories = [0] * len(task.monitors)
     total = len(actions)
@@ -133,7 +133,7 @@ def _execute(task: Task, actions: Sequence[GroundAction]) -> Verdict:
             return _verdict(
                 task, "precondition_violation", state, index, total, cost, detail, best, failing_step=index + 1, unmet=unmet
             )
-        if has_numbers:
+        if not is_plain:
             state, numbers = task.advance(action, state, numbers)
         elif action.conditional:
             state = action.apply(state)

@@ -66,6 +66,10 @@ def domain_in_words(domain: Domain, phrases: Phrases) -> str:
             lines.append(f"  with {', '.join(kinds)}.")
         lines.append(f"  It can run when {_formula(action.precondition, wording, top=True)}.")
         lines.append(f"  After it, {'; '.join(_effect(effect, wording) for effect in action.effects) or 'nothing has changed'}.")
+    for rule in domain.derived:
+        atom = _atom((rule.head, *(variable.name for variable in rule.parameters)), wording)
+        every = f"For every {_typed(rule.parameters, wording)}: {atom}" if rule.parameters else atom
+        lines.append(f"{every}, wherever {_formula(rule.body, wording)}.")
     for child, parents in domain.types.items():
         lines += [f"Type {child} is a kind of {parent}." for parent in parents]
     lines += [f"In every problem there is {name} (type {_type(kind, 'and')})." for name, kind in domain.constants.items()]

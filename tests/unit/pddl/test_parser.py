@@ -72,6 +72,13 @@ def test_render_and_parse_are_inverse():
         ("(define (domain d) (:action a :parameters (x)))", PddlSyntaxError, "variable like ?x"),
         ("(define (domain d) (:action a :effect (q)))", PddlSemanticError, "predicate 'q' is not declared"),
         ("(define (domain d) (:types a - b b - a))", PddlSemanticError, "its own ancestor"),
+        (
+            "(define (domain d) (:predicates (p) (q)) (:derived (p) (not (q))) (:derived (q) (p)))",
+            PddlSemanticError,
+            "own absence",
+        ),
+        ("(define (domain d) (:derived (p ?x) (and)) (:derived (p) (and)))", PddlSemanticError, "takes 1 arguments, found 0"),
+        ("(define (domain d) (:derived (p) (and)) (:action a :effect (p)))", PddlSemanticError, "'p' is derived"),
         ("(define (domain d) (:durative-action a))", UnsupportedFeature, ":durative-action is not supported"),
         ("; a comment\n# another", PddlSyntaxError, "a comment begins with ;"),
         ("(define (domain d) (:predicates (p ?x - (or a b))))", PddlSyntaxError, "(either TYPE ...)"),
@@ -152,7 +159,6 @@ def test_a_type_without_parent_is_no_subtype_of_a_declared_object():
     ("text", "feature"),
     [
         ("(define (domain d) (:requirements :durative-actions)\n (:durative-action a))", ":durative-action"),
-        ("(define (domain d) (:predicates (p))\n (:derived (p) (p)))", ":derived"),
         ("(define (domain d) (:process x))", ":process"),
         ("(define (domain d) (:predicates (p)) (:action a :precondition (preference x (p))))", "a preference"),
         ("(define (domain d) (:predicates (p)) (:constraints (preference x (always (p)))))", "'preference' over trajectory"),

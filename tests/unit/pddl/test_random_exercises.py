@@ -32,7 +32,20 @@ from grpo_project.pddl import (
 from grpo_project.pddl.val import ValValidator, cross_check, find_val, step_of
 
 OPERATORS = {"always", "sometime", "at-most-once", "sometime-before", "sometime-after", "at end", "within", "always-within"}
-CONSTRUCTS = {"(or ", "(imply ", "(forall ", "(exists ", "(when ", "(not ", "(= ?", ":constants", "(:types", "(>= ", "(scale-up "}
+CONSTRUCTS = {
+    "(or ",
+    "(imply ",
+    "(forall ",
+    "(exists ",
+    "(when ",
+    "(not ",
+    "(= ?",
+    ":constants",
+    "(:types",
+    "(>= ",
+    "(scale-up ",
+    "(:derived ",
+}
 
 # Drawing goes on to so many times the cases asked for until every construct has occurred. The rarest is in one exercise of 20:
 # that none of 25 times 50 exercises has it has odds below 1 in 10^25.
