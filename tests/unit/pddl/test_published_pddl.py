@@ -12,8 +12,9 @@ from naive_simulator import World, read_plan
 from val_process import Val
 
 from grpo_project.errors import PddlError
-from grpo_project.pddl import compile_task, parse_domain, parse_problem, render_domain, render_problem, validate_text
+from grpo_project.pddl import compile_task, find_plan, parse_domain, parse_problem, render_domain, render_problem, validate_text
 from grpo_project.pddl.val import ValValidator, find_val, step_of
+from grpo_project.prompting import render_plan
 
 ADL = "(:requirements :adl :typing)"
 DONE = "(:action a :parameters ({}) :precondition (and) :effect (done ?x))"
@@ -42,7 +43,47 @@ ONE_OR_TWO = f"{ADL} (:types one two three - object half - one) (:predicates (do
 EITHER = f"{ONE_OR_TWO} {DONE.format('?x - (either one two)')}"
 PIECES = f"{ADL} (:types one two - pieces) (:predicates (done ?x - pieces))"
 
+# Reachability and its absence; `link` needs the one and `burn` has an effect that asks for the other.
+ROADS = """(:requirements :adl :derived-predicates :constraints) (:predicates (road ?a ?b) (reach ?a ?b) (lonely ?a) (burnt ?a))
+ (:derived (reach ?a ?b) (or (road ?a ?b) (exists (?c) (and (road ?a ?c) (reach ?c ?b)))))
+ (:derived (lonely ?a) (not (exists (?b) (reach ?a ?b))))
+ (:action link :parameters (?a ?b) :precondition (not (reach ?a ?b)) :effect (road ?a ?b))
+ (:action cut :parameters (?a ?b) :precondition (road ?a ?b) :effect (not (road ?a ?b)))
+ (:action burn :parameters () :precondition () :effect (forall (?a) (when (lonely ?a) (burnt ?a))))"""
+
+
+def roads(goal: str, constraint: str = "") -> str:
+    return f"(:objects a b c) (:init) (:goal {goal}) {constraint and f'(:constraints {constraint})'}"
+
+
 FORMS = {
+    "derived, over itself": Form(ROADS, roads("(reach a c)"), "(link a b)\n(link b c)", SUCCESS),
+    "derived, in a precondition": Form(
+        ROADS, roads("(reach a c)"), "(link a b)\n(link b c)\n(link a c)", ("precondition_violation", 3)
+    ),
+    "derived, gone again": Form(ROADS, roads("(reach a c)"), "(link a b)\n(link b c)\n(cut a b)", GOAL),
+    "derived, negated in a goal": Form(ROADS, roads("(and (lonely c) (not (lonely a)))"), "(link a c)", SUCCESS),
+    "derived, in a conditional effect": Form(
+        ROADS, roads("(and (burnt b) (burnt c) (not (burnt a)))"), "(link a b)\n(burn)", SUCCESS
+    ),
+    "derived, in a constraint": Form(
+        ROADS,
+        roads("(reach a c)", "(always (not (reach a c)))"),
+        "(link a b)\n(link b c)",
+        ("safety_constraints_violation", 2),
+    ),
+    "derived, in a constraint that holds": Form(
+        ROADS, roads("(reach b c)", "(sometime-before (reach b c) (reach a b))"), "(link a b)\n(link b c)", SUCCESS
+    ),
+    "derived, by several rules, one never declared": Form(
+        "(:requirements :adl :derived-predicates) (:predicates (e ?x ?y) (q ?x))"
+        " (:derived (r ?x) (q ?x)) (:derived (r ?x) (exists (?y) (e ?y ?x)))"
+        " (:action link :parameters (?x ?y) :precondition () :effect (e ?x ?y))",
+        "(:objects a b c) (:init (q a)) (:goal (and (r a) (r b) (not (r c))))",
+        "(link c b)",
+        SUCCESS,
+    ),
+    "derived, in the initial state": Form(ROADS, "(:objects a b) (:init (reach a b)) (:goal (not (reach a b)))", "", SUCCESS),
     "undeclared parent type": Form(
         f"{PIECES} {DONE.format('?x - pieces')}", "(:objects o - one) (:init) (:goal (done o))", "(a o)", SUCCESS
     ),
@@ -183,3 +224,16 @@ def test_what_stays_refused_is_refused_in_one_line(bad):
         parse_domain(f"(define (domain d)\n {bad})", "some.pddl")
     assert str(caught.value).startswith("some.pddl:2:")
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_chain_of_rules_costs_no_recursion_and_is_searched():
+    names = [f"n{number}" for number in range(60)]
+    rest = " ".join(f"(road {a} {b})" for a, b in zip(names[1:], names[2:], strict=False))
+    domain = parse_domain(f"(define (domain d) {ROADS})")
+    text = f"(define (problem p) (:domain d) (:objects {' '.join(names)}) (:init {rest}) (:goal (reach n0 n59)))"
+    task = compile_task(domain, parse_problem(text, domain))
+    assert validate_text(task, "(link n0 n1)").success
+    assert not validate_text(task, "(link n0 n1)\n(cut n30 n31)").success
+    few = compile_task(domain, parse_problem(f"(define (problem p) (:domain d) {roads('(and (reach a c) (burnt c))')})", domain))
+    found = find_plan(few)
+    assert found.optimal and len(found.steps) == 2 and validate_text(few, render_plan(found.steps)).success
