@@ -47,6 +47,35 @@ def read(text: str) -> Expression:
     return whole
 
 
+def write(tree: Expression) -> str:
+    return tree if isinstance(tree, str) else f"({' '.join(map(write, tree))})"
+
+
+def without_preferences(text: str) -> str:
+    """A domain or problem without its preferences and its metric, and without constraints where nothing else stood there."""
+
+    def soft(tree: Expression) -> bool:
+        match tree:
+            case ["preference", *_]:
+                return True
+            case ["forall", _, part]:
+                return soft(part)
+            case ["and", *parts]:
+                return bool(parts) and all(map(soft, parts))
+        return False
+
+    def hard(tree: Expression) -> Expression:
+        if isinstance(tree, str):
+            return tree
+        if tree[:1] == ["and"]:
+            return [hard(part) for part in tree if not soft(part)]
+        return [["and"] if soft(part) else hard(part) for part in tree]
+
+    whole = read(text)
+    gone = [section for section in whole if section[0] == ":metric" or (section[0] == ":constraints" and soft(section[1]))]
+    return write(hard([section for section in whole if section not in gone]))
+
+
 def read_plan(text: str) -> list[list[str]]:
     """The steps of a text that holds nothing but steps, comments, time stamps and durations; lower case."""
     return [step.split() for step in re.findall(r"\(([^()]*)\)", re.sub(r";[^\n]*", "", text).lower())]
@@ -132,26 +161,25 @@ class World:
         self.predicates = {head[0]: [kind for _, kind in typed(head[1:])] for head in parts.get(":predicates", [[]])[0]}
         self.rules = [([name, *typed(variables)], body) for [name, *variables], body in parts.get(":derived", [])]
         self.levels = levels_of(self.rules)
+        self.invented: list[str] = []  # names that only the plan uses, in an untyped domain; no quantifier ranges over them
         facts = parts["problem :init"][0]
         self.start = self.closed(
             {tuple(fact) for fact in facts if fact[0] != "="},
             {tuple(fact[1]): float(fact[2]) for fact in facts if fact[0] == "="},
         )
         self.goal = parts["problem :goal"][0][0]
-        self.constraints = [
-            ground
-            for section in (":constraints", "problem :constraints")
-            for tree in parts.get(section, [[]])[0]
-            for ground in self.ground_constraints(tree, {})
-        ]
+        trees = [tree for section in (":constraints", "problem :constraints") for tree in parts.get(section, [[]])[0]]
+        self.constraints = [ground for tree in trees for ground in self.ground_constraints(tree, {})]
+        self.soft = [each for tree in trees for each in self.preferences(tree, {})]
 
     def fits(self, name: str, kind: str | None) -> bool:
         """Whether an object may stand where `kind` is asked for."""
         return fits(self.parents, self.objects[name], kind)
 
-    def bindings(self, variables: list[str], names: Names) -> Iterator[Names]:
+    def bindings(self, variables: list[Expression], names: Names, invented: Iterable[str] = ()) -> Iterator[Names]:
+        """What the variables may stand for: the objects, and beside them what a plan invented."""
         pairs = typed(variables)
-        choices = [[name for name in self.objects if self.fits(name, kind)] for _, kind in pairs]
+        choices = [[*(name for name in self.objects if self.fits(name, kind)), *invented] for _, kind in pairs]
         for chosen in product(*choices):
             yield {**names, **{variable: name for (variable, _), name in zip(pairs, chosen, strict=True)}}
 
@@ -198,6 +226,8 @@ class World:
                 return opposite(conjunction(opposite(self.truth(part, state, names)) for part in parts))
             case ["not", part]:
                 return opposite(self.truth(part, state, names))
+            case ["preference", _, _]:
+                return True
             case ["imply", left, right]:
                 return opposite(conjunction([self.truth(left, state, names), opposite(self.truth(right, state, names))]))
             case ["forall", variables, part]:
@@ -281,7 +311,7 @@ class World:
                 for [name, *pairs], body in self.rules:
                     if self.levels[name] == level:
                         words = [word for variable, kind in pairs for word in self.declaration(variable, kind)]
-                        for names in self.bindings(words, {}):
+                        for names in self.bindings(words, {}, self.invented):
                             if self.holds(body, state, names):
                                 found.add((name, *(names[variable] for variable, _ in pairs)))
                 if found == state.atoms:
@@ -303,6 +333,8 @@ class World:
             case ["forall", variables, part]:
                 for inner in self.bindings(variables, names):
                     yield from self.ground_constraints(part, inner)
+            case ["preference", _, _]:
+                return
             case _:
                 yield tree, names
 
@@ -366,13 +398,45 @@ class World:
             return True
         return all(name in self.objects and self.fits(name, kind) for name, (_, kind) in zip(step[1:], parameters, strict=True))
 
+    def states(self, steps: list[list[str]]) -> list[State]:
+        """S0 and the state after each step, whether it can run or not."""
+        found = [self.closed(*self.start)]
+        for step in steps:
+            found.append(self.after(step, found[-1]))
+        return found
+
+    def violations(self, steps: list[list[str]]) -> dict[str, int]:
+        """How often the steps and the state after them violate each preference."""
+        states = self.states(steps)
+        broken = [name for name, tree, names in self.preferences(self.goal, {}) if not self.holds(tree, states[-1], names)]
+        for step, state in zip(steps, states, strict=False):
+            condition = self.actions[step[0]].get(":precondition", [])
+            found = self.preferences(condition, self.binding(step))
+            broken += [name for name, tree, names in found if not self.holds(tree, state, names)]
+        for name, tree, names in self.soft:
+            broken += [name] * any(self.broken(t, n, states, True) for t, n in self.ground_constraints(tree, names))
+        return {name: broken.count(name) for name in broken}
+
+    def preferences(self, tree: Expression, names: Names) -> Iterator[tuple[str, Expression, Names]]:
+        """(name, what is preferred, names bound) of each ground preference in a goal, precondition or constraint."""
+        match tree:
+            case ["and", *parts]:
+                for part in parts:
+                    yield from self.preferences(part, names)
+            case ["forall", variables, part]:
+                for inner in self.bindings(variables, names):
+                    yield from self.preferences(part, inner)
+            case ["preference", name, part]:
+                yield name, part, names
+
     def verify(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,
         and only where it holds the last state and what the whole trace still owes."""
         for number, step in enumerate(steps, 1):
             if not self.readable(step):
                 return Outcome("plan_format_error", number)
-        states = [self.start]
+        self.invented = sorted({name for step in steps for name in step[1:]} - self.objects.keys())
+        states = self.states(steps[:0])
         for number, step in enumerate(steps, 1):
             if self.any_broken(states, over=False):
                 return Outcome("safety_constraints_violation", number - 1)

@@ -269,12 +269,28 @@ class _Writer:
         text = f"({change} {self.applied(self.functions, scope)} {amount})"
         return f"(when {self.formula(scope, 1)} {text})" if self.rng.random() < 0.4 else text
 
-    def action(self, name: str, constants: Scope) -> str:
+    def preference(self, name: str, scope: Scope) -> str:
+        """A condition that may be violated, under forall now and then."""
+        if self.rng.random() < 0.3:
+            words, inner = self.variables(scope)
+            return f"(forall {words} (preference {name} {self.formula(inner, 1)}))"
+        return f"(preference {name} {self.formula(scope, 1)})"
+
+    def soft_constraint(self, name: str, scope: Scope, longest: int) -> str:
+        while True:
+            text = self.constraint(scope, longest, True)
+            # VAL counts every member of an `and`: see the deviations.
+            if not (self.for_val and re.search(r"\(and \((always|sometime|at-most-once|at end|within|hold)", text)):
+                return f"(preference {name} {text})"
+
+    def action(self, name: str, constants: Scope, preference: str = "") -> str:
         count = self.rng.choice((0, 1, 1, 2, 2, 3))
         parameters = {f"?{letter}": self.kind() for letter in "abc"[:count]}
         words = [_declared(variable, kind) if self.parents else variable for variable, kind in parameters.items()]
         scope = {**constants, **parameters}
         conditions = [self.formula(scope, 2) for _ in range(self.rng.choice((0, 1, 1, 2)))]
+        if preference and self.rng.random() < 0.6:
+            conditions.append(self.preference(preference, scope))
         effects = [self.effect(scope) for _ in range(self.rng.choice((1, 2, 2, 3)))]
         if self.functions:
             effects.append(f"(increase (total-cost) {self.rng.choice(('1', '2', self.applied(self.functions, scope)))})")
@@ -343,7 +359,8 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     objects = {f"o{number}": rng.choice(types) for number in range(rng.randint(2, 4))}
     writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
     rules = writer.derived(constants) if rest == 1 else []
-    actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
+    soft = rest == 2 or (with_numbers and rng.random() < 0.3)
+    actions = [writer.action(f"act-{number}", constants, "pre" if soft else "") for number in range(rng.randint(2, 4))]
 
     def signature(name: str, places: list[str | None]) -> str:
         words = [
@@ -379,7 +396,11 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
         facts.append("(= (total-cost) 0)")
 
     def problem_text(goal: str, constraints: str) -> str:
-        metric = "  (:metric minimize (total-cost))\n" if functions else ""
+        costs = ["(total-cost)"] if functions else []
+        preferred = re.findall(r"\(preference (\S+) ", domain_text(own) + goal + constraints)
+        costs += [f"(* {rate} (is-violated {name}))" for rate, name in enumerate(dict.fromkeys(preferred), 10)]
+        total = costs[0] if len(costs) == 1 else f"(+ {' '.join(costs)})"
+        metric = f"  (:metric {direction} {total})\n" if costs else ""
         return f"""(define (problem p) (:domain toy)
   (:objects {names(objects)})
   (:init {" ".join(facts)})
@@ -387,6 +408,7 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
 {constraints}{metric})
 """
 
+    own, direction = "", rng.choice(("minimize", "minimize", "maximize"))
     world = World(domain_text(""), problem_text("()", ""))
     reference = _world_walk(rng, world, rng.randint(1, 8))
     trace = _trace(world, reference)
@@ -396,8 +418,10 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
         if rng.random() < 0.85 and not world.holds(read(goal), trace[-1], {}):
             goal = f"(not {goal})"
         goals.append(goal)
+    if soft:
+        goals += [writer.preference(name, everything) for name in ("g0", "g1", "g0")[: rng.randint(1, 3)]]
     own = _constraints(rng, writer, world, trace, constants) if rng.random() < 0.25 else ""
-    constraints = _constraints(rng, writer, world, trace)
+    constraints = _constraints(rng, writer, world, trace, soft=soft)
     domain, problem = domain_text(own), problem_text(f"(and {' '.join(goals)})", constraints)
     walks = [reference, reference, _world_walk(rng, world, rng.randint(0, 8))]
     return Exercise(origin, domain, problem, _plans(rng, world, walks, _is_timed(own + constraints)))
@@ -436,7 +460,9 @@ def _trace(world: World, steps: tuple[Step, ...]) -> list[State]:
     return states
 
 
-def _constraints(rng: random.Random, writer: _Writer, world: World, trace: list[State], scope: Scope | None = None) -> str:
+def _constraints(
+    rng: random.Random, writer: _Writer, world: World, trace: list[State], scope: Scope | None = None, soft: bool = False
+) -> str:
     """A section of up to three constraints, most of them such as the trace keeps; empty where there are none (VAL reads no empty
     section). They may name what is in scope, else any object."""
     found: list[str] = []
@@ -449,6 +475,8 @@ def _constraints(rng: random.Random, writer: _Writer, world: World, trace: list[
             if kept or lenient:
                 found.append(text)
                 break
+    if soft:
+        found += [writer.soft_constraint(f"k{number}", names, len(trace)) for number in range(rng.randint(0, 2))]
     return f"  (:constraints (and {' '.join(found)}))\n" if found else ""
 
 

@@ -19,12 +19,14 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Exists,
     Forall,
     Formula,
     Literal,
     Or,
+    Preference,
     Problem,
     TrajectoryConstraint,
     parts_of,
@@ -124,6 +126,8 @@ def _view(node: Formula | Constraint, colours: Mapping[str, str]) -> str:
             own = ""
         case Forall(variables) | Exists(variables) | ConstraintForall(variables):
             own = repr([(variable.name, variable.type) for variable in variables])
+        case Preference(name) | ConstraintPreference(name):
+            own = repr(name)
         case TrajectoryConstraint(operator, _, times):
             own = repr((operator, times))
         case _:

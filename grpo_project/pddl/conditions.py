@@ -21,6 +21,7 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     TypedName,
 )
 
@@ -107,6 +108,8 @@ class ConditionCompiler:
             case Exists(variables, part):
                 grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
                 return _all(grounded) if negated else _any(grounded)
+            case Preference():
+                return TRUE  # what a plan may violate; preferences.py looks inside
         raise TypeError(f"not a formula: {formula!r}")
 
     def _conjunction(self, parts: tuple[Formula, ...], binding: Binding) -> Condition:

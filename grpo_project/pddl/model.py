@@ -85,8 +85,20 @@ class Comparison:
     right: Expression
 
 
-Formula = Union[Literal, Comparison, Not, And, Or, Imply, Forall, Exists]
+@dataclass(frozen=True)
+class Preference:
+    """A condition that may be violated, at the price that the metric gives its name.
 
+    It stands in goals and preconditions, under `and` and `forall` alone.
+    """
+
+    name: str
+    part: Formula
+
+
+Formula = Union[Literal, Comparison, Not, And, Or, Imply, Forall, Exists, Preference]
+
+IS_VIOLATED = "is-violated"  # ("is-violated", "name") is how often that preference is violated; only a metric may ask
 NUMERIC_EFFECTS = ("assign", "increase", "decrease", "scale-up", "scale-down")
 TOTAL_COST: Atom = ("total-cost",)
 TOTAL_TIME: Atom = ("total-time",)
@@ -168,7 +180,15 @@ class ConstraintForall:
     part: Constraint
 
 
-Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
+@dataclass(frozen=True)
+class ConstraintPreference:
+    """A constraint that may be violated; see Preference."""
+
+    name: str
+    part: Constraint
+
+
+Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall, ConstraintPreference]
 
 
 def parts_of(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
@@ -179,6 +199,8 @@ def parts_of(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
         case Imply(condition, consequence):
             return (condition, consequence)
         case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
+            return (part,)
+        case Preference(_, part) | ConstraintPreference(_, part):
             return (part,)
         case TrajectoryConstraint(_, formulas):
             return formulas

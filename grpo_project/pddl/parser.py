@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from grpo_project.pddl.derived import strata
 from grpo_project.pddl.model import (
@@ -21,6 +22,7 @@ from grpo_project.pddl.model import (
     Problem,
     TypedName,
 )
+from grpo_project.pddl.preferences import preference_names
 from grpo_project.pddl.reader import UNSUPPORTED_SECTIONS, Reader, Scope
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol
 from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
@@ -158,7 +160,7 @@ class _DomainReader(Reader):
             parts[key] = self.group(value, key)
         parameters = self.variables(parts[":parameters"].items) if ":parameters" in parts else ()
         scope = {**self.constants, **{parameter.name: parameter.type for parameter in parameters}}
-        precondition = self.formula(parts[":precondition"], scope) if ":precondition" in parts else And(())
+        precondition = self.formula(parts[":precondition"], scope, soft=True) if ":precondition" in parts else And(())
         effects = tuple(self.effects(parts[":effect"], scope, (), None)) if ":effect" in parts else ()
         return Action(name, parameters, precondition, effects)
 
@@ -224,13 +226,16 @@ class _ProblemReader(Reader):
         scope = {**self.constants, **objects}
         init, values = self.read_init(by_head[":init"], scope)
         self.count(by_head[":goal"], 1)
-        goal = self.formula(by_head[":goal"].items[1], scope)
+        goal = self.formula(by_head[":goal"].items[1], scope, soft=True)
         constraints = None
         if ":constraints" in by_head:
             self.count(by_head[":constraints"], 1)
             constraints = self.constraint(by_head[":constraints"].items[1], scope)
-        metric = self.read_metric(by_head[":metric"], scope) if ":metric" in by_head else None
-        return Problem(name, domain_name, objects, init, goal, constraints, values, metric)
+        problem = Problem(name, domain_name, objects, init, goal, constraints, values)
+        if ":metric" not in by_head:
+            return problem
+        self.preference_names = preference_names(self.domain, problem)
+        return replace(problem, metric=self.read_metric(by_head[":metric"], scope))
 
     def read_init(self, section: Group, scope: Scope) -> tuple[frozenset[Atom], dict[Atom, float]]:
         atoms: set[Atom] = set()
@@ -259,11 +264,5 @@ class _ProblemReader(Reader):
         direction = self.word(section.items[1], "minimize or maximize")
         if direction not in ("minimize", "maximize"):
             self.source.fail(section.items[1].offset, f"expected minimize or maximize, found '{direction}'")
-        if _mentions(section.items[2], "is-violated"):
-            self.refuse(section, "a metric over preferences (is-violated)")
         self.functions = {TOTAL_TIME[0]: (), **self.functions}  # predefined: the number of steps
         return direction, self.expression(section.items[2], scope)
-
-
-def _mentions(node: Node, word: str) -> bool:
-    return node.text == word if isinstance(node, Symbol) else any(_mentions(item, word) for item in node.items)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
+    IS_VIOLATED,
     And,
     Arithmetic,
     Atom,
@@ -15,6 +16,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Exists,
     Expression,
@@ -24,6 +26,7 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     TrajectoryConstraint,
     TypedName,
 )
@@ -57,6 +60,7 @@ class Reader:
         self.constants: Mapping[str, str] = domain.constants if domain else {}
         self.predicates: dict[str, tuple[TypedName, ...]] = dict(domain.predicates) if domain else {}
         self.functions: Mapping[str, tuple[TypedName, ...]] = domain.functions if domain else {}
+        self.preference_names: Collection[str] | None = None  # those that a metric may name; None outside of one
         self.derived_names = {rule.head for rule in domain.derived} if domain else set()
 
     # Small tools
@@ -186,13 +190,21 @@ class Reader:
             self.meaning_fault(node, f"{kind} '{word}' is not declared")
         return word, scope[word]
 
-    def formula(self, node: Node, scope: Scope) -> Formula:
+    def preference(self, group: Group) -> tuple[str, Node]:
+        """Name and content of `(preference NAME CONTENT)`; the name may be left out, and is VAL's then."""
+        if len(group.items) == 2:
+            return "anonymous", group.items[1]
+        self.count(group, 2)
+        return self.word(group.items[1], "the preference's name"), group.items[2]
+
+    def formula(self, node: Node, scope: Scope, soft: bool = False) -> Formula:
+        """soft: a preference may stand here: directly in a goal or precondition, or there under `and` and `forall`."""
         group = self.group(node, "a condition")
         head = group.head
         if not group.items:
             return And(())
         if head == "and":
-            return And(tuple(self.formula(item, scope) for item in group.items[1:]))
+            return And(tuple(self.formula(item, scope, soft) for item in group.items[1:]))
         if head == "or":
             return Or(tuple(self.formula(item, scope) for item in group.items[1:]))
         if head == "not":
@@ -203,13 +215,18 @@ class Reader:
             return Imply(self.formula(group.items[1], scope), self.formula(group.items[2], scope))
         if head in ("forall", "exists"):
             variables, inner = self.quantified(group, scope)
-            part = self.formula(group.items[2], inner)
+            part = self.formula(group.items[2], inner, soft and head == "forall")
             return Forall(variables, part) if head == "forall" else Exists(variables, part)
         if head in ("<", "<=", ">", ">=") or (head == "=" and self.is_numeric_equality(group)):
             self.count(group, 2)
             return Comparison(head, self.expression(group.items[1], scope), self.expression(group.items[2], scope))
         if head == "preference":
-            self.refuse(group, "a preference")
+            if not soft:
+                self.meaning_fault(
+                    group, "a preference stands only in goals, preconditions and constraints, under and and forall"
+                )
+            name, content = self.preference(group)
+            return Preference(name, self.formula(content, scope))
         return Literal(self.atom(group, scope, self.predicates, "predicate"))
 
     def is_numeric_equality(self, group: Group) -> bool:
@@ -225,6 +242,12 @@ class Reader:
             return Arithmetic("-", (self.expression(node.items[1], scope),))
         if head in ("+", "*") and len(node.items) >= 3:
             return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
+        if head == IS_VIOLATED and self.preference_names is not None:
+            self.count(node, 1)
+            name = self.word(node.items[1], "a preference's name")
+            if name not in self.preference_names:
+                self.meaning_fault(node.items[1], f"no preference is named '{name}'")
+            return (IS_VIOLATED, name)
         if head in ("+", "-", "*", "/"):
             self.count(node, 2)
             return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
@@ -247,16 +270,17 @@ class Reader:
             self.source.fail(node.offset, f"expected a number from 0 on, found '{value:g}'")
         return value
 
-    def constraint(self, node: Node, scope: Scope) -> Constraint:
+    def constraint(self, node: Node, scope: Scope, soft: bool = True) -> Constraint:
+        """soft: a preference may stand here; in another preference it may not."""
         group = self.group(node, "a trajectory constraint")
         head = group.head
         if not group.items:
             return ConstraintAnd(())
         if head == "and":
-            return ConstraintAnd(tuple(self.constraint(item, scope) for item in group.items[1:]))
+            return ConstraintAnd(tuple(self.constraint(item, scope, soft) for item in group.items[1:]))
         if head == "forall":
             variables, inner = self.quantified(group, scope)
-            return ConstraintForall(variables, self.constraint(group.items[2], inner))
+            return ConstraintForall(variables, self.constraint(group.items[2], inner, soft))
         if head == "at":
             self.count(group, 2)
             if self.word(group.items[1], "end") != "end":
@@ -267,6 +291,9 @@ class Reader:
             self.count(group, numbers + formulas)
             times = tuple(self.number(item) for item in group.items[1 : 1 + numbers])
             return TrajectoryConstraint(head, tuple(self.formula(item, scope) for item in group.items[1 + numbers :]), times)
+        if head == "preference" and soft:
+            name, content = self.preference(group)
+            return ConstraintPreference(name, self.constraint(content, scope, soft=False))
         if head in ("preference", "exists", "or", "not", "imply"):
             self.refuse(group, f"'{head}' over trajectory constraints")
         self.source.fail(group.offset, f"'{head}' is no trajectory constraint")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from grpo_project.pddl.model import (
+    IS_VIOLATED,
     Action,
     And,
     Arithmetic,
@@ -15,6 +16,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     DerivedRule,
     Domain,
     Effect,
@@ -26,12 +28,14 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     Step,
     TrajectoryConstraint,
     TypedName,
     parts_of,
 )
+from grpo_project.pddl.preferences import preference_names
 from grpo_project.pddl.types import ROOT_TYPE, either, members_of
 
 # Names with a meaning of their own: equality, the root type, and the two fluents that VAL and :metric know.
@@ -51,7 +55,7 @@ class Renaming:
     objects: Mapping[str, str] = field(default_factory=dict)
 
     def domain(self, domain: Domain) -> Domain:
-        """The domain under the new names; functions count as predicates."""
+        """The domain under the new names; functions and preferences count as predicates."""
         return replace(
             domain,
             name=self.domain_name,
@@ -112,6 +116,8 @@ class Renaming:
         match expression:
             case Arithmetic(operator, parts):
                 return Arithmetic(operator, tuple(map(self._expression, parts)))
+            case (word, name) if word == IS_VIOLATED:
+                return (word, self._predicate(name))
             case tuple():
                 return self._atom(expression)
         return expression
@@ -134,6 +140,8 @@ class Renaming:
                 return Forall(self._typed(variables), self._formula(part))
             case Exists(variables, part):
                 return Exists(self._typed(variables), self._formula(part))
+            case Preference(name, part):
+                return Preference(self._predicate(name), self._formula(part))
         raise TypeError(f"not a formula: {formula!r}")
 
     def _constraint(self, constraint: Constraint) -> Constraint:
@@ -142,6 +150,8 @@ class Renaming:
                 return ConstraintAnd(tuple(map(self._constraint, parts)))
             case ConstraintForall(variables, part):
                 return ConstraintForall(self._typed(variables), self._constraint(part))
+            case ConstraintPreference(name, part):
+                return ConstraintPreference(self._predicate(name), self._constraint(part))
         return TrajectoryConstraint(constraint.operator, tuple(map(self._formula, constraint.formulas)), constraint.times)
 
     def _effect(self, effect: Effect) -> Effect:
@@ -184,7 +194,7 @@ def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renamin
     variables = sorted(all_variables(domain, problem))
     return Renaming(
         domain_name=next(invented),
-        predicates=renamed([*domain.predicates, *domain.functions]),
+        predicates=renamed([*domain.predicates, *domain.functions, *preference_names(domain, problem)]),
         actions=renamed(domain.actions),
         types=renamed(domain.types),
         # Numbered: a variable's name is the reader's handle, and its number gives nothing away.
@@ -206,7 +216,7 @@ def invented_words(rng: random.Random, taken: Collection[str]) -> Iterator[str]:
 def all_names(domain: Domain, problem: Problem) -> set[str]:
     """Every name but those of variables."""
     kinds = (domain.types, domain.constants, domain.predicates, domain.functions, domain.actions, problem.objects)
-    return {domain.name, problem.name, *(name for kind in kinds for name in kind)}
+    return {domain.name, problem.name, *preference_names(domain, problem), *(name for kind in kinds for name in kind)}
 
 
 def all_variables(domain: Domain, problem: Problem) -> set[str]:

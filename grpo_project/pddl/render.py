@@ -12,6 +12,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Effect,
     Exists,
@@ -22,6 +23,7 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     TypedName,
 )
@@ -55,6 +57,8 @@ def render_formula(formula: Formula, name_object: bool = False) -> str:
             return f"(forall ({_typed(variables, name_object)}) {render_formula(part, name_object)})"
         case Exists(variables, part):
             return f"(exists ({_typed(variables, name_object)}) {render_formula(part, name_object)})"
+        case Preference(name, part):
+            return f"(preference {name} {render_formula(part, name_object)})"
     raise TypeError(f"not a formula: {formula!r}")
 
 
@@ -80,6 +84,8 @@ def render_constraint(constraint: Constraint, name_object: bool = False) -> str:
             return _operator("and", (render_constraint(part, name_object) for part in parts))
         case ConstraintForall(variables, part):
             return f"(forall ({_typed(variables, name_object)}) {render_constraint(part, name_object)})"
+        case ConstraintPreference(name, part):
+            return f"(preference {name} {render_constraint(part, name_object)})"
     words = [*map(render_number, constraint.times), *(render_formula(part, name_object) for part in constraint.formulas)]
     return f"({constraint.operator} {' '.join(words)})"
 

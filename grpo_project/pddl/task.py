@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
+from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler
 from grpo_project.pddl.derived import DerivedAtoms
 from grpo_project.pddl.model import (
+    IS_VIOLATED,
     TOTAL_COST,
     TOTAL_TIME,
     Action,
@@ -42,6 +43,7 @@ from grpo_project.pddl.monitors import (
     Within,
 )
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
+from grpo_project.pddl.preferences import Preferences, Violations, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
 from grpo_project.pddl.types import ROOT_TYPE
 
@@ -98,7 +100,8 @@ class Task:
 
     Attributes: `initial` (the state S0), `goal` (Condition), `goal_parts` (text and Condition of each top-level conjunct),
     `monitors` (one per ground trajectory constraint, domain's first), `numbers` (a NumberTable, or None where costs are all the
-    numbers there are: then a plan's cost is a sum that is known step by step), `derived` (None where no predicate is derived).
+    numbers there are: then a plan's cost is a sum that is known step by step), `derived` and `preferences` (None where there are
+    none).
     """
 
     def __init__(self, domain: Domain, problem: Problem) -> None:
@@ -119,18 +122,25 @@ class Task:
         self.initial = 0
         for atom in sorted(problem.init):  # sorted: bit numbers must not depend on set order
             self.initial |= self.bit(atom)
-        self.goal = self._compiler.compile(problem.goal, {})
-        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(problem.goal))
+        goal = without_preferences(problem.goal)
+        self.goal = self._compiler.compile(goal, {})
+        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(goal))
         self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
         # Almost every goal is a conjunction of distinct literals; counting bits is then ten times faster.
         literals = self.goal.positive.bit_count() + self.goal.negative.bit_count()
         self._goal_is_literals = not self.goal.choices and literals == len(self.goal_parts)
         constraints = [c for c in (domain.constraints, problem.constraints) if c is not None]
         self.monitors: tuple[Monitor, ...] = tuple(m for c in constraints for m in self._monitors(c, {}))
+        self.preferences: Preferences | None = Preferences(domain, problem, self._compiler, self._monitors)
+        if not self.preferences.names:
+            self.preferences = None
         self._metric: Reader | None = None
         if self.numbers is not None:
             if problem.metric is not None:
                 self._time_index = table.index(TOTAL_TIME)
+                self._violation_indices = {
+                    name: table.index((IS_VIOLATED, name)) for name in (self.preferences.names if self.preferences else ())
+                }
                 self._metric = table.reader(problem.metric[1], {})
         # Whether an action's masks are all there is to its effects: neither numbers nor derived atoms follow from them.
         self.is_plain = self.numbers is None and self.derived is None
@@ -163,12 +173,16 @@ class Task:
                 new[effect.index] = changed(effect.operator, new[effect.index], effect.amount(numbers))
         return self._settled(after, new), new
 
-    def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers) -> float:
-        """The value of the problem's :metric after so many steps; without one, their number."""
+    def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers, violations: Violations = ()) -> float:
+        """The value of the problem's :metric after so many steps; without one, their number. violations: of preferences."""
         if self._metric is None:
             return summed_cost
         at_end = list(numbers)
         at_end[self._time_index] = float(step_count)
+        for index in self._violation_indices.values():
+            at_end[index] = 0.0
+        for name, times in violations:
+            at_end[self._violation_indices[name]] = float(times)
         return self._metric(at_end)
 
     def goals_met(self, state: int) -> int:
@@ -329,7 +343,7 @@ class Task:
         index = table.index((effect.term[0], *(binding.get(word, word) for word in effect.term[1:])))
         return GroundNumericEffect(when, effect.operator, index, table.reader(effect.amount, binding))
 
-    def _monitors(self, constraint: Constraint, binding: dict[str, str]) -> Iterator[Monitor]:
+    def _monitors(self, constraint: Constraint, binding: Binding) -> Iterator[Monitor]:
         match constraint:
             case ConstraintAnd(parts):
                 for part in parts:
@@ -400,11 +414,11 @@ def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple
     raise ValueError(f"unknown trajectory operator {operator}")
 
 
-def _ground_text(constraint: TrajectoryConstraint, binding: dict[str, str]) -> str:
+def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:
     return _substitute(render_constraint(constraint), binding)
 
 
-def _substitute(text: str, binding: dict[str, str]) -> str:
+def _substitute(text: str, binding: Binding) -> str:
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     joined = " ".join(binding.get(word, word) for word in words)
     return joined.replace("( ", "(").replace(" )", ")")

@@ -20,6 +20,7 @@ from pathlib import Path
 from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.preferences import all_hard
 from grpo_project.pddl.renaming import all_names, all_variables, renaming_of
 from grpo_project.pddl.render import render_domain, render_problem
 from grpo_project.pddl.task import Task
@@ -131,8 +132,14 @@ class ValValidator:
 
 
 def texts_for_val(task: Task, steps: Sequence[Step]) -> tuple[str, str, str]:
-    """Domain, problem and plan as VAL can read them: names that its lexer does not know are replaced in all three."""
+    """Domain, problem and plan as VAL can read them: names that its lexer does not know are replaced in all three.
+
+    Without preferences, which decide nothing about a plan: VAL says in the same words what breaks them and what breaks a
+    constraint, and dies of some.
+    """
     domain, problem = task.domain, task.problem
+    if task.preferences is not None:
+        domain, problem = all_hard(domain, problem)
     names = all_names(domain, problem) | all_variables(domain, problem) | {word for step in steps for word in step}
     hard = {name for name in names if not _NAME.fullmatch(name) or name.lstrip("?") in _RESERVED}
     if hard:

@@ -15,6 +15,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Effect,
     Exists,
@@ -24,6 +25,7 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     TypedName,
 )
@@ -133,6 +135,8 @@ def _formula(formula: Formula, wording: Wording, top: bool = False) -> str:
             text = " or ".join(_formula(part, wording) for part in parts) or "something impossible happens"
         case Imply(condition, consequence):
             text = f"if {_formula(condition, wording)} then {_formula(consequence, wording)}"
+        case Preference(name, part):
+            text = f"if possible (preference {name}), {_formula(part, wording)}"
         case Forall(variables, part):
             text = f"for every {_typed(variables, wording)}, {_formula(part, wording)}"
         case Exists(variables, part):
@@ -155,6 +159,8 @@ def _constraint(constraint: Constraint, wording: Wording) -> str:
             return " and ".join(f"[{_constraint(part, wording)}]" for part in parts)
         case ConstraintForall(variables, part):
             return f"for every {_typed(variables, wording)}: {_constraint(part, wording)}"
+        case ConstraintPreference(name, part):
+            return f"if possible (preference {name}): {_constraint(part, wording)}"
     words = [_formula(part, wording) for part in constraint.formulas]
     times = [render_number(time) for time in constraint.times]
     match constraint.operator:

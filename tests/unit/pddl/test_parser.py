@@ -79,6 +79,12 @@ def test_render_and_parse_are_inverse():
         ),
         ("(define (domain d) (:derived (p ?x) (and)) (:derived (p) (and)))", PddlSemanticError, "takes 1 arguments, found 0"),
         ("(define (domain d) (:derived (p) (and)) (:action a :effect (p)))", PddlSemanticError, "'p' is derived"),
+        (
+            "(define (domain d) (:predicates (p)) (:action a :precondition (or (preference x (p)))))",
+            PddlSemanticError,
+            "under and",
+        ),
+        ("(define (domain d) (:predicates (p)) (:action a :precondition (preference x y (p))))", PddlSyntaxError, "2 arguments"),
         ("(define (domain d) (:durative-action a))", UnsupportedFeature, ":durative-action is not supported"),
         ("; a comment\n# another", PddlSyntaxError, "a comment begins with ;"),
         ("(define (domain d) (:predicates (p ?x - (or a b))))", PddlSyntaxError, "(either TYPE ...)"),
@@ -160,8 +166,7 @@ def test_a_type_without_parent_is_no_subtype_of_a_declared_object():
     [
         ("(define (domain d) (:requirements :durative-actions)\n (:durative-action a))", ":durative-action"),
         ("(define (domain d) (:process x))", ":process"),
-        ("(define (domain d) (:predicates (p)) (:action a :precondition (preference x (p))))", "a preference"),
-        ("(define (domain d) (:predicates (p)) (:constraints (preference x (always (p)))))", "'preference' over trajectory"),
+        ("(define (domain d) (:predicates (p)) (:constraints (preference x (preference y (always (p))))))", "'preference' over"),
         ("(define (domain d) (:predicates (p)) (:constraints (exists (?x) (always (p)))))", "'exists' over trajectory"),
         ("(define (domain d) (:functions (f) - object))", "a function that is not a number"),
     ],
@@ -174,16 +179,13 @@ def test_what_is_not_supported_is_refused_by_name_file_and_line(text, feature):
     assert str(caught.value).startswith(f"some.pddl:{1 + text.count(chr(10))}:")
 
 
-@pytest.mark.parametrize(
-    ("section", "feature"),
-    [
-        ("(:metric minimize (is-violated x))", "a metric over preferences"),
-    ],
-)
-def test_problems_are_refused_by_name_too(section, feature):
-    text = f"(define (problem p) (:domain d) (:objects a) (:init) (:goal (p a))\n{section})"
-    with pytest.raises(UnsupportedFeature, match=feature) as caught:
+def test_what_a_problem_names_and_lacks_is_refused_with_its_line():
+    text = "(define (problem p) (:domain d) (:objects a) (:init) (:goal (p a))\n(:metric minimize (is-violated x)))"
+    with pytest.raises(PddlSemanticError, match="no preference is named 'x'") as caught:
         parse_problem(text, parse_domain(SMALL_DOMAIN), "some.pddl")
+    assert caught.value.line == 2
+    with pytest.raises(UnsupportedFeature, match="timed initial literal") as caught:
+        parse_problem("(define (problem p) (:domain d)\n (:init (at 5 (p a))) (:goal (p a)))", parse_domain(SMALL_DOMAIN))
     assert caught.value.line == 2
 
 
