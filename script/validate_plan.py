@@ -50,6 +50,7 @@ def as_json(name: str, verdict: Any) -> dict[str, Any]:
         "goals_met": verdict.goals_met,
         "goals_total": verdict.goals_total,
         "cost": verdict.plan_cost,
+        "violated_preferences": dict(verdict.violated_preferences),
         "reward": score(verdict, RewardConfig()).total,
         "detail": verdict.detail,
     }
@@ -169,6 +170,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"  steps run {verdict.steps_executed} of {verdict.steps_total}, cost {verdict.plan_cost:g}, "
             f"goals met {verdict.goals_met} of {verdict.goals_total}, reward {record['reward']:+.3f}"
         )
+        if task.preferences is not None:
+            shown = [name if times == 1 else f"{name} ({times} times)" for name, times in verdict.violated_preferences]
+            print(f"  preferences violated: {', '.join(shown) or 'none'}")
     return 0 if all_succeed else 1
 
 

@@ -226,7 +226,7 @@ class World:
                 return opposite(conjunction(opposite(self.truth(part, state, names)) for part in parts))
             case ["not", part]:
                 return opposite(self.truth(part, state, names))
-            case ["preference", _, _]:
+            case ["preference", *_]:
                 return True
             case ["imply", left, right]:
                 return opposite(conjunction([self.truth(left, state, names), opposite(self.truth(right, state, names))]))
@@ -333,7 +333,7 @@ class World:
             case ["forall", variables, part]:
                 for inner in self.bindings(variables, names):
                     yield from self.ground_constraints(part, inner)
-            case ["preference", _, _]:
+            case ["preference", *_]:
                 return
             case _:
                 yield tree, names
@@ -426,8 +426,8 @@ class World:
             case ["forall", variables, part]:
                 for inner in self.bindings(variables, names):
                     yield from self.preferences(part, inner)
-            case ["preference", name, part]:
-                yield name, part, names
+            case ["preference", *name, part]:
+                yield (name or ["anonymous"])[0], part, names
 
     def verify(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,

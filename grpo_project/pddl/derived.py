@@ -39,8 +39,8 @@ def _used(formula: Formula | Constraint, negated: bool = False) -> Iterator[tupl
         case Imply(condition, consequence):
             yield from _used(Or((Not(condition), consequence)), negated)
         case _:
-            for part in parts_of(formula):
-                yield from _used(part, negated)
+            for inner in parts_of(formula):
+                yield from _used(inner, negated)
 
 
 class DerivedAtoms:

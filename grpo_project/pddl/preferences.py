@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from grpo_project.pddl.conditions import Binding, Condition, ConditionCompiler
 from grpo_project.pddl.model import (
@@ -27,6 +28,7 @@ from grpo_project.pddl.model import (
 from grpo_project.pddl.monitors import Monitor
 
 MAXIMUM_REMEMBERED = 100_000  # steps whose preferences are kept
+Made = TypeVar("Made")
 Violations = tuple[tuple[str, int], ...]  # (name, how often), in the order in which the names are declared
 
 
@@ -83,19 +85,19 @@ def names_in(node: Formula | Constraint) -> Iterator[str]:
 
 
 def ground_preferences(
-    compiler: ConditionCompiler, node: Formula | Constraint | None, binding: Binding
-) -> Iterator[tuple[str, Formula | Constraint, Binding]]:
-    """(name, what is preferred, under which binding) of every ground instance."""
+    compiler: ConditionCompiler, node: Formula | Constraint | None, binding: Binding, make: Callable[[Any, Binding], Made]
+) -> Iterator[tuple[str, Made]]:
+    """(name, what `make` makes of the formula or constraint that is preferred, and its binding) of every ground instance."""
     match node:
         case Preference(name, part) | ConstraintPreference(name, part):
-            yield name, part, binding
+            yield name, make(part, binding)
         case And(parts) | ConstraintAnd(parts):
             for part in parts:
-                yield from ground_preferences(compiler, part, binding)
+                yield from ground_preferences(compiler, part, binding, make)
         case Forall(variables, part) | ConstraintForall(variables, part):
             if next(names_in(part), None) is not None:
                 for inner in compiler.bindings(variables, binding):
-                    yield from ground_preferences(compiler, part, inner)
+                    yield from ground_preferences(compiler, part, inner, make)
 
 
 class Preferences:
@@ -111,20 +113,15 @@ class Preferences:
         monitors: Callable[[Constraint, Binding], Iterator[Monitor]],
     ) -> None:
         self.names = preference_names(domain, problem)
-        self.goal = tuple(self._conditions(compiler, problem.goal, {}))
-        found = [each for own in (domain.constraints, problem.constraints) for each in ground_preferences(compiler, own, {})]
+        self.goal = tuple(ground_preferences(compiler, problem.goal, {}, compiler.compile))
         self.monitors = tuple(
-            (name, tuple(monitors(part, binding))) for name, part, binding in found if not isinstance(part, Formula)
+            each
+            for own in (domain.constraints, problem.constraints)
+            for each in ground_preferences(compiler, own, {}, lambda part, binding: tuple(monitors(part, binding)))
         )
         self._domain = domain
         self._compiler = compiler
         self._of_steps: dict[Step, tuple[tuple[str, Condition], ...]] = {}
-
-    @staticmethod
-    def _conditions(compiler: ConditionCompiler, node: Formula, binding: Binding) -> Iterator[tuple[str, Condition]]:
-        for name, part, inner in ground_preferences(compiler, node, binding):
-            if isinstance(part, Formula):
-                yield name, compiler.compile(part, inner)
 
     def of_step(self, step: Step) -> tuple[tuple[str, Condition], ...]:
         """What is preferred where a step runs, with names."""
@@ -132,7 +129,7 @@ class Preferences:
         if known is None:
             action = self._domain.actions[step[0]]
             binding = {p.name: argument for p, argument in zip(action.parameters, step[1:], strict=True)}
-            known = tuple(self._conditions(self._compiler, action.precondition, binding))
+            known = tuple(ground_preferences(self._compiler, action.precondition, binding, self._compiler.compile))
             if len(self._of_steps) < MAXIMUM_REMEMBERED:
                 self._of_steps[step] = known
         return known

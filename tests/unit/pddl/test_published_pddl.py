@@ -237,3 +237,74 @@ def test_a_long_chain_of_rules_costs_no_recursion_and_is_searched():
     few = compile_task(domain, parse_problem(f"(define (problem p) (:domain d) {roads('(and (reach a c) (burnt c))')})", domain))
     found = find_plan(few)
     assert found.optimal and len(found.steps) == 2 and validate_text(few, render_plan(found.steps)).success
+
+
+LIGHTS = """(define (domain d) (:requirements :adl :preferences :constraints :fluents) (:constants c)
+ (:predicates (lit ?x)) (:functions (total-cost))
+ (:action on :parameters (?x) :precondition (and (not (lit ?x)) (preference before (lit c)))
+  :effect (and (lit ?x) (increase (total-cost) 1)))
+ (:action off :parameters (?x) :precondition (lit ?x) :effect (not (lit ?x))))"""
+
+
+def lights(goal: str, metric: str, constraints: str = "") -> str:
+    section = constraints and f"(:constraints {constraints})"
+    return f"""(define (problem p) (:domain d) (:requirements :goal-utilities) (:objects a b) (:init (= (total-cost) 0))
+     (:goal {goal}) {section} (:metric {metric}))"""
+
+
+ON_A, ON_AB, ON_ABC = "(on a)", "(on a)\n(on b)", "(on a)\n(on b)\n(on c)"
+PREFERRED = {
+    "goal": ("(and (lit a) (preference g (lit b)))", "minimize (* 10 (is-violated g))", "", ON_A, {"g": 1}, 10),
+    "goal, kept": ("(and (lit a) (preference g (lit b)))", "minimize (* 10 (is-violated g))", "", ON_AB, {}, 0),
+    "goal, nothing else": ("(preference g (lit b))", "minimize (* 10 (is-violated g))", "", "", {"g": 1}, 10),
+    "goal, one name twice": (
+        "(and (preference g (lit b)) (preference g (lit c)))", "minimize (is-violated g)", "", ON_A, {"g": 2}, 2,
+    ),
+    "goal, forall around it": ("(forall (?x) (preference g (lit ?x)))", "minimize (is-violated g)", "", ON_A, {"g": 2}, 2),
+    "goal, forall inside it": ("(preference g (forall (?x) (lit ?x)))", "minimize (is-violated g)", "", ON_A, {"g": 1}, 1),
+    "utility of goals": (
+        "(and (preference g (lit a)) (preference h (lit b)))",
+        "maximize (- 90 (+ (total-cost) (* 20 (is-violated g)) (* 50 (is-violated h))))",
+        "", ON_A, {"h": 1}, 39,
+    ),
+    "precondition": ("(lit a)", "minimize (+ (total-cost) (* 10 (is-violated before)))", "", ON_ABC, {"before": 3}, 33),
+    "constraint": ("(lit a)", "minimize (is-violated k)", "(preference k (always (not (lit b))))", ON_AB, {"k": 1}, 1),
+    "constraint, at the end": ("(lit a)", "minimize (is-violated k)", "(preference k (sometime (lit b)))", ON_A, {"k": 1}, 1),
+    "constraint, forall around it": (
+        "(lit a)", "minimize (is-violated k)", "(forall (?x) (preference k (sometime (lit ?x))))", ON_A, {"k": 2}, 2,
+    ),
+    "constraint, beside one that must hold": (
+        "(lit a)",
+        "minimize (+ (is-violated k) (is-violated m))",
+        "(and (preference k (at-most-once (lit a))) (always (not (lit c))) (preference m (within 1 (lit b))))",
+        ON_AB, {"m": 1}, 1,
+    ),
+    "no name": ("(and (lit a) (preference (lit b)))", "minimize (is-violated anonymous)", "", ON_A, {"anonymous": 1}, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PREFERRED)
+def test_a_violated_preference_is_no_failure_and_is_reported(tmp_path, name):
+    goal, metric, constraints, plan, violated, value = PREFERRED[name]
+    problem_text = lights(goal, metric, constraints)
+    task, verdict = verdict_of(LIGHTS, problem_text, plan)
+    assert verdict.success
+    counted = {name: times for name, times in verdict.violated_preferences if name != "before"}
+    assert (dict(verdict.violated_preferences) if "before" in violated else counted) == violated
+    assert verdict.plan_cost == value
+    assert World(LIGHTS, problem_text).violations(read_plan(plan)) == dict(verdict.violated_preferences)
+    assert Val(find_val(), tmp_path).verify(LIGHTS, problem_text, plan).value == value
+    assert ValValidator().validate(task, read_plan(plan)).verdict_class == "success_plans"
+    domain = parse_domain(LIGHTS)
+    assert parse_problem(render_problem(task.problem, domain), parse_domain(render_domain(domain))) == task.problem
+
+
+def test_what_a_failed_plan_violates_is_counted_up_to_where_it_stopped():
+    text = lights("(and (lit a) (preference g (lit b)))", "minimize (+ (is-violated g) (* 10 (is-violated before)))")
+    _, verdict = verdict_of(LIGHTS, text, "(on b)\n(on b)\n(on a)")
+    assert (verdict.verdict_class, verdict.violated_preferences, verdict.plan_cost) == (
+        "precondition_violation",
+        (("before", 1),),
+        10,
+    )
+    assert (verdict.goals_met, verdict.goals_total) == (0, 1)
