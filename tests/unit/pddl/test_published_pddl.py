@@ -279,7 +279,7 @@ PREFERRED = {
         "(and (preference k (at-most-once (lit a))) (always (not (lit c))) (preference m (within 1 (lit b))))",
         ON_AB, {"m": 1}, 1,
     ),
-    "no name": ("(and (lit a) (preference (lit b)))", "minimize (is-violated anonymous)", "", ON_A, {"anonymous": 1}, 1),
+    "no name": ("(and (lit a) (preference (lit b)))", "minimize (total-cost)", "", ON_A, {"anonymous": 1}, 1),
 }  # fmt: skip
 
 
