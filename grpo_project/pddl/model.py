@@ -5,10 +5,10 @@ Formulas and trajectory constraints are separate unions: a constraint is only le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Union
+from typing import Any, Union
 
 from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy
 
@@ -191,20 +191,33 @@ class ConstraintPreference:
 Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall, ConstraintPreference]
 
 
+# By type, since this is asked of every formula of every problem: `match` takes four times as long.
+_PARTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    **dict.fromkeys((And, Or, ConstraintAnd), lambda node: node.parts),
+    **dict.fromkeys((Not, Forall, Exists, ConstraintForall, Preference, ConstraintPreference), lambda node: (node.part,)),
+    Imply: lambda node: (node.condition, node.consequence),
+    TrajectoryConstraint: lambda node: node.formulas,
+}
+
+
 def parts_of(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
     """The formulas and constraints directly inside one; none in a literal or comparison."""
-    match node:
-        case And(parts) | Or(parts) | ConstraintAnd(parts):
-            return parts
-        case Imply(condition, consequence):
-            return (condition, consequence)
-        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
-            return (part,)
-        case Preference(_, part) | ConstraintPreference(_, part):
-            return (part,)
-        case TrajectoryConstraint(_, formulas):
-            return formulas
-    return ()
+    parts = _PARTS.get(type(node))
+    return parts(node) if parts is not None else ()
+
+
+def nodes_in(node: Formula | Constraint) -> Iterator[Formula | Constraint]:
+    """A formula or constraint and all that is inside it, in the order of the text."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += reversed(parts_of(found))
+
+
+def preferences_in(node: Formula | Constraint) -> Iterator[str]:
+    """The names of the preferences in a formula or constraint, in order."""
+    return (inner.name for inner in nodes_in(node) if isinstance(inner, Preference | ConstraintPreference))
 
 
 @dataclass(frozen=True)
@@ -220,6 +233,25 @@ class Domain:
     actions: Mapping[str, Action] = field(default_factory=dict)
     constraints: Constraint | None = None
     derived: tuple[DerivedRule, ...] = ()
+
+    @cached_property
+    def preference_names(self) -> tuple[str, ...]:
+        """Every name of a preference once: those of constraints, then those of preconditions."""
+        nodes = [self.constraints, *(action.precondition for action in self.actions.values())]
+        return tuple(dict.fromkeys(name for node in nodes if node is not None for name in preferences_in(node)))
+
+    @cached_property
+    def needs_numbers(self) -> bool:
+        """False where the only numbers are costs that a sum can hold: (increase (total-cost) STATIC), unconditional."""
+        effects = [effect for action in self.actions.values() for effect in action.effects]
+        changes = [(effect.when, effect.numeric) for effect in effects if effect.numeric is not None]
+        if any(when is not None or (change.operator, change.term) != ("increase", TOTAL_COST) for when, change in changes):
+            return True
+        if any(isinstance(change.amount, Arithmetic) or change.amount == TOTAL_COST for _, change in changes):
+            return True
+        nodes: list[Formula | Constraint | None] = [action.precondition for action in self.actions.values()]
+        nodes += [self.constraints, *(rule.body for rule in self.derived), *(effect.when for effect in effects)]
+        return any(isinstance(inner, Comparison) for node in nodes if node is not None for inner in nodes_in(node))
 
     @cached_property
     def hierarchy(self) -> TypeHierarchy:

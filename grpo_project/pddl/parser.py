@@ -246,14 +246,15 @@ class _ProblemReader(Reader):
             items = items[0].items[1:]
         for item in items:
             group = self.group(item, "an initial atom")
-            if group.head == "=":
+            head = group.head
+            if head == "=":
                 self.count(group, 2)
                 term = self.atom(self.group(group.items[1], "a function"), scope, self.functions, "function")
                 values[term] = self.any_number(group.items[2])
-            elif group.head == "not":
+            elif head == "not":
                 self.count(group, 1)
                 self.atom(self.group(group.items[1], "an atom"), scope, self.predicates, "predicate")
-            elif group.head == "at" and "at" not in self.predicates:
+            elif head == "at" and "at" not in self.predicates:
                 self.refuse(group, "a timed initial literal")
             else:
                 atoms.add(self.atom(group, scope, self.predicates, "predicate"))

@@ -23,7 +23,7 @@ from grpo_project.pddl.model import (
     Preference,
     Problem,
     Step,
-    parts_of,
+    preferences_in,
 )
 from grpo_project.pddl.monitors import Monitor
 
@@ -67,21 +67,10 @@ def _hard(constraint: Constraint | None) -> Constraint | None:
     return constraint
 
 
-def preference_names(domain: Domain, problem: Problem | None) -> tuple[str, ...]:
-    """Every preference's name once: the domain's (constraints, then actions), then the problem's (constraints, goal)."""
-    nodes: list[Formula | Constraint | None] = [domain.constraints, *(action.precondition for action in domain.actions.values())]
-    if problem is not None:
-        nodes += [problem.constraints, problem.goal]
-    return tuple(dict.fromkeys(name for node in nodes if node is not None for name in names_in(node)))
-
-
-def names_in(node: Formula | Constraint) -> Iterator[str]:
-    """The names of the preferences in a formula or constraint, in order."""
-    if isinstance(node, Preference | ConstraintPreference):
-        yield node.name
-    else:
-        for part in parts_of(node):
-            yield from names_in(part)
+def preference_names(domain: Domain, problem: Problem) -> tuple[str, ...]:
+    """Every preference's name once: the domain's, then the problem's (constraints, goal)."""
+    own = (name for node in (problem.constraints, problem.goal) if node is not None for name in preferences_in(node))
+    return tuple(dict.fromkeys((*domain.preference_names, *own)))
 
 
 def ground_preferences(
@@ -95,7 +84,7 @@ def ground_preferences(
             for part in parts:
                 yield from ground_preferences(compiler, part, binding, make)
         case Forall(variables, part) | ConstraintForall(variables, part):
-            if next(names_in(part), None) is not None:
+            if next(preferences_in(part), None) is not None:
                 for inner in compiler.bindings(variables, binding):
                     yield from ground_preferences(compiler, part, inner, make)
 
@@ -109,10 +98,11 @@ class Preferences:
         self,
         domain: Domain,
         problem: Problem,
+        names: tuple[str, ...],
         compiler: ConditionCompiler,
         monitors: Callable[[Constraint, Binding], Iterator[Monitor]],
     ) -> None:
-        self.names = preference_names(domain, problem)
+        self.names = names
         self.goal = tuple(ground_preferences(compiler, problem.goal, {}, compiler.compile))
         self.monitors = tuple(
             each

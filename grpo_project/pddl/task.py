@@ -13,7 +13,6 @@ from grpo_project.pddl.model import (
     TOTAL_TIME,
     Action,
     And,
-    Arithmetic,
     Atom,
     Comparison,
     Constraint,
@@ -27,7 +26,7 @@ from grpo_project.pddl.model import (
     Problem,
     Step,
     TrajectoryConstraint,
-    parts_of,
+    nodes_in,
 )
 from grpo_project.pddl.monitors import (
     Always,
@@ -43,7 +42,7 @@ from grpo_project.pddl.monitors import (
     Within,
 )
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
-from grpo_project.pddl.preferences import Preferences, Violations, without_preferences
+from grpo_project.pddl.preferences import Preferences, Violations, preference_names, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
 from grpo_project.pddl.types import ROOT_TYPE
 
@@ -122,7 +121,8 @@ class Task:
         self.initial = 0
         for atom in sorted(problem.init):  # sorted: bit numbers must not depend on set order
             self.initial |= self.bit(atom)
-        goal = without_preferences(problem.goal)
+        names = preference_names(domain, problem)
+        goal = without_preferences(problem.goal) if names else problem.goal
         self.goal = self._compiler.compile(goal, {})
         self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(goal))
         self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
@@ -131,16 +131,12 @@ class Task:
         self._goal_is_literals = not self.goal.choices and literals == len(self.goal_parts)
         constraints = [c for c in (domain.constraints, problem.constraints) if c is not None]
         self.monitors: tuple[Monitor, ...] = tuple(m for c in constraints for m in self._monitors(c, {}))
-        self.preferences: Preferences | None = Preferences(domain, problem, self._compiler, self._monitors)
-        if not self.preferences.names:
-            self.preferences = None
+        self.preferences = Preferences(domain, problem, names, self._compiler, self._monitors) if names else None
         self._metric: Reader | None = None
         if self.numbers is not None:
             if problem.metric is not None:
                 self._time_index = table.index(TOTAL_TIME)
-                self._violation_indices = {
-                    name: table.index((IS_VIOLATED, name)) for name in (self.preferences.names if self.preferences else ())
-                }
+                self._violation_indices = {name: table.index((IS_VIOLATED, name)) for name in names}
                 self._metric = table.reader(problem.metric[1], {})
         # Whether an action's masks are all there is to its effects: neither numbers nor derived atoms follow from them.
         self.is_plain = self.numbers is None and self.derived is None
@@ -362,30 +358,11 @@ def compile_task(domain: Domain, problem: Problem) -> Task:
 
 
 def _needs_numbers(domain: Domain, problem: Problem) -> bool:
-    """False where the only numbers are costs that a sum can hold: (increase (total-cost) STATIC), unconditional, and read nowhere
-    but in (:metric minimize (total-cost))."""
-    if problem.metric is not None and problem.metric != ("minimize", TOTAL_COST):
+    """False where the only numbers are costs that a sum can hold, read nowhere but in (:metric minimize (total-cost))."""
+    if domain.needs_numbers or (problem.metric is not None and problem.metric != ("minimize", TOTAL_COST)):
         return True
-    effects = [effect for action in domain.actions.values() for effect in action.effects if effect.numeric is not None]
-    for effect in effects:
-        assert effect.numeric is not None
-        amount = effect.numeric.amount
-        if effect.when is not None or effect.numeric.operator != "increase" or effect.numeric.term != TOTAL_COST:
-            return True
-        if isinstance(amount, Arithmetic) or amount == TOTAL_COST:
-            return True
-    formulas: list[Formula | Constraint] = [
-        problem.goal,
-        *(rule.body for rule in domain.derived),
-        *(action.precondition for action in domain.actions.values()),
-    ]
-    formulas += [e.when for action in domain.actions.values() for e in action.effects if e.when is not None]
-    formulas += [constraint for constraint in (domain.constraints, problem.constraints) if constraint is not None]
-    return any(_has_comparison(formula) for formula in formulas)
-
-
-def _has_comparison(node: Formula | Constraint) -> bool:
-    return isinstance(node, Comparison) or any(map(_has_comparison, parts_of(node)))
+    nodes = (problem.goal, problem.constraints)
+    return any(isinstance(inner, Comparison) for node in nodes if node is not None for inner in nodes_in(node))
 
 
 def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:
