@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.monitors import VIOLATED
-from grpo_project.pddl.plan import MAXIMUM_CHARACTERS, MAXIMUM_STEPS, extract_plan
+from grpo_project.pddl.plan import MAXIMUM_CHARACTERS, MAXIMUM_STEPS, PLAIN_STEP, extract_plan
 from grpo_project.pddl.preferences import Preferences, Violations
 from grpo_project.pddl.task import MAXIMUM_CACHED, GroundAction, StepFault, Task
 
@@ -68,25 +68,38 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
 def validate_text(task: Task, text: str) -> Verdict:
     """The verdict on a model's raw answer."""
     if len(text) <= MAXIMUM_CHARACTERS:
-        # Most answers are lines "(action argument)" that this task has read before; then one look-up a line is all the reading.
-        known = task.known_lines
+        # Most answers are lines "(action argument)", most of which this task has read before: then a look-up is all the reading.
         lines = text.strip().split("\n")
+        known = task.known_lines
         try:
             actions = [known[line] for line in lines]
         except KeyError:
-            pass
-        else:
-            if len(actions) <= MAXIMUM_STEPS:
-                return _execute(task, actions)
+            actions = _read_lines(task, lines)
+        if 0 < len(actions) <= MAXIMUM_STEPS:
+            return _execute(task, actions)
     extraction = extract_plan(text)
     if extraction.steps is None:
         return _format_error(task, None, 0, extraction.fault or "")
-    read = _read(task, extraction.steps)
-    if isinstance(read, Verdict):
-        return read
-    if len(task.known_lines) + len(read) <= MAXIMUM_CACHED:
-        task.known_lines.update((f"({' '.join(action.step)})", action) for action in read)
-    return _execute(task, read)
+    return validate(task, extraction.steps)
+
+
+def _read_lines(task: Task, lines: Sequence[str]) -> list[GroundAction]:
+    """The ground actions of lines that are a step each and nothing else; none where one is anything else, or no step of the task."""
+    actions: list[GroundAction] = []
+    known = task.known_lines
+    for line in lines:
+        action = known.get(line)
+        if action is None:
+            if PLAIN_STEP.fullmatch(line) is None:
+                return []
+            ground = task.ground(tuple(line[1:-1].lower().split()))
+            if isinstance(ground, StepFault):
+                return []
+            action = ground
+            if len(known) < MAXIMUM_CACHED:
+                known[line] = action
+        actions.append(action)
+    return actions
 
 
 def validate(task: Task, steps: Sequence[Step]) -> Verdict:
