@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import DataError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import DataError, GrpoProjectError, ValFailed  # noqa: E402
 
 STATE_ATOMS_SHOWN = 40
 
@@ -152,8 +152,14 @@ def run(arguments: argparse.Namespace) -> int:
     val = ValValidator(arguments.timeout_seconds) if arguments.validator != "builtin" else None
     all_succeed = True
     for name, text in zip(names, texts, strict=True):
-        verdict = validate_by_val(task, text, val) if val and arguments.validator == "val" else validate_text(task, text)
-        disagreement = cross_check(task, text, verdict, val) if val and arguments.validator == "both" else None
+        verdict, disagreement = validate_text(task, text), None
+        try:
+            if val is not None and arguments.validator == "val":
+                verdict = validate_by_val(task, text, val)
+            elif val is not None:
+                disagreement = cross_check(task, text, verdict, val)
+        except ValFailed as failure:  # no fault of the plan, and no verdict of VAL's either
+            raise ValFailed(f"{arguments.domain}, {arguments.problem}, {name}: {failure}", failure.files) from failure
         all_succeed = all_succeed and verdict.success
         record = as_json(name, verdict)
         if disagreement is not None:

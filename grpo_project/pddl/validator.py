@@ -84,7 +84,7 @@ def validate_text(task: Task, text: str) -> Verdict:
 
 
 def _read_lines(task: Task, lines: Sequence[str]) -> list[GroundAction]:
-    """The ground actions of lines that are a step each and nothing else; none where one is anything else, or no step of the task."""
+    """The ground actions of lines that are a step each and nothing else; none where one is more, or no step of the task."""
     actions: list[GroundAction] = []
     known = task.known_lines
     for line in lines:
