@@ -40,12 +40,12 @@ def find_plan(
 
     node_budget: how many nodes may be expanded. heuristic: an admissible lower bound on the remaining cost from a state
     bitmask; without one, unmet goals over the most that one action can achieve. rng: breaks ties among equally good
-    plans; without one the first in declaration order wins. Raises UnsupportedFeature for a task with numeric fluents.
+    plans; without one the first in declaration order wins. Raises UnsupportedFeature for a task with numeric fluents, TooLarge
+    for one with more ground actions than grounding.py lets through.
     """
     if task.numbers is not None:
         raise UnsupportedFeature(
-            f"problem '{task.problem.name}' of domain '{task.domain.name}' has numeric fluents: plans for it can be validated,"
-            " but the reference planner does not search over numbers. Bring your own reference plans"
+            "numeric fluents are not searched. Plans for it can be validated: bring your own reference plans", task.name
         )
     bound = heuristic if heuristic is not None else _goal_count(task)
     result = _a_star(task, node_budget, bound, 1.0, rng)

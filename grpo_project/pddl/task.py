@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler
 from grpo_project.pddl.derived import DerivedAtoms
+from grpo_project.pddl.grounding import MAXIMUM_GROUND, MAXIMUM_MASK_BITS, Grounder, StaticAtoms, TooLarge, conjuncts
 from grpo_project.pddl.model import (
     IS_VIOLATED,
     TOTAL_COST,
     TOTAL_TIME,
-    Action,
-    And,
     Atom,
     Comparison,
     Constraint,
@@ -21,7 +20,6 @@ from grpo_project.pddl.model import (
     Domain,
     Expression,
     Formula,
-    Literal,
     NumericEffect,
     Problem,
     Step,
@@ -124,7 +122,7 @@ class Task:
         names = preference_names(domain, problem)
         goal = without_preferences(problem.goal) if names else problem.goal
         self.goal = self._compiler.compile(goal, {})
-        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(goal))
+        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in conjuncts(goal))
         self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
         # Almost every goal is a conjunction of distinct literals; counting bits is then ten times faster.
         literals = self.goal.positive.bit_count() + self.goal.negative.bit_count()
@@ -142,6 +140,11 @@ class Task:
         self.is_plain = self.numbers is None and self.derived is None
         self.initial, _ = self.start()
         self.initial_goals_met = self.goals_met(self.initial)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"problem '{self.problem.name}' of domain '{self.domain.name}'"
 
     def start(self) -> tuple[int, Numbers]:
         """S0 and its numbers, comparisons and derived atoms of every action ground so far included."""
@@ -237,48 +240,33 @@ class Task:
             binding = {p.name: argument for p, argument in zip(action.parameters, step[1:], strict=True)}
             known = tuple(
                 (_substitute(render_formula(part), binding), self._compiler.compile(part, binding))
-                for part in _conjuncts(action.precondition)
+                for part in conjuncts(action.precondition)
             )
             if len(self._parts) < MAXIMUM_CACHED:
                 self._parts[step] = known
         return known
 
     def applicable_actions(self) -> list[GroundAction]:
-        """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects."""
-        changing = {rule.head for rule in self.domain.derived} | {
-            atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom
-        }
+        """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects.
+
+        Raises TooLarge, in a few seconds and within some 500 MB, where there are more than grounding.py lets through.
+        """
+        actions = self.domain.actions.values()
+        changing = {rule.head for rule in self.domain.derived}
+        changing |= {atom[0] for action in actions for e in action.effects for atom in (e.add, e.delete) if atom}
+        static = StaticAtoms(self.problem.init, self.domain.predicates.keys() - changing)
+        grounder = Grounder(self.name, static, self.objects_of)
         result: list[GroundAction] = []
-        for action in self.domain.actions.values():
-            static = [a for a in _plain_atoms(action.precondition) if a[0] not in changing or a[0] == "="]
-            for arguments in self._static_matches(action, static):
+        bits = 0
+        for action in actions:
+            for arguments in grounder.arguments(action):
                 ground = self.ground((action.name, *arguments))
                 if isinstance(ground, GroundAction) and ground.condition.choices.count(()) == 0:
                     result.append(ground)
+                    bits += sum(mask.bit_length() for mask in (ground.positive, ground.negative, ground.add, ground.delete))
+                    if len(result) > MAXIMUM_GROUND or bits > MAXIMUM_MASK_BITS:
+                        raise TooLarge(self.name, f"it has more than {len(result) - 1:,} steps")
         return result
-
-    def _static_matches(self, action: Action, static: list[Atom]) -> Iterator[tuple[str, ...]]:
-        """Argument tuples whose positive static preconditions hold at the start, pruned parameter by parameter."""
-        names = [parameter.name for parameter in action.parameters]
-        # Each static atom is checked as soon as its last variable is bound.
-        due: list[list[Atom]] = [[] for _ in names]
-        for atom in static:
-            positions = [names.index(word) for word in atom[1:] if word in names]
-            if positions and atom[0] != "=":
-                due[max(positions)].append(atom)
-        init = self.problem.init
-        domains = [self.objects_of(parameter.type) for parameter in action.parameters]
-
-        def extend(prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-            if len(prefix) == len(names):
-                yield prefix
-                return
-            for candidate in domains[len(prefix)]:
-                binding = dict(zip(names, (*prefix, candidate), strict=False))
-                if all((a[0], *(binding.get(w, w) for w in a[1:])) in init for a in due[len(prefix)]):
-                    yield from extend((*prefix, candidate))
-
-        yield from extend(())
 
     def _make(self, step: Step) -> GroundAction | StepFault:
         if not step or step[0] not in self.domain.actions:
@@ -407,13 +395,3 @@ def _bits_read(condition: Condition) -> int:
         for alternative in alternatives:
             mask |= _bits_read(alternative)
     return mask
-
-
-def _conjuncts(formula: Formula) -> tuple[Formula, ...]:
-    if isinstance(formula, And):
-        return tuple(inner for part in formula.parts for inner in _conjuncts(part))
-    return (formula,)
-
-
-def _plain_atoms(formula: Formula) -> list[Atom]:
-    return [part.atom for part in _conjuncts(formula) if isinstance(part, Literal)]

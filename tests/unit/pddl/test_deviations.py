@@ -215,8 +215,9 @@ def test_the_two_defects_are_all_there_is_to_hold_during_and_hold_after(tmp_path
     assert differ > 5
 
 
-PREFERRING = """(define (domain lamps) (:requirements :adl :preferences :constraints :fluents) (:types lamp box) (:predicates (lit ?l - lamp))
-  (:functions (cost)) (:action on :parameters (?l - lamp) :precondition (not (lit ?l)) :effect (and (lit ?l) (increase (cost) 1))))"""
+PREFERRING = """(define (domain lamps) (:requirements :adl :preferences :constraints :fluents) (:types lamp box)
+  (:predicates (lit ?l - lamp)) (:functions (cost))
+  (:action on :parameters (?l - lamp) :precondition (not (lit ?l)) :effect (and (lit ?l) (increase (cost) 1))))"""
 
 
 @pytest.mark.parametrize(
