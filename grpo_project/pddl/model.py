@@ -235,6 +235,11 @@ class Domain:
     derived: tuple[DerivedRule, ...] = ()
 
     @cached_property
+    def kept(self) -> dict[str, Any]:
+        """By an action's name, what task.py works out about it once for all problems."""
+        return {}
+
+    @cached_property
     def preference_names(self) -> tuple[str, ...]:
         """Every name of a preference once: those of constraints, then those of preconditions."""
         nodes = [self.constraints, *(action.precondition for action in self.actions.values())]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler
+from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler, all_of
 from grpo_project.pddl.derived import DerivedAtoms
 from grpo_project.pddl.grounding import MAXIMUM_GROUND, MAXIMUM_MASK_BITS, Grounder, StaticAtoms, TooLarge, conjuncts
 from grpo_project.pddl.model import (
     IS_VIOLATED,
     TOTAL_COST,
     TOTAL_TIME,
+    Action,
     Atom,
     Comparison,
     Constraint,
@@ -44,6 +46,7 @@ from grpo_project.pddl.preferences import Preferences, Violations, preference_na
 from grpo_project.pddl.render import render_constraint, render_formula
 from grpo_project.pddl.types import ROOT_TYPE
 
+_VARIABLE = re.compile(r"(\?[^\s()]+)")
 MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
 
 
@@ -121,8 +124,8 @@ class Task:
             self.initial |= self.bit(atom)
         names = preference_names(domain, problem)
         goal = without_preferences(problem.goal) if names else problem.goal
-        self.goal = self._compiler.compile(goal, {})
-        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in conjuncts(goal))
+        self.goal_parts = tuple([(render_formula(part), self._compiler.compile(part, {})) for part in conjuncts(goal)])
+        self.goal = all_of([condition for _, condition in self.goal_parts])
         self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
         # Almost every goal is a conjunction of distinct literals; counting bits is then ten times faster.
         literals = self.goal.positive.bit_count() + self.goal.negative.bit_count()
@@ -239,8 +242,10 @@ class Task:
             action = self.domain.actions[step[0]]
             binding = {p.name: argument for p, argument in zip(action.parameters, step[1:], strict=True)}
             known = tuple(
-                (_substitute(render_formula(part), binding), self._compiler.compile(part, binding))
-                for part in conjuncts(action.precondition)
+                [
+                    ("".join([binding.get(piece, piece) for piece in pieces]), self._compiler.compile(part, binding))
+                    for pieces, part in _precondition_texts(self.domain, action)
+                ]
             )
             if len(self._parts) < MAXIMUM_CACHED:
                 self._parts[step] = known
@@ -377,6 +382,15 @@ def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple
         case "hold-after":
             return HoldAfter(text, first, times[0])
     raise ValueError(f"unknown trajectory operator {operator}")
+
+
+def _precondition_texts(domain: Domain, action: Action) -> tuple[tuple[list[str], Formula], ...]:
+    """Each top-level conjunct of a precondition, with its text cut at the variables; worked out once a domain."""
+    known: dict[str, tuple[tuple[list[str], Formula], ...]] = domain.kept
+    if action.name not in known:
+        parts = conjuncts(action.precondition)
+        known[action.name] = tuple([(_VARIABLE.split(render_formula(part)), part) for part in parts])
+    return known[action.name]
 
 
 def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:
