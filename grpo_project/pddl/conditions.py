@@ -131,6 +131,13 @@ class ConditionCompiler:
         return Condition(positive, negative)
 
 
+def conjuncts(formula: Formula) -> tuple[Formula, ...]:
+    """The members of a conjunction, and of those inside it."""
+    if isinstance(formula, And):
+        return tuple(inner for part in formula.parts for inner in conjuncts(part))
+    return (formula,)
+
+
 def all_of(conditions: list[Condition]) -> Condition:
     """What holds where every one of them does."""
     positive = negative = 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from grpo_project.errors import UnsupportedFeature
-from grpo_project.pddl.model import Action, And, Atom, Formula, Literal, Not
+from grpo_project.pddl.conditions import conjuncts
+from grpo_project.pddl.model import Action, Atom, Literal, Not
 
 # About 3 seconds of trying on one core, and 500 MB of masks: what is larger is refused. A problem of 30 blocks has 2,000 steps.
 MAXIMUM_TRIED = 2_000_000
@@ -115,10 +116,3 @@ class Grounder:
         self._tried += 1
         if self._tried > MAXIMUM_TRIED:
             raise TooLarge(self._task_name, f"more than {MAXIMUM_TRIED:,} ways to fill the parameters were tried")
-
-
-def conjuncts(formula: Formula) -> tuple[Formula, ...]:
-    """The members of a conjunction, and of those inside it."""
-    if isinstance(formula, And):
-        return tuple(inner for part in formula.parts for inner in conjuncts(part))
-    return (formula,)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler, all_of
+from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler, all_of, conjuncts
 from grpo_project.pddl.derived import DerivedAtoms
-from grpo_project.pddl.grounding import MAXIMUM_GROUND, MAXIMUM_MASK_BITS, Grounder, StaticAtoms, TooLarge, conjuncts
+from grpo_project.pddl.grounding import MAXIMUM_GROUND, MAXIMUM_MASK_BITS, Grounder, StaticAtoms, TooLarge
 from grpo_project.pddl.model import (
     IS_VIOLATED,
     TOTAL_COST,
@@ -21,7 +20,6 @@ from grpo_project.pddl.model import (
     ConstraintForall,
     Domain,
     Expression,
-    Formula,
     NumericEffect,
     Problem,
     Step,
@@ -44,9 +42,9 @@ from grpo_project.pddl.monitors import (
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
 from grpo_project.pddl.preferences import Preferences, Violations, preference_names, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
+from grpo_project.pddl.schemas import ActionSchema
 from grpo_project.pddl.types import ROOT_TYPE
 
-_VARIABLE = re.compile(r"(\?[^\s()]+)")
 MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
 
 
@@ -244,7 +242,7 @@ class Task:
             known = tuple(
                 [
                     ("".join([binding.get(piece, piece) for piece in pieces]), self._compiler.compile(part, binding))
-                    for pieces, part in _precondition_texts(self.domain, action)
+                    for pieces, part in self._schema(action).texts
                 ]
             )
             if len(self._parts) < MAXIMUM_CACHED:
@@ -288,13 +286,25 @@ class Task:
                     return StepFault(
                         f"'{argument}' is of type {self._objects[argument]}, but {action.name} takes {parameter.type} here"
                     )
-        binding = {p.name: argument for p, argument in zip(action.parameters, arguments, strict=True)}
-        condition = self._compiler.compile(action.precondition, binding)
-        add = delete = 0
+        schema = self._schema(action)
+        row = (*schema.words, *arguments)
+        known, positive, negative, add, delete = self._atoms, 0, 0, 0, 0
+        for fill in schema.positive:
+            positive |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.negative:
+            negative |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.add:
+            add |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.delete:
+            delete |= known.get(atom := fill(row)) or self.bit(atom)
+        condition = Condition(positive, negative)
+        binding = dict(zip(schema.names, arguments, strict=True)) if schema.conditions or schema.effects else {}
+        if schema.conditions or positive & negative:
+            condition = all_of([condition, *(self._compiler.compile(part, binding) for part in schema.conditions)])
         conditional: list[tuple[Condition, int, int]] = []
         numeric: list[GroundNumericEffect] = []
         cost = 0.0
-        for effect in action.effects:
+        for effect in schema.effects:
             for inner in self._compiler.bindings(effect.variables, binding) if effect.variables else (binding,):
                 when = TRUE if effect.when is None else self._compiler.compile(effect.when, inner)
                 if effect.numeric is not None:
@@ -324,6 +334,13 @@ class Task:
             return amount
         assert isinstance(amount, tuple)
         return self.problem.values.get((amount[0], *(binding.get(word, word) for word in amount[1:])), 0.0)
+
+    def _schema(self, action: Action) -> ActionSchema:
+        kept = self.domain.kept
+        if action.name not in kept:
+            kept[action.name] = ActionSchema(action)
+        schema: ActionSchema = kept[action.name]
+        return schema
 
     @staticmethod
     def _numeric_effect(
@@ -382,15 +399,6 @@ def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple
         case "hold-after":
             return HoldAfter(text, first, times[0])
     raise ValueError(f"unknown trajectory operator {operator}")
-
-
-def _precondition_texts(domain: Domain, action: Action) -> tuple[tuple[list[str], Formula], ...]:
-    """Each top-level conjunct of a precondition, with its text cut at the variables; worked out once a domain."""
-    known: dict[str, tuple[tuple[list[str], Formula], ...]] = domain.kept
-    if action.name not in known:
-        parts = conjuncts(action.precondition)
-        known[action.name] = tuple([(_VARIABLE.split(render_formula(part)), part) for part in parts])
-    return known[action.name]
 
 
 def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:
