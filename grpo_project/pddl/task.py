@@ -58,7 +58,7 @@ class GroundNumericEffect:
     amount: Reader
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # never changed; frozen, each would take three times as long to make
 class GroundAction:
     """One action with its arguments. Effects are computed in the state before; an add wins over a delete.
 
