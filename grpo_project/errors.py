@@ -9,6 +9,7 @@ GrpoProjectError
 +- DataError             a data root, a row or a data file is at fault
 +- RunExists             an output folder holds another run
 +- BackendMissing        a package or a device that the chosen way needs is not there
++- ValFailed             VAL crashed, was too slow, or cannot read what the builtin validator reads
 +- ModelError            a model folder or hub name cannot be loaded
 +- MemoryShort           the memory of a GPU ran out
 +- RewardError           a user's reward function raised, or returned what is no reward
@@ -17,6 +18,8 @@ A wrong answer of a language model is a Verdict, never one of these.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class GrpoProjectError(Exception):
@@ -62,6 +65,17 @@ class RunExists(GrpoProjectError):
 
 class BackendMissing(GrpoProjectError):
     """A package or device that the chosen way of training needs is not there."""
+
+
+class ValFailed(GrpoProjectError):
+    """VAL gives no verdict on a plan whose steps the builtin validator can read: a failure of VAL, and not one of the plan.
+
+    `files`: name to text, all that it takes to see it again.
+    """
+
+    def __init__(self, message: str, files: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 class ModelError(GrpoProjectError):

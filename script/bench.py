@@ -1,12 +1,13 @@
 """Where the time goes: the parts of a training step, and what a verdict costs.
 
     python script/bench.py                    training and verifier
-    python script/bench.py --only verifier    one part: training, verifier, entropy
+    python script/bench.py --only verifier    one part: training, verifier, large, entropy
 
 training: one real run of the main job on the shipped planner (a few steps, no evaluation). entropy: what the answers' entropies
 cost in such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the
 shipped test problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same
-cases, in processor time of one core. Times depend on the machine; shares and ratios hardly do.
+cases, in processor time of one core. large: a domain file of 4 MB and a problem of 70,000 atoms, in seconds and
+peak memory, each in a process of its own. Times depend on the machine; shares and ratios hardly do.
 """
 
 from __future__ import annotations
@@ -113,6 +114,71 @@ def print_entropy_share(backend: str, steps: int) -> None:
     whole = sum(line["total"] for line in timed if line)
     entropy = sum(seconds) + sum(line.get("entropy", 0.0) for line in timed if line)
     print(f"entropy, {backend}: {entropy:.2f} of {whole:.1f} s in {steps} steps, {100 * entropy / whole:.1f}% (goal 3%)")
+
+
+def bench_large() -> None:
+    """Prints a line for each input: what it is, seconds of each part, peak memory of a process that does nothing else."""
+    for kind in ("baseline", "domain", "problem", "search"):
+        process = multiprocessing.get_context("spawn").Process(target=print_large, args=(kind,))
+        process.start()
+        process.join()
+
+
+def print_large(kind: str) -> None:
+    """domain: 13,300 actions. problem: roads between 17,000 places. search: an action of 14 parameters over 30 objects."""
+    import resource
+
+    from grpo_project.errors import UnsupportedFeature
+    from grpo_project.pddl import compile_task, find_plan, parse_domain, parse_problem, validate_text
+
+    action = """(:action move-{0} :parameters (?a ?b - place)
+      :precondition (and (at ?a) (road ?a ?b) (not (closed ?b)) (or (open ?a) (and (open ?b) (not (= ?a ?b)))))
+      :effect (and (not (at ?a)) (at ?b) (seen ?b) (when (closed ?a) (not (open ?a)))
+                   (forall (?x - place) (when (at ?x) (seen ?x)))))
+    """
+    head = "(define (domain roads) (:requirements :adl) (:types place) (:predicates (at ?a - place) (road ?a ?b - place)"
+    head += " (open ?a - place) (closed ?a - place) (seen ?a - place))"
+    actions = 13_300 if kind == "domain" else 1
+    domain_text = head + "".join(action.format(number) for number in range(actions)) + ")"
+    places = [f"p{number}" for number in range(17_500 if kind == "problem" else 20)]
+    facts = [
+        f"(road {a} {b}) (road {b} {a}) (open {a}) (seen {b})" for a, b in zip(places, [*places[1:], places[0]], strict=True)
+    ]
+    problem_text = (
+        f"(define (problem large) (:domain roads) (:objects {' '.join(places)} - place) (:init (at p0) {' '.join(facts)})"
+    )
+    problem_text += " (:goal (at p9)))"
+    plan = "".join(f"(move-0 p{number} p{number + 1})\n" for number in range(9))
+    if kind == "search":
+        names = [f"?x{number}" for number in range(14)]
+        bonds = " ".join(f"(road {a} {b})" for a, b in zip(names, names[1:], strict=False))
+        wide = f"(:action react :parameters ({' '.join(names)} - place) :precondition (and {bonds}) :effect (not (road ?x0 ?x1)))"
+        domain_text = f"{head}{wide})"
+        plan = f"(react {' '.join(places[:14])})"
+        problem_text = problem_text.replace("(:goal (at p9))", "(:goal (not (road p0 p1)))")
+    marks = [time.process_time()]
+    if kind != "baseline":
+        domain = parse_domain(domain_text)
+        marks.append(time.process_time())
+        task = compile_task(domain, parse_problem(problem_text, domain))
+        marks.append(time.process_time())
+        success = validate_text(task, plan).success
+        marks.append(time.process_time())
+        said = ""
+        if kind == "search":
+            try:
+                find_plan(task)
+            except UnsupportedFeature as error:
+                said = f"; search: {time.process_time() - marks[-1]:.2f} s, {error}"
+        sizes = (
+            f"domain {len(domain_text) / 1e6:.1f} MB, problem {len(problem_text) / 1e6:.1f} MB, {len(task.problem.init):,} atoms"
+        )
+        seconds = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        what = ", ".join(f"{part} {own:.2f} s" for part, own in zip(("domain", "problem", "a plan"), seconds, strict=True))
+        print(f"  {kind}: {sizes}: {what}, {'success' if success else 'failure'}{said}", end="")
+    else:
+        print("large: nothing read", end="")
+    print(f"; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB", flush=True)
 
 
 def bench_verifier(problems_per_domain: int = PROBLEMS_PER_DOMAIN) -> None:
@@ -368,13 +434,15 @@ def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("training", "verifier", "entropy"), help="one part; default the first two")
+    parser.add_argument("--only", choices=("training", "verifier", "large", "entropy"), help="one part; default the first two")
     parser.add_argument("--steps", type=int, default=8, help="training steps (default 8)")
     arguments = parser.parse_args(argv)
     if arguments.only in (None, "training"):
         bench_training(max(2, arguments.steps))
     if arguments.only in (None, "verifier"):
         bench_verifier()
+    if arguments.only == "large":
+        bench_large()
     if arguments.only == "entropy":
         bench_entropy(arguments.steps)
     return 0

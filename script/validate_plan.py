@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from grpo_project.common.files import read_text  # noqa: E402
-from grpo_project.errors import DataError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import DataError, GrpoProjectError, ValFailed  # noqa: E402
 
 
 def as_json(name: str, verdict: Any) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def as_json(name: str, verdict: Any) -> dict[str, Any]:
         "goals_met": verdict.goals_met,
         "goals_total": verdict.goals_total,
         "cost": verdict.plan_cost,
+        "violated_preferences": dict(verdict.violated_preferences),
         "reward": score(verdict, RewardConfig()).total,
         "detail": verdict.detail,
     }
@@ -92,8 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
     val = ValValidator(arguments.timeout_seconds) if arguments.validator != "builtin" else None
     all_succeed = True
     for name, text in zip(names, texts, strict=True):
-        verdict = validate_by_val(task, text, val) if val and arguments.validator == "val" else validate_text(task, text)
-        disagreement = cross_check(task, text, verdict, val) if val and arguments.validator == "both" else None
+        verdict, disagreement = validate_text(task, text), None
+        try:
+            if val is not None and arguments.validator == "val":
+                verdict = validate_by_val(task, text, val)
+            elif val is not None:
+                disagreement = cross_check(task, text, verdict, val)
+        except ValFailed as failure:  # no fault of the plan, and no verdict of VAL's either
+            raise ValFailed(f"{arguments.domain}, {arguments.problem}, {name}: {failure}", failure.files) from failure
         all_succeed = all_succeed and verdict.success
         record = as_json(name, verdict)
         if disagreement is not None:
@@ -110,6 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"  steps run {verdict.steps_executed} of {verdict.steps_total}, cost {verdict.plan_cost:g}, "
             f"goals met {verdict.goals_met} of {verdict.goals_total}, reward {record['reward']:+.3f}"
         )
+        if task.preferences is not None:
+            shown = [name if times == 1 else f"{name} ({times} times)" for name, times in verdict.violated_preferences]
+            print(f"  preferences violated: {', '.join(shown) or 'none'}")
     return 0 if all_succeed else 1
 
 

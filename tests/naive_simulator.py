@@ -47,24 +47,98 @@ def read(text: str) -> Expression:
     return whole
 
 
+def write(tree: Expression) -> str:
+    return tree if isinstance(tree, str) else f"({' '.join(map(write, tree))})"
+
+
+def without_preferences(text: str) -> str:
+    """A domain or problem without its preferences and its metric, and without constraints where nothing else stood there."""
+
+    def soft(tree: Expression) -> bool:
+        match tree:
+            case ["preference", *_]:
+                return True
+            case ["forall", _, part]:
+                return soft(part)
+            case ["and", *parts]:
+                return bool(parts) and all(map(soft, parts))
+        return False
+
+    def hard(tree: Expression) -> Expression:
+        if isinstance(tree, str):
+            return tree
+        if tree[:1] == ["and"]:
+            return [hard(part) for part in tree if not soft(part)]
+        return [["and"] if soft(part) else hard(part) for part in tree]
+
+    whole = read(text)
+    gone = [section for section in whole if section[0] == ":metric" or (section[0] == ":constraints" and soft(section[1]))]
+    return write(hard([section for section in whole if section not in gone]))
+
+
 def read_plan(text: str) -> list[list[str]]:
     """The steps of a text that holds nothing but steps, comments, time stamps and durations; lower case."""
     return [step.split() for step in re.findall(r"\(([^()]*)\)", re.sub(r";[^\n]*", "", text).lower())]
 
 
-def typed(words: list[str]) -> list[tuple[str, str | None]]:
-    """`a b - t c` as [(a, t), (b, t), (c, None)]."""
+def typed(words: list[Expression]) -> list[tuple[str, str | None]]:
+    """`a b - t c -t d - (either t u) e` as [(a, t), (b, t), (c, t), (d, "t u"), (e, None)]: several types are one word."""
     pairs: list[tuple[str, str | None]] = []
     waiting: list[str] = []
     rest = iter(words)
     for word in rest:
-        if word == "-":
-            kind = next(rest)
-            pairs += [(name, kind) for name in waiting]
+        if word.startswith("-"):
+            kind = word[1:] or next(rest)
+            pairs += [(name, kind if isinstance(kind, str) else " ".join(kind[1:])) for name in waiting]
             waiting = []
         else:
             waiting.append(word)
     return pairs + [(name, None) for name in waiting]
+
+
+def all_parents(pairs: list[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """The parents of every type, those declared and those that are only parents, which are under `object`."""
+    found: dict[str, list[str]] = {name: [] for name, _ in pairs}
+    for name, kind in pairs:
+        found[name] += (kind or "").split()
+    for kind in [kind for kinds in list(found.values()) for kind in kinds]:
+        if kind != "object":
+            found.setdefault(kind, ["object"])
+    return found
+
+
+def levels_of(rules: list[tuple[list[Any], Expression]]) -> dict[str, int]:
+    """For each derived predicate how many others, at most, must be settled first because their absence is asked for."""
+    levels = {head[0]: 0 for head, _ in rules}
+
+    def least(tree: Expression, negated: bool) -> int:
+        match tree:
+            case ["not", part]:
+                return least(part, not negated)
+            case ["imply", left, right]:
+                return max(least(left, not negated), least(right, negated))
+            case ["and" | "or", *parts]:
+                return max([0, *(least(part, negated) for part in parts)])
+            case ["forall" | "exists", _, part]:
+                return least(part, negated)
+            case [str(name), *_] if name in levels:
+                return levels[name] + negated
+        return 0
+
+    for _ in range(len(levels) ** 2):
+        for head, body in rules:
+            levels[head[0]] = max(levels[head[0]], least(body, False))
+    return levels
+
+
+def fits(parents: dict[str, list[str]], own: str, wanted: str | None) -> bool:
+    """Whether one of the types `own` is, or is under, one of those wanted. `object` holds everything unless it is declared."""
+    if "object" in (wanted or "object").split() and "object" not in parents:
+        return True
+    reached = set(own.split())
+    for _ in parents:
+        reached |= {parent for kind in reached for parent in parents.get(kind, [])}
+    return not reached.isdisjoint((wanted or "object").split())
 
 
 class World:
@@ -77,43 +151,35 @@ class World:
             parts.setdefault(section[0], []).append(section[1:])
         for section in problem[2:]:
             parts.setdefault("problem " + section[0], []).append(section[1:])
-        self.parents = dict(typed(parts.get(":types", [[]])[0]))
-        self.objects: dict[str, str] = {}
+        self.parents = all_parents(typed(parts.get(":types", [[]])[0]))
+        self.objects: dict[str, str] = {}  # several types of one object are words with spaces
         for section in (":constants", "problem :objects"):
             for name, kind in typed(parts.get(section, [[]])[0]):
-                self.objects[name] = kind or "object"
+                own = kind or "object"
+                self.objects[name] = f"{self.objects[name]} {own}" if self.objects.get(name, own) != own else own
         self.actions = {action[0]: dict(zip(action[1::2], action[2::2], strict=True)) for action in parts.get(":action", [])}
         self.predicates = {head[0]: [kind for _, kind in typed(head[1:])] for head in parts.get(":predicates", [[]])[0]}
+        self.rules = [([name, *typed(variables)], body) for [name, *variables], body in parts.get(":derived", [])]
+        self.levels = levels_of(self.rules)
+        self.invented: list[str] = []  # names that only the plan uses, in an untyped domain; no quantifier ranges over them
         facts = parts["problem :init"][0]
-        self.start = State(
-            frozenset(tuple(fact) for fact in facts if fact[0] != "="),
+        self.start = self.closed(
+            {tuple(fact) for fact in facts if fact[0] != "="},
             {tuple(fact[1]): float(fact[2]) for fact in facts if fact[0] == "="},
         )
         self.goal = parts["problem :goal"][0][0]
-        self.constraints = [
-            ground
-            for section in (":constraints", "problem :constraints")
-            for tree in parts.get(section, [[]])[0]
-            for ground in self.ground_constraints(tree, {})
-        ]
+        trees = [tree for section in (":constraints", "problem :constraints") for tree in parts.get(section, [[]])[0]]
+        self.constraints = [ground for tree in trees for ground in self.ground_constraints(tree, {})]
+        self.soft = [each for tree in trees for each in self.preferences(tree, {})]
 
     def fits(self, name: str, kind: str | None) -> bool:
-        """Whether an object may stand where `kind` is asked for. `object` holds everything unless it is declared itself."""
-        kind = kind or "object"
-        own: str | None = self.objects[name]
-        if kind == "object" and "object" not in self.parents:
-            return True
-        climbed: list[str] = []
-        while own is not None and own not in climbed:
-            if own == kind:
-                return True
-            climbed.append(own)
-            own = self.parents.get(own)
-        return False
+        """Whether an object may stand where `kind` is asked for."""
+        return fits(self.parents, self.objects[name], kind)
 
-    def bindings(self, variables: list[str], names: Names) -> Iterator[Names]:
+    def bindings(self, variables: list[Expression], names: Names, invented: Iterable[str] = ()) -> Iterator[Names]:
+        """What the variables may stand for: the objects, and beside them what a plan invented."""
         pairs = typed(variables)
-        choices = [[name for name in self.objects if self.fits(name, kind)] for _, kind in pairs]
+        choices = [[*(name for name in self.objects if self.fits(name, kind)), *invented] for _, kind in pairs]
         for chosen in product(*choices):
             yield {**names, **{variable: name for (variable, _), name in zip(pairs, chosen, strict=True)}}
 
@@ -160,6 +226,8 @@ class World:
                 return opposite(conjunction(opposite(self.truth(part, state, names)) for part in parts))
             case ["not", part]:
                 return opposite(self.truth(part, state, names))
+            case ["preference", *_]:
+                return True
             case ["imply", left, right]:
                 return opposite(conjunction([self.truth(left, state, names), opposite(self.truth(right, state, names))]))
             case ["forall", variables, part]:
@@ -231,7 +299,29 @@ class World:
             numbers.pop(term, None)
             if new is not None:
                 numbers[term] = new
-        return State((state.atoms - deleted) | added, numbers)
+        return self.closed((state.atoms - deleted) | added, numbers)
+
+    def closed(self, atoms: set[Atom] | frozenset[Atom], numbers: dict[Atom, float]) -> State:
+        """The state of these atoms, with the derived ones that follow and no others: level by level, until nothing is new."""
+        heads = {head[0] for head, _ in self.rules}
+        found = {atom for atom in atoms if atom[0] not in heads}
+        for level in sorted(set(self.levels.values())):
+            while True:
+                state = State(frozenset(found), numbers)
+                for [name, *pairs], body in self.rules:
+                    if self.levels[name] == level:
+                        words = [word for variable, kind in pairs for word in self.declaration(variable, kind)]
+                        for names in self.bindings(words, {}, self.invented):
+                            if self.holds(body, state, names):
+                                found.add((name, *(names[variable] for variable, _ in pairs)))
+                if found == state.atoms:
+                    break
+        return State(frozenset(found), numbers)
+
+    @staticmethod
+    def declaration(variable: str, kind: str | None) -> list[Expression]:
+        """`?x - t` as it was read."""
+        return [variable] if kind is None else [variable, "-", ["either", *kind.split()] if " " in kind else kind]
 
     def ground_constraints(self, tree: Expression, names: Names) -> Iterator[tuple[Expression, Names]]:
         match tree:
@@ -243,6 +333,8 @@ class World:
             case ["forall", variables, part]:
                 for inner in self.bindings(variables, names):
                     yield from self.ground_constraints(part, inner)
+            case ["preference", *_]:
+                return
             case _:
                 yield tree, names
 
@@ -306,13 +398,45 @@ class World:
             return True
         return all(name in self.objects and self.fits(name, kind) for name, (_, kind) in zip(step[1:], parameters, strict=True))
 
+    def states(self, steps: list[list[str]]) -> list[State]:
+        """S0 and the state after each step, whether it can run or not."""
+        found = [self.closed(*self.start)]
+        for step in steps:
+            found.append(self.after(step, found[-1]))
+        return found
+
+    def violations(self, steps: list[list[str]]) -> dict[str, int]:
+        """How often the steps and the state after them violate each preference."""
+        states = self.states(steps)
+        broken = [name for name, tree, names in self.preferences(self.goal, {}) if not self.holds(tree, states[-1], names)]
+        for step, state in zip(steps, states, strict=False):
+            condition = self.actions[step[0]].get(":precondition", [])
+            found = self.preferences(condition, self.binding(step))
+            broken += [name for name, tree, names in found if not self.holds(tree, state, names)]
+        for name, tree, names in self.soft:
+            broken += [name] * any(self.broken(t, n, states, True) for t, n in self.ground_constraints(tree, names))
+        return {name: broken.count(name) for name in broken}
+
+    def preferences(self, tree: Expression, names: Names) -> Iterator[tuple[str, Expression, Names]]:
+        """(name, what is preferred, names bound) of each ground preference in a goal, precondition or constraint."""
+        match tree:
+            case ["and", *parts]:
+                for part in parts:
+                    yield from self.preferences(part, names)
+            case ["forall", variables, part]:
+                for inner in self.bindings(variables, names):
+                    yield from self.preferences(part, inner)
+            case ["preference", *name, part]:
+                yield (name or ["anonymous"])[0], part, names
+
     def verify(self, steps: list[list[str]]) -> Outcome:
         """The verdict on a plan, in VAL's order: all steps are read, then S(k) is checked before step k+1 runs, then the goal,
         and only where it holds the last state and what the whole trace still owes."""
         for number, step in enumerate(steps, 1):
             if not self.readable(step):
                 return Outcome("plan_format_error", number)
-        states = [self.start]
+        self.invented = sorted({name for step in steps for name in step[1:]} - self.objects.keys())
+        states = self.states(steps[:0])
         for number, step in enumerate(steps, 1):
             if self.any_broken(states, over=False):
                 return Outcome("safety_constraints_violation", number - 1)

@@ -11,10 +11,10 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, product
+from itertools import count, cycle, islice, product
 from typing import NamedTuple
 
-from naive_simulator import State, World, read, read_plan, typed
+from naive_simulator import State, World, all_parents, fits, read, read_plan, typed
 
 from grpo_project.common.random_streams import stream
 from grpo_project.data.instances import generate_instance, policy_plan
@@ -51,7 +51,9 @@ def exercise(seed: int, index: int, for_val: bool) -> Exercise:
     """Exercise `index` of a seed: a toy domain where it is even, else one of the shipped domains."""
     rng = stream(seed, "exercise", index, "val" if for_val else "all")
     origin = f"random_exercises.exercise({seed}, {index}, {for_val})"
-    return _toy_exercise(rng, origin, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
+    return (
+        _toy_exercise(rng, origin, index // 2, for_val) if index % 2 == 0 else _shipped_exercise(rng, origin, index // 2, for_val)
+    )
 
 
 # The shipped domains
@@ -94,45 +96,56 @@ def _task_walk(rng: random.Random, task: Task, length: int) -> tuple[Step, ...]:
 # Declared types as text, and the types that exist. With `object` declared, what has no parent is no object (see grippers).
 _TYPES = (
     ("lamp box - thing hall attic - place thing place - object", ("lamp", "box", "thing", "hall", "attic", "place", "object")),
+    ("lamp box - thing lamp attic - place thing place - object", ("lamp", "box", "thing", "attic", "place", "object")),
     ("lamp box - thing thing hall", ("lamp", "box", "thing", "hall")),
     ("lamp - thing thing hall object", ("lamp", "thing", "hall", "object")),
     ("", ("object",)),
 )
 
 
+_CHANGES = ("assign", "increase", "decrease", "scale-up", "scale-down")
+
+
+def _declared(name: str, kind: str) -> str:
+    return f"{name} - {f'(either {kind})' if ' ' in kind else kind}"
+
+
 class _Writer:
-    """Random well-typed PDDL over some types, predicates and functions. wide: many objects, so that quantifiers stay single."""
+    """Random well-typed PDDL over some types, predicates and functions. wide: many objects, so that quantifiers stay single.
+
+    turn: where the kinds of numeric effects begin, which are taken in turn, so that no seed goes long without one of them.
+    """
 
     def __init__(
         self,
         rng: random.Random,
         for_val: bool,
-        parents: dict[str, str | None],
+        parents: dict[str, list[str]],
         predicates: dict[str, list[str | None]],
         functions: dict[str, list[str | None]],
         wide: bool = False,
+        turn: int = 0,
     ) -> None:
         self.rng = rng
         self.for_val = for_val
         self.parents = parents
         self.predicates = predicates
+        self.changing = dict(predicates)  # those that effects may name; derived ones come later, to `predicates` alone
         self.functions = functions
         self.wide = wide
+        self.changes = islice(cycle(_CHANGES), turn % len(_CHANGES), None)
         self.types = list(parents) if parents else ["object"]
         # Where nothing says that `object` is above the types, VAL lets nothing stand for it: see the deviations.
-        if "object" not in parents and ("object" in parents.values() or not for_val):
+        if "object" not in parents and (["object"] in parents.values() or not for_val):
             self.types.append("object")
 
     def fits(self, own: str, wanted: str | None) -> bool:
-        wanted = wanted or "object"
-        if wanted == "object" and "object" not in self.parents:
-            return True
-        climbing: str | None = own
-        while climbing is not None:
-            if climbing == wanted:
-                return True
-            climbing = self.parents.get(climbing)
-        return False
+        """Whichever of several types it has, as VAL asks of a variable."""
+        return all(fits(self.parents, word, wanted) for word in own.split())
+
+    def kind(self) -> str:
+        """A type, now and then (either ...) of two; as words with spaces."""
+        return " ".join(self.rng.sample(self.types, 2 if len(self.types) > 2 and self.rng.random() < 0.1 else 1))
 
     def terms(self, signature: list[str | None], scope: Scope) -> list[str] | None:
         """A term in scope for each place, or None where a place has none. What was bound last is preferred."""
@@ -161,8 +174,8 @@ class _Writer:
         if outer and self.rng.random() < 0.15:
             names[0] = self.rng.choice(outer)
         names = list(dict.fromkeys(names))
-        kinds = [self.rng.choice(self.types) for _ in names]
-        words = names if not self.parents else [f"{name} - {kind}" for name, kind in zip(names, kinds, strict=True)]
+        kinds = [self.kind() for _ in names]
+        words = names if not self.parents else [_declared(name, kind) for name, kind in zip(names, kinds, strict=True)]
         inner = {name: kind for name, kind in scope.items() if name not in names}
         return f"({' '.join(words)})", {**inner, **dict(zip(names, kinds, strict=True))}
 
@@ -208,7 +221,7 @@ class _Writer:
         """One to three effects without condition, as text that may stand under `and`."""
         found = []
         for _ in range(self.rng.choice((1, 1, 2, 3))):
-            atom = self.applied(self.predicates, scope)
+            atom = self.applied(self.changing, scope)
             found.append(f"(not {atom})" if self.rng.random() < 0.45 else atom)
         return " ".join(found)
 
@@ -222,19 +235,62 @@ class _Writer:
             text = f"(when {self.formula(inner, 2)} {text})"
         return f"(forall {words} {text})" if words else text
 
+    def derived(self, constants: Scope) -> list[str]:
+        """Rules of three predicates: a closure over itself, one that asks for its absence, and one with two rules."""
+        kinds = [self.rng.choice(self.types) for _ in range(3)]
+        links = [n for n, places in self.predicates.items() if len(places) == 2 and all(self.fits(kinds[0], p) for p in places)]
+        rules = []
+
+        def rule(name: str, places: dict[str, str], body: str) -> None:
+            words = [_declared(variable, kind) if self.parents else variable for variable, kind in places.items()]
+            rules.append(f"(:derived ({' '.join([name, *words])}) {body})")
+
+        scope = {"?a": kinds[0], "?b": kinds[0]}
+        step = (
+            f"({self.rng.choice(links)} ?a ?z)"
+            if links and self.rng.random() < 0.8
+            else self.formula({**scope, "?z": kinds[0]}, 1)
+        )
+        inner = _declared("?z", kinds[0]) if self.parents else "?z"
+        base = self.formula({**constants, **scope}, 1)
+        rule("d0", scope, f"(or {base} (exists ({inner}) (and {step} (d0 ?z ?b))))")
+        self.predicates["d0"] = [kinds[0], kinds[0]]
+        rule("d1", {"?a": kinds[1]}, f"(not {self.formula({**constants, '?a': kinds[1]}, 2)})")
+        self.predicates["d1"] = [kinds[1]]
+        for _ in range(2):
+            rule("d2", {"?a": kinds[2]}, self.formula({**constants, "?a": kinds[2]}, 2))
+        self.predicates["d2"] = [kinds[2]]
+        return rules
+
     def numeric_effect(self, scope: Scope) -> str:
-        change = self.rng.choice(("assign", "increase", "decrease", "scale-up", "scale-down"))
+        change = next(self.changes)
         # By small numbers only: past 2^53 VAL, whose numbers are longer, sees differences that a double does not hold.
         amount = self.expression(scope, 1) if not change.startswith("scale") else self.rng.choice(("2", "4", "0.5"))
         text = f"({change} {self.applied(self.functions, scope)} {amount})"
         return f"(when {self.formula(scope, 1)} {text})" if self.rng.random() < 0.4 else text
 
-    def action(self, name: str, constants: Scope) -> str:
+    def preference(self, name: str, scope: Scope) -> str:
+        """A condition that may be violated, under forall now and then."""
+        if self.rng.random() < 0.3:
+            words, inner = self.variables(scope)
+            return f"(forall {words} (preference {name} {self.formula(inner, 1)}))"
+        return f"(preference {name} {self.formula(scope, 1)})"
+
+    def soft_constraint(self, name: str, scope: Scope, longest: int) -> str:
+        while True:
+            text = self.constraint(scope, longest, True)
+            # VAL counts every member of an `and`: see the deviations.
+            if not (self.for_val and re.search(r"\(and \((always|sometime|at-most-once|at end|within|hold)", text)):
+                return f"(preference {name} {text})"
+
+    def action(self, name: str, constants: Scope, preference: str = "") -> str:
         count = self.rng.choice((0, 1, 1, 2, 2, 3))
-        parameters = {f"?{letter}": self.rng.choice(self.types) for letter in "abc"[:count]}
-        words = [f"{variable} - {kind}" if self.parents else variable for variable, kind in parameters.items()]
+        parameters = {f"?{letter}": self.kind() for letter in "abc"[:count]}
+        words = [_declared(variable, kind) if self.parents else variable for variable, kind in parameters.items()]
         scope = {**constants, **parameters}
         conditions = [self.formula(scope, 2) for _ in range(self.rng.choice((0, 1, 1, 2)))]
+        if preference and self.rng.random() < 0.6:
+            conditions.append(self.preference(preference, scope))
         effects = [self.effect(scope) for _ in range(self.rng.choice((1, 2, 2, 3)))]
         if self.functions:
             effects.append(f"(increase (total-cost) {self.rng.choice(('1', '2', self.applied(self.functions, scope)))})")
@@ -287,30 +343,37 @@ class _Writer:
         return f"({operator} {first})"
 
 
-def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
-    declared, types = rng.choice(_TYPES)
-    parents = dict(typed(read(f"({declared})")))
-    predicates: dict[str, list[str | None]] = {"ready": []}
-    for number in range(rng.randint(3, 5)):
-        predicates[f"p{number}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
-    functions: dict[str, list[str | None]] = {}
+def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -> Exercise:
+    turn, rest = divmod(number, 3)
+    with_numbers = rest == 0
     # In an untyped domain VAL gives up on the numbers of an object that the plan made up.
-    if rng.random() < 0.35 and (declared or not for_val):
+    declared, types = rng.choice([choice for choice in _TYPES if choice[0] or not (with_numbers and for_val)])
+    parents = all_parents(typed(read(f"({declared})")))
+    predicates: dict[str, list[str | None]] = {"ready": []}
+    for name in range(rng.randint(3, 5)):
+        predicates[f"p{name}"] = [rng.choice(types) for _ in range(rng.choice((0, 1, 1, 2)))]
+    functions: dict[str, list[str | None]] = {}
+    if with_numbers:
         functions = {"level": [], "weight": [rng.choice(types)]}
     constants = {f"c{number}": rng.choice(types) for number in range(rng.randint(0, 2))}
     objects = {f"o{number}": rng.choice(types) for number in range(rng.randint(2, 4))}
-    writer = _Writer(rng, for_val, parents, predicates, functions)
-    actions = [writer.action(f"act-{number}", constants) for number in range(rng.randint(2, 4))]
+    writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
+    rules = writer.derived(constants) if rest == 1 else []
+    soft = rest == 2 or (with_numbers and rng.random() < 0.3)
+    actions = [writer.action(f"act-{number}", constants, "pre" if soft else "") for number in range(rng.randint(2, 4))]
 
     def signature(name: str, places: list[str | None]) -> str:
-        words = [f"?{letter} - {kind}" if declared else f"?{letter}" for letter, kind in zip("ab", places, strict=False)]
+        words = [
+            _declared(f"?{letter}", kind or "object") if declared else f"?{letter}"
+            for letter, kind in zip("ab", places, strict=False)
+        ]
         return f"({' '.join([name, *words])})"
 
     def names(table: Scope) -> str:
-        return " ".join(f"{name} - {kind}" if declared else name for name, kind in table.items())
+        return " ".join(_declared(name, kind) if declared else name for name, kind in table.items())
 
     def domain_text(constraints: str) -> str:
-        sections = ["(:requirements :adl :constraints :fluents)" if functions else "(:requirements :adl :constraints)"]
+        sections = ["(:requirements :adl :constraints :fluents :derived-predicates)"]
         if declared:
             sections.append(f"(:types {declared})")
         if constants:
@@ -320,10 +383,11 @@ def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
             sections.append(f"(:functions (total-cost) {' '.join(signature(*item) for item in functions.items())})")
         if constraints:
             sections.append(constraints)
+        sections += rules  # VAL reads them here only
         return "(define (domain toy)\n  " + "\n  ".join([*sections, *actions]) + ")\n"
 
     everything = {**constants, **objects}
-    facts = [fact for fact in _ground(writer, predicates, everything) if rng.random() < 0.4]
+    facts = [fact for fact in _ground(writer, writer.changing, everything) if rng.random() < 0.4]
     for term in _ground(writer, functions, everything):
         # VAL gives up on a number that has no value: see the deviations.
         if for_val or rng.random() < 0.8:
@@ -332,7 +396,11 @@ def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
         facts.append("(= (total-cost) 0)")
 
     def problem_text(goal: str, constraints: str) -> str:
-        metric = "  (:metric minimize (total-cost))\n" if functions else ""
+        costs = ["(total-cost)"] if functions else []
+        preferred = re.findall(r"\(preference (\S+) ", domain_text(own) + goal + constraints)
+        costs += [f"(* {rate} (is-violated {name}))" for rate, name in enumerate(dict.fromkeys(preferred), 10)]
+        total = costs[0] if len(costs) == 1 else f"(+ {' '.join(costs)})"
+        metric = f"  (:metric {direction} {total})\n" if costs else ""
         return f"""(define (problem p) (:domain toy)
   (:objects {names(objects)})
   (:init {" ".join(facts)})
@@ -340,6 +408,7 @@ def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
 {constraints}{metric})
 """
 
+    own, direction = "", rng.choice(("minimize", "minimize", "maximize"))
     world = World(domain_text(""), problem_text("()", ""))
     reference = _world_walk(rng, world, rng.randint(1, 8))
     trace = _trace(world, reference)
@@ -349,8 +418,10 @@ def _toy_exercise(rng: random.Random, origin: str, for_val: bool) -> Exercise:
         if rng.random() < 0.85 and not world.holds(read(goal), trace[-1], {}):
             goal = f"(not {goal})"
         goals.append(goal)
+    if soft:
+        goals += [writer.preference(name, everything) for name in ("g0", "g1", "g0")[: rng.randint(1, 3)]]
     own = _constraints(rng, writer, world, trace, constants) if rng.random() < 0.25 else ""
-    constraints = _constraints(rng, writer, world, trace)
+    constraints = _constraints(rng, writer, world, trace, soft=soft)
     domain, problem = domain_text(own), problem_text(f"(and {' '.join(goals)})", constraints)
     walks = [reference, reference, _world_walk(rng, world, rng.randint(0, 8))]
     return Exercise(origin, domain, problem, _plans(rng, world, walks, _is_timed(own + constraints)))
@@ -389,7 +460,9 @@ def _trace(world: World, steps: tuple[Step, ...]) -> list[State]:
     return states
 
 
-def _constraints(rng: random.Random, writer: _Writer, world: World, trace: list[State], scope: Scope | None = None) -> str:
+def _constraints(
+    rng: random.Random, writer: _Writer, world: World, trace: list[State], scope: Scope | None = None, soft: bool = False
+) -> str:
     """A section of up to three constraints, most of them such as the trace keeps; empty where there are none (VAL reads no empty
     section). They may name what is in scope, else any object."""
     found: list[str] = []
@@ -402,6 +475,8 @@ def _constraints(rng: random.Random, writer: _Writer, world: World, trace: list[
             if kept or lenient:
                 found.append(text)
                 break
+    if soft:
+        found += [writer.soft_constraint(f"k{number}", names, len(trace)) for number in range(rng.randint(0, 2))]
     return f"  (:constraints (and {' '.join(found)}))\n" if found else ""
 
 

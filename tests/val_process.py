@@ -80,7 +80,7 @@ def _said_of_each_plan(words: str, domain: str) -> list[str]:
     # Types are checked, and that is said, only where there are some.
     checked = preamble.count("...action passes type checking.")
     if not said or ("(:types" in domain and checked != domain.count("(:action ")):
-        raise ValCannotRead(f"VAL does not take this:\n{words[-2000:]}")
+        raise ValCannotRead(f"VAL does not take this:\n{words[-2000:]}\n{domain}")
     return said
 
 

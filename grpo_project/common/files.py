@@ -74,14 +74,12 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """The UTF-8 text of a file that a user named, standard input for "-". Raises DataError in one line."""
+    """The text of a file that a user named, standard input for "-". Raises DataError in one line, as `text_of` does."""
     try:
         raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return raw.decode("utf-8")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: byte {error.start} cannot be read") from error
+    return text_of(raw, "standard input" if path == "-" else path)
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
@@ -114,6 +112,21 @@ def json_object_or_none(path: str | Path) -> dict[str, Any] | None:
         return read_json_object(path)
     except ConfigError:
         return None
+
+
+def text_of(content: bytes, name: str | Path) -> str:
+    """UTF-8 as text, without its byte order mark. Raises DataError, naming the place of the first byte that is none (from 1)."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{name} is UTF-16 text; save it as UTF-8") from None
+        # A byte order mark in front is not counted by the decoder.
+        place = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
+        line = content.count(b"\n", 0, place) + 1
+        raise DataError(
+            f"{name} is not UTF-8 at byte {place + 1} (0x{content[place]:02x}, line {line}): save it as UTF-8, or drop that byte"
+        ) from None
 
 
 def read_lines(path: str | Path) -> list[bytes]:

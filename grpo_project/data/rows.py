@@ -24,6 +24,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from grpo_project.common.files import text_of
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError, PddlError
 from grpo_project.pddl import Domain, Problem, Task, compile_task, parse_domain, parse_problem
@@ -385,9 +386,7 @@ def _find(name: str, root: Path) -> Path | None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 at byte {error.start + 1}") from error
+        return text_of(path.read_bytes(), path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_cause(error)}") from error
 

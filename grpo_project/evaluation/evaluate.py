@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +15,12 @@ from grpo_project.domains import all_domains
 from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Record
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
+from grpo_project.pddl.grounding import TooLarge
 from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
 from grpo_project.pddl.plan import open_reasoning
 from grpo_project.prompting import render_plan
+
+logger = logging.getLogger(__name__)
 
 Complete = Callable[[list[Row]], list[str]]
 
@@ -137,13 +141,18 @@ def planner_completions(table: RowTable, indices: Sequence[int], node_budget: in
 
 
 def planner_answer(table: RowTable, index: int, node_budget: int = 200_000) -> Answer:
-    """The plan of A* for a row, with the seconds it took; an empty text where the node budget did not suffice."""
+    """The plan of A* for a row, with the seconds it took; an empty text where the node budget did not suffice, or the task is too
+    large to be searched, which is logged."""
     row, task = table.rows[index], table.task(index)
     began = time.perf_counter()
     known = all_domains().get(row.scenario)
     # A heuristic reads its own domain's predicates: in another domain of the same name it would be wrong, or fail.
     heuristic = known.heuristic(task) if known and row.domain == known.domain else None
-    steps = find_plan(task, node_budget, heuristic).steps
+    try:
+        steps = find_plan(task, node_budget, heuristic).steps
+    except TooLarge as error:
+        logger.warning("%s; the planner's answer counts as no plan", error)
+        steps = None
     return Answer(render_plan(steps or ()), seconds=time.perf_counter() - began)
 
 

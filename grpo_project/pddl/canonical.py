@@ -19,16 +19,17 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Exists,
     Forall,
     Formula,
-    Imply,
     Literal,
-    Not,
     Or,
+    Preference,
     Problem,
     TrajectoryConstraint,
+    parts_of,
 )
 from grpo_project.pddl.render import render_constraint, render_formula
 
@@ -97,23 +98,8 @@ def _constraints(constraint: Constraint | None) -> Iterator[Constraint]:
         yield constraint
 
 
-def _parts(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
-    match node:
-        case Literal() | Comparison():
-            return ()
-        case And(parts) | Or(parts) | ConstraintAnd(parts):
-            return parts
-        case Imply(condition, consequence):
-            return (condition, consequence)
-        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
-            return (part,)
-        case TrajectoryConstraint(_, formulas):
-            return formulas
-    raise TypeError(f"not a formula or constraint: {node!r}")
-
-
 def _is_ordered(node: Formula | Constraint) -> bool:
-    parts = _parts(node)
+    parts = parts_of(node)
     if isinstance(node, And | Or | ConstraintAnd) and len(parts) > 1:
         return False
     return all(map(_is_ordered, parts))
@@ -124,7 +110,7 @@ def _words(node: Formula | Constraint) -> set[str]:
         return set(node.atom[1:])
     if isinstance(node, Comparison):
         return set(_WORD.findall(render_formula(node)))
-    return {word for part in _parts(node) for word in _words(part)}
+    return {word for part in parts_of(node) for word in _words(part)}
 
 
 def _view(node: Formula | Constraint, colours: Mapping[str, str]) -> str:
@@ -133,13 +119,15 @@ def _view(node: Formula | Constraint, colours: Mapping[str, str]) -> str:
         return repr(_coloured(node.atom, colours))
     if isinstance(node, Comparison):
         return _WORD.sub(lambda word: colours.get(word[0], word[0]), render_formula(node))
-    parts = [_view(part, colours) for part in _parts(node)]
+    parts = [_view(part, colours) for part in parts_of(node)]
     match node:
         case And() | Or() | ConstraintAnd():
             parts.sort()
             own = ""
         case Forall(variables) | Exists(variables) | ConstraintForall(variables):
             own = repr([(variable.name, variable.type) for variable in variables])
+        case Preference(name) | ConstraintPreference(name):
+            own = repr(name)
         case TrajectoryConstraint(operator, _, times):
             own = repr((operator, times))
         case _:

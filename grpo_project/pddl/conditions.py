@@ -21,6 +21,7 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     TypedName,
 )
 
@@ -98,15 +99,17 @@ class ConditionCompiler:
                 return self._conjunction(parts, binding)
             case Or(parts):
                 grounded = [self.compile(part, binding, negated) for part in parts]
-                return _all(grounded) if negated else _any(grounded)
+                return all_of(grounded) if negated else _any(grounded)
             case Imply(condition, consequence):
                 return self.compile(Or((Not(condition), consequence)), binding, negated)
             case Forall(variables, part):
                 grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
-                return _any(grounded) if negated else _all(grounded)
+                return _any(grounded) if negated else all_of(grounded)
             case Exists(variables, part):
                 grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
-                return _all(grounded) if negated else _any(grounded)
+                return all_of(grounded) if negated else _any(grounded)
+            case Preference():
+                return TRUE  # what a plan may violate; preferences.py looks inside
         raise TypeError(f"not a formula: {formula!r}")
 
     def _conjunction(self, parts: tuple[Formula, ...], binding: Binding) -> Condition:
@@ -124,11 +127,19 @@ class ConditionCompiler:
             else:
                 negative |= mask
         if rest or positive & negative:
-            return _all([Condition(positive, negative), *rest])
+            return all_of([Condition(positive, negative), *rest])
         return Condition(positive, negative)
 
 
-def _all(conditions: list[Condition]) -> Condition:
+def conjuncts(formula: Formula) -> tuple[Formula, ...]:
+    """The members of a conjunction, and of those inside it."""
+    if isinstance(formula, And):
+        return tuple(inner for part in formula.parts for inner in conjuncts(part))
+    return (formula,)
+
+
+def all_of(conditions: list[Condition]) -> Condition:
+    """What holds where every one of them does."""
     positive = negative = 0
     choices: list[tuple[Condition, ...]] = []
     for condition in conditions:

@@ -5,14 +5,15 @@ Formulas and trajectory constraints are separate unions: a constraint is only le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Union
+from functools import cached_property
+from typing import Any, Union
+
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy
 
 Atom = tuple[str, ...]
 Step = tuple[str, ...]
-
-ROOT_TYPE = "object"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,20 @@ class Comparison:
     right: Expression
 
 
-Formula = Union[Literal, Comparison, Not, And, Or, Imply, Forall, Exists]
+@dataclass(frozen=True)
+class Preference:
+    """A condition that may be violated, at the price that the metric gives its name.
 
+    It stands in goals and preconditions, under `and` and `forall` alone.
+    """
+
+    name: str
+    part: Formula
+
+
+Formula = Union[Literal, Comparison, Not, And, Or, Imply, Forall, Exists, Preference]
+
+IS_VIOLATED = "is-violated"  # ("is-violated", "name") is how often that preference is violated; only a metric may ask
 NUMERIC_EFFECTS = ("assign", "increase", "decrease", "scale-up", "scale-down")
 TOTAL_COST: Atom = ("total-cost",)
 TOTAL_TIME: Atom = ("total-time",)
@@ -120,6 +133,15 @@ class Action:
     parameters: tuple[TypedName, ...]
     precondition: Formula
     effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True)
+class DerivedRule:
+    """An axiom of PDDL 2.2: predicate `head` holds of the parameters where `body` does. A predicate may have several."""
+
+    head: str
+    parameters: tuple[TypedName, ...]
+    body: Formula
 
 
 # Trajectory constraints (PDDL3, Gerevini and Long 2005). States are S0..Sn; state i holds at time i.
@@ -158,43 +180,94 @@ class ConstraintForall:
     part: Constraint
 
 
-Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall]
+@dataclass(frozen=True)
+class ConstraintPreference:
+    """A constraint that may be violated; see Preference."""
+
+    name: str
+    part: Constraint
+
+
+Constraint = Union[TrajectoryConstraint, ConstraintAnd, ConstraintForall, ConstraintPreference]
+
+
+# By type, since this is asked of every formula of every problem: `match` takes four times as long.
+_PARTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    **dict.fromkeys((And, Or, ConstraintAnd), lambda node: node.parts),
+    **dict.fromkeys((Not, Forall, Exists, ConstraintForall, Preference, ConstraintPreference), lambda node: (node.part,)),
+    Imply: lambda node: (node.condition, node.consequence),
+    TrajectoryConstraint: lambda node: node.formulas,
+}
+
+
+def parts_of(node: Formula | Constraint) -> tuple[Formula | Constraint, ...]:
+    """The formulas and constraints directly inside one; none in a literal or comparison."""
+    parts = _PARTS.get(type(node))
+    return parts(node) if parts is not None else ()
+
+
+def nodes_in(node: Formula | Constraint) -> Iterator[Formula | Constraint]:
+    """A formula or constraint and all that is inside it, in the order of the text."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += reversed(parts_of(found))
+
+
+def preferences_in(node: Formula | Constraint) -> Iterator[str]:
+    """The names of the preferences in a formula or constraint, in order."""
+    return (inner.name for inner in nodes_in(node) if isinstance(inner, Preference | ConstraintPreference))
 
 
 @dataclass(frozen=True)
 class Domain:
-    """`types` maps each declared type to its parent, or to None where none was given: such a type is no subtype of an
-    explicitly declared `object` (VAL's reading; grippers depends on it). Undeclared, `object` is the root of all."""
+    """`types` maps each type to its parents, sorted: those declared, and those that are named only as a parent."""
 
     name: str
     requirements: tuple[str, ...] = ()
-    types: Mapping[str, str | None] = field(default_factory=dict)
+    types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     predicates: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
     functions: Mapping[str, tuple[TypedName, ...]] = field(default_factory=dict)
     actions: Mapping[str, Action] = field(default_factory=dict)
     constraints: Constraint | None = None
+    derived: tuple[DerivedRule, ...] = ()
 
-    @property
+    @cached_property
     def fluents(self) -> frozenset[str]:
-        """The predicates of which some action adds or deletes an atom; of the others, the initial state holds for good."""
+        """The predicates whose atoms may change: by an action's effect, or as a rule derives them; the others stay as they are."""
         effects = [effect for action in self.actions.values() for effect in action.effects]
-        return frozenset(atom[0] for effect in effects for atom in (effect.add, effect.delete) if atom is not None)
+        changed = {atom[0] for effect in effects for atom in (effect.add, effect.delete) if atom is not None}
+        return frozenset(changed | {rule.head for rule in self.derived})
 
-    def is_subtype(self, child: str, ancestor: str) -> bool:
-        """Whether an object of type `child` may stand where `ancestor` is asked for."""
-        if child == ancestor:
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """By an action's name, what task.py works out about it once for all problems."""
+        return {}
+
+    @cached_property
+    def preference_names(self) -> tuple[str, ...]:
+        """Every name of a preference once: those of constraints, then those of preconditions."""
+        nodes = [self.constraints, *(action.precondition for action in self.actions.values())]
+        return tuple(dict.fromkeys(name for node in nodes if node is not None for name in preferences_in(node)))
+
+    @cached_property
+    def needs_numbers(self) -> bool:
+        """False where the only numbers are costs that a sum can hold: (increase (total-cost) STATIC), unconditional."""
+        effects = [effect for action in self.actions.values() for effect in action.effects]
+        changes = [(effect.when, effect.numeric) for effect in effects if effect.numeric is not None]
+        if any(when is not None or (change.operator, change.term) != ("increase", TOTAL_COST) for when, change in changes):
             return True
-        if ancestor == ROOT_TYPE and ROOT_TYPE not in self.types:
+        if any(isinstance(change.amount, Arithmetic) or change.amount == TOTAL_COST for _, change in changes):
             return True
-        current: str | None = child
-        for _ in range(len(self.types) + 1):  # bounded: a cycle in :types must not hang
-            if current is None:
-                return False
-            current = self.types.get(current)
-            if current == ancestor:
-                return True
-        return False
+        nodes: list[Formula | Constraint | None] = [action.precondition for action in self.actions.values()]
+        nodes += [self.constraints, *(rule.body for rule in self.derived), *(effect.when for effect in effects)]
+        return any(isinstance(inner, Comparison) for node in nodes if node is not None for inner in nodes_in(node))
+
+    @cached_property
+    def hierarchy(self) -> TypeHierarchy:
+        return TypeHierarchy(self.types)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from grpo_project.pddl.derived import strata
 from grpo_project.pddl.model import (
     NUMERIC_EFFECTS,
-    ROOT_TYPE,
     TOTAL_TIME,
     Action,
     And,
     Atom,
     Constraint,
+    DerivedRule,
     Domain,
     Effect,
     Expression,
@@ -20,8 +22,10 @@ from grpo_project.pddl.model import (
     Problem,
     TypedName,
 )
+from grpo_project.pddl.preferences import preference_names
 from grpo_project.pddl.reader import UNSUPPORTED_SECTIONS, Reader, Scope
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
 
 def parse_domain(text: str, source: str = "<text>") -> Domain:
@@ -43,15 +47,17 @@ class _DomainReader(Reader):
             if section.head in UNSUPPORTED_SECTIONS:
                 self.refuse(section, section.head)
         if ":requirements" in by_head:
-            requirements = self.check_requirements(by_head[":requirements"])
+            requirements = self.requirements(by_head[":requirements"])
         if ":types" in by_head:
             self.types = self.read_types(by_head[":types"])
+            self.hierarchy = TypeHierarchy(self.types)
         if ":constants" in by_head:
             self.constants = self.typed_names(by_head[":constants"], "a constant")
         if ":predicates" in by_head:
             self.predicates = self.read_signatures(by_head[":predicates"].items[1:], "predicate")
         if ":functions" in by_head:
             self.functions = self.read_functions(by_head[":functions"])
+        derived = self.read_derived([section for section in sections if section.head == ":derived"])
         actions: dict[str, Action] = {}
         constraints: Constraint | None = None
         for section in sections:
@@ -63,23 +69,52 @@ class _DomainReader(Reader):
             elif section.head == ":constraints":
                 self.count(section, 1)
                 constraints = self.constraint(section.items[1], self.constants)
-            elif section.head not in (":requirements", ":types", ":constants", ":predicates", ":functions"):
+            elif section.head not in (":requirements", ":types", ":constants", ":predicates", ":functions", ":derived"):
                 self.source.fail(section.offset, f"unknown section '{section.head}' in a domain")
-        return Domain(name, requirements, self.types, self.constants, self.predicates, self.functions, actions, constraints)
+        kinds = self.types, self.constants, self.predicates, self.functions
+        return Domain(name, requirements, *kinds, actions, constraints, derived)
 
-    def read_types(self, section: Group) -> dict[str, str | None]:
+    def read_derived(self, sections: Sequence[Group]) -> tuple[DerivedRule, ...]:
+        """The rules of all derived predicates; one that is declared nowhere else is declared by its first rule."""
+        heads = []
+        for section in sections:
+            self.count(section, 2)
+            head = self.group(section.items[1], "(PREDICATE ?variable ...)")
+            if not head.head:
+                self.source.fail(head.offset, "expected the derived predicate's name")
+            variables = self.typed_list(head.items[1:], None, "a variable")
+            parameters = self.variables(head.items[1:])
+            declared = self.predicates.setdefault(head.head, parameters)
+            if len(declared) != len(parameters):
+                self.meaning_fault(head, f"predicate '{head.head}' takes {len(declared)} arguments, found {len(parameters)}")
+            # Without a type of its own, a variable has the declaration's.
+            own = [old if kind is None else new for (_, kind), old, new in zip(variables, declared, parameters, strict=True)]
+            heads.append(tuple(TypedName(p.name, kind.type) for p, kind in zip(parameters, own, strict=True)))
+        self.derived_names = {self.group(section.items[1], "").head for section in sections}
+        rules = []
+        for section, parameters in zip(sections, heads, strict=True):
+            scope = {**self.constants, **{parameter.name: parameter.type for parameter in parameters}}
+            name = self.group(section.items[1], "").head
+            rules.append(DerivedRule(name, parameters, self.formula(section.items[2], scope)))
+        found = strata(rules)
+        if isinstance(found, str):
+            where = next(section for section, rule in zip(sections, rules, strict=True) if rule.head == found)
+            self.meaning_fault(where, f"derived predicate '{found}' rests on its own absence (the rules are not stratified)")
+        return tuple(rules)
+
+    def read_types(self, section: Group) -> dict[str, tuple[str, ...]]:
+        """{type: parents}. A type may stand several times, with a parent each; one that is only a parent is under `object`."""
+        parents: dict[str, set[str]] = {}
         pairs = self.typed_list(section.items[1:], None, "a type")
-        self.check_distinct(pairs, "type")
-        types = {symbol.text: kind for symbol, kind in pairs}
         for symbol, kind in pairs:
-            if kind is not None and kind != ROOT_TYPE and kind not in types:
-                self.meaning_fault(symbol, f"type '{symbol.text}' has parent '{kind}', which is not declared")
-            current, seen = kind, {symbol.text}
-            while current is not None:
-                if current in seen:
-                    self.meaning_fault(symbol, f"type '{symbol.text}' is its own ancestor")
-                seen.add(current)
-                current = types.get(current)
+            parents.setdefault(symbol.text, set()).update(members_of(kind) if kind is not None else ())
+        for kind in sorted({parent for own in parents.values() for parent in own} - parents.keys() - {ROOT_TYPE}):
+            parents[kind] = {ROOT_TYPE}
+        types = {name: tuple(sorted(own)) for name, own in parents.items()}
+        hierarchy = TypeHierarchy(types)
+        for symbol, _ in pairs:
+            if any(symbol.text in hierarchy.above(parent) for parent in types[symbol.text]):
+                self.meaning_fault(symbol, f"type '{symbol.text}' is its own ancestor")
         return types
 
     def read_signatures(self, items: Sequence[Node], what: str) -> dict[str, tuple[TypedName, ...]]:
@@ -90,7 +125,7 @@ class _DomainReader(Reader):
                 self.source.fail(group.offset, f"expected a {what}'s name")
             if group.head in result:
                 self.meaning_fault(group, f"{what} '{group.head}' is declared twice")
-            result[group.head] = self.variables(group.items[1:])
+            result[group.head] = self.variables(group.items[1:], distinct=False)
         return result
 
     def read_functions(self, section: Group) -> dict[str, tuple[TypedName, ...]]:
@@ -125,7 +160,7 @@ class _DomainReader(Reader):
             parts[key] = self.group(value, key)
         parameters = self.variables(parts[":parameters"].items) if ":parameters" in parts else ()
         scope = {**self.constants, **{parameter.name: parameter.type for parameter in parameters}}
-        precondition = self.formula(parts[":precondition"], scope) if ":precondition" in parts else And(())
+        precondition = self.formula(parts[":precondition"], scope, soft=True) if ":precondition" in parts else And(())
         effects = tuple(self.effects(parts[":effect"], scope, (), None)) if ":effect" in parts else ()
         return Action(name, parameters, precondition, effects)
 
@@ -157,6 +192,8 @@ class _DomainReader(Reader):
     def effect_atom(self, group: Group, scope: Scope) -> Atom:
         if group.head == "=":
             self.source.fail(group.offset, "= cannot be an effect")
+        if group.head in self.derived_names:
+            self.meaning_fault(group, f"'{group.head}' is derived: no effect can change it")
         return self.atom(group, scope, self.predicates, "predicate")
 
 
@@ -180,20 +217,25 @@ class _ProblemReader(Reader):
         if domain_name != self.domain.name:
             self.meaning_fault(by_head[":domain"], f"the problem belongs to domain '{domain_name}', not to '{self.domain.name}'")
         if ":requirements" in by_head:
-            self.check_requirements(by_head[":requirements"])
+            self.requirements(by_head[":requirements"])
         objects = self.typed_names(by_head[":objects"], "an object") if ":objects" in by_head else {}
-        # An object may repeat a constant of the domain; it stays the constant.
-        objects = {name_: kind for name_, kind in objects.items() if name_ not in self.constants}
+        # An object may repeat a constant of the domain; of another type it is of both.
+        for own in objects.keys() & self.constants.keys():
+            objects[own] = either((self.constants[own], objects[own]))
+        objects = {name_: kind for name_, kind in objects.items() if kind != self.constants.get(name_)}
         scope = {**self.constants, **objects}
         init, values = self.read_init(by_head[":init"], scope)
         self.count(by_head[":goal"], 1)
-        goal = self.formula(by_head[":goal"].items[1], scope)
+        goal = self.formula(by_head[":goal"].items[1], scope, soft=True)
         constraints = None
         if ":constraints" in by_head:
             self.count(by_head[":constraints"], 1)
             constraints = self.constraint(by_head[":constraints"].items[1], scope)
-        metric = self.read_metric(by_head[":metric"], scope) if ":metric" in by_head else None
-        return Problem(name, domain_name, objects, init, goal, constraints, values, metric)
+        problem = Problem(name, domain_name, objects, init, goal, constraints, values)
+        if ":metric" not in by_head:
+            return problem
+        self.preference_names = preference_names(self.domain, problem)
+        return replace(problem, metric=self.read_metric(by_head[":metric"], scope))
 
     def read_init(self, section: Group, scope: Scope) -> tuple[frozenset[Atom], dict[Atom, float]]:
         atoms: set[Atom] = set()
@@ -204,14 +246,15 @@ class _ProblemReader(Reader):
             items = items[0].items[1:]
         for item in items:
             group = self.group(item, "an initial atom")
-            if group.head == "=":
+            head = group.head
+            if head == "=":
                 self.count(group, 2)
                 term = self.atom(self.group(group.items[1], "a function"), scope, self.functions, "function")
                 values[term] = self.any_number(group.items[2])
-            elif group.head == "not":
+            elif head == "not":
                 self.count(group, 1)
                 self.atom(self.group(group.items[1], "an atom"), scope, self.predicates, "predicate")
-            elif group.head == "at" and "at" not in self.predicates:
+            elif head == "at" and "at" not in self.predicates:
                 self.refuse(group, "a timed initial literal")
             else:
                 atoms.add(self.atom(group, scope, self.predicates, "predicate"))
@@ -222,11 +265,5 @@ class _ProblemReader(Reader):
         direction = self.word(section.items[1], "minimize or maximize")
         if direction not in ("minimize", "maximize"):
             self.source.fail(section.items[1].offset, f"expected minimize or maximize, found '{direction}'")
-        if _mentions(section.items[2], "is-violated"):
-            self.refuse(section, "a metric over preferences (is-violated)")
         self.functions = {TOTAL_TIME[0]: (), **self.functions}  # predefined: the number of steps
         return direction, self.expression(section.items[2], scope)
-
-
-def _mentions(node: Node, word: str) -> bool:
-    return node.text == word if isinstance(node, Symbol) else any(_mentions(item, word) for item in node.items)

@@ -40,6 +40,7 @@ _REASONING_TAG = re.compile(r"<(/?)(think|thinking|reasoning|reflection)>", re.I
 _FENCE = re.compile(r"```[ \t]*+(?:pddl|lisp|plan|text|plaintext)?[ \t]*+\r?\n", re.IGNORECASE)
 _WRAPPER = re.compile(r"<(answer|plan)>", re.IGNORECASE)
 _COMMENT = re.compile(r";[^\n]*+")
+PLAIN_STEP = re.compile(rf"\({_NAME}(?: {_NAME})*+\)", re.ASCII)  # a step as this suite writes it
 _PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{_NAME}(?:\s++{_NAME})*+\s*+\))*+\s*+", re.ASCII)
 _STEP = re.compile(
     r"\s*+(?:(\d++(?:\.\d++)?+)\s*+([:.)])\s*+)?"  # a step number or a time stamp

@@ -23,7 +23,8 @@ class Walk:
     """The steps that ran on a task, and the state and the memories of its constraints that they led to.
 
     memories: of every state before `state`, which is stepped when a step leaves it. Raises UnsupportedFeature for tasks with
-    numeric fluents, constraints that read the time, or constraints in the domain: their rest cannot be told in a problem.
+    numeric fluents, derived predicates, preferences, constraints that read the time, or constraints in the domain: their rest
+    cannot be told in a problem.
     """
 
     task: Task
@@ -33,6 +34,8 @@ class Walk:
         about = f"problem '{task.problem.name}' of domain '{task.domain.name}'"
         if task.numbers is not None:
             raise UnsupportedFeature(f"{about} has numeric fluents: it cannot be told anew from a later state")
+        if task.domain.derived or task.preferences is not None:
+            raise UnsupportedFeature(f"{about} has derived predicates or preferences: it cannot be told anew from a later state")
         if task.domain.constraints is not None or any(monitor.timed for monitor in task.monitors):
             raise UnsupportedFeature(
                 f"{about} has constraints of its domain or of time: they cannot be told anew from later states"

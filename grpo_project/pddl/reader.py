@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 from grpo_project.errors import PddlSemanticError, UnsupportedFeature
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
+    IS_VIOLATED,
     And,
     Arithmetic,
     Atom,
@@ -16,6 +16,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Exists,
     Expression,
@@ -25,17 +26,14 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     TrajectoryConstraint,
     TypedName,
 )
 from grpo_project.pddl.syntax import Group, Node, Source, Symbol, read_group
+from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
-SUPPORTED_REQUIREMENTS = frozenset(
-    ":strips :typing :negative-preconditions :disjunctive-preconditions :equality :existential-preconditions "
-    ":universal-preconditions :quantified-preconditions :conditional-effects :adl :action-costs :fluents :numeric-fluents "
-    ":constraints".split()
-)
-UNSUPPORTED_SECTIONS = (":durative-action", ":derived", ":process", ":event")
+UNSUPPORTED_SECTIONS = (":durative-action", ":process", ":event")
 # operator -> (how many numbers, how many formulas)
 _TRAJECTORY_SHAPES = {
     "always": (0, 1),
@@ -57,10 +55,13 @@ class Reader:
 
     def __init__(self, source: Source, domain: Domain | None = None) -> None:
         self.source = source
-        self.types: Mapping[str, str | None] = domain.types if domain else {}
+        self.hierarchy = domain.hierarchy if domain else TypeHierarchy({})
+        self.types = domain.types if domain else {}
         self.constants: Mapping[str, str] = domain.constants if domain else {}
-        self.predicates: Mapping[str, tuple[TypedName, ...]] = domain.predicates if domain else {}
+        self.predicates: dict[str, tuple[TypedName, ...]] = dict(domain.predicates) if domain else {}
         self.functions: Mapping[str, tuple[TypedName, ...]] = domain.functions if domain else {}
+        self.preference_names: Collection[str] | None = None  # those that a metric may name; None outside of one
+        self.derived_names = {rule.head for rule in domain.derived} if domain else set()
 
     # Small tools
 
@@ -91,51 +92,54 @@ class Reader:
         sections = [self.group(item, "a section") for item in root.items[2:]]
         seen: set[str] = set()
         for section in sections:
-            if section.head in seen and section.head not in (":action", *UNSUPPORTED_SECTIONS):
+            if section.head in seen and section.head not in (":action", ":derived", *UNSUPPORTED_SECTIONS):
                 self.source.fail(section.offset, f"section {section.head} stands twice")
             seen.add(section.head)
         return self.word(title.items[1], "a name"), sections
 
-    def check_requirements(self, section: Group) -> tuple[str, ...]:
-        names = tuple(self.word(item, "a requirement") for item in section.items[1:])
-        for name, item in zip(names, section.items[1:], strict=True):
-            if name not in SUPPORTED_REQUIREMENTS:
-                self.refuse(item, f"requirement {name}")
-        return names
+    def requirements(self, section: Group) -> tuple[str, ...]:
+        """The words as they are: what is refused is the section that needs something, and not its word here."""
+        return tuple(self.word(item, "a requirement") for item in section.items[1:])
 
     def check_type(self, name: str, node: Node) -> str:
-        if name != ROOT_TYPE and name not in self.types:
-            self.meaning_fault(node, f"type '{name}' is not declared")
+        for word in members_of(name):
+            if word != ROOT_TYPE and word not in self.types:
+                self.meaning_fault(node, f"type '{word}' is not declared")
         return name
 
     def typed_list(self, items: Sequence[Node], default: str | None, what: str) -> list[tuple[Symbol, str | None]]:
-        """`a b - t c` as [(a, t), (b, t), (c, default)], in order."""
+        """`a b - t c` as [(a, t), (b, t), (c, default)], in order; `-t` is read as `- t`."""
         result: list[tuple[Symbol, str | None]] = []
         waiting: list[Symbol] = []
-        position = 0
-        while position < len(items):
-            item = items[position]
-            if self.word(item, what) == "-":
-                if not waiting or position + 1 >= len(items):
+        rest = iter(items)
+        for item in rest:
+            word = self.word(item, what)
+            if word.startswith("-"):
+                kind = word[1:] or self.type_name(next(rest, None))
+                if not waiting or not kind:
                     self.source.fail(item.offset, f"a '-' needs {what} before it and a type after it")
-                kind = items[position + 1]
-                if isinstance(kind, Group):
-                    self.refuse(kind, "a type given as (either ...)")
-                result += [(symbol, self.word(kind, "a type")) for symbol in waiting]
+                result += [(symbol, kind) for symbol in waiting]
                 waiting = []
-                position += 2
                 continue
             assert isinstance(item, Symbol)
             waiting.append(item)
-            position += 1
         return result + [(symbol, default) for symbol in waiting]
 
-    def variables(self, items: Sequence[Node]) -> tuple[TypedName, ...]:
+    def type_name(self, node: Node | None) -> str:
+        """A type as the model has it: a word, or (either ...); empty where there is none."""
+        if node is None or isinstance(node, Symbol):
+            return node.text if node is not None else ""
+        if node.head != "either" or len(node.items) < 2:
+            self.source.fail(node.offset, "expected a type, or (either TYPE ...)")
+        return either(self.word(item, "a type") for item in node.items[1:])
+
+    def variables(self, items: Sequence[Node], distinct: bool = True) -> tuple[TypedName, ...]:
+        """Typed variables. distinct: no name may stand twice; those of a declaration mean nothing."""
         result: list[TypedName] = []
         for symbol, kind in self.typed_list(items, ROOT_TYPE, "a variable"):
             if not symbol.text.startswith("?"):
                 self.source.fail(symbol.offset, f"expected a variable like ?x, found '{symbol.text}'")
-            if any(symbol.text == known.name for known in result):
+            if distinct and any(symbol.text == known.name for known in result):
                 self.meaning_fault(symbol, f"variable {symbol.text} is declared twice")
             assert kind is not None
             result.append(TypedName(symbol.text, self.check_type(kind, symbol)))
@@ -148,15 +152,14 @@ class Reader:
         return variables, {**scope, **{variable.name: variable.type for variable in variables}}
 
     def typed_names(self, section: Group, what: str) -> dict[str, str]:
-        """{name: type} of a section of objects or constants, in order."""
-        pairs = self.typed_list(section.items[1:], ROOT_TYPE, what)
-        self.check_distinct(pairs, what.split()[1])
-        return {symbol.text: self.check_type(str(kind), symbol) for symbol, kind in pairs}
+        """{name: type} of a section of objects or constants, in order. What stands twice is of both types."""
+        found: dict[str, str] = {}
+        for symbol, kind in self.typed_list(section.items[1:], ROOT_TYPE, what):
+            own = self.check_type(str(kind), symbol)
+            found[symbol.text] = either((found[symbol.text], own)) if symbol.text in found else own
+        return found
 
     # Terms and formulas
-
-    def is_subtype(self, child: str, ancestor: str) -> bool:
-        return Domain("", types=self.types).is_subtype(child, ancestor)
 
     def atom(self, group: Group, scope: Scope, declared: Mapping[str, tuple[TypedName, ...]], what: str) -> Atom:
         name = self.word(group.items[0], f"a {what}") if group.items else ""
@@ -174,7 +177,8 @@ class Reader:
         for argument, parameter in zip(arguments, parameters, strict=True):
             word, kind = self.term(argument, scope)
             # A variable of a wider type is let through: whether it fits is decided where it is bound.
-            if not self.is_subtype(kind, parameter.type) and not (word.startswith("?") and self.is_subtype(parameter.type, kind)):
+            fits = self.hierarchy.fits
+            if not fits(kind, parameter.type) and not (word.startswith("?") and fits(parameter.type, kind)):
                 self.meaning_fault(argument, f"'{word}' is of type {kind}, but {name} takes {parameter.type} here")
             words.append(word)
         return (name, *words)
@@ -186,13 +190,21 @@ class Reader:
             self.meaning_fault(node, f"{kind} '{word}' is not declared")
         return word, scope[word]
 
-    def formula(self, node: Node, scope: Scope) -> Formula:
+    def preference(self, group: Group) -> tuple[str, Node]:
+        """Name and content of `(preference NAME CONTENT)`; the name may be left out, and is VAL's then."""
+        if len(group.items) == 2:
+            return "anonymous", group.items[1]
+        self.count(group, 2)
+        return self.word(group.items[1], "the preference's name"), group.items[2]
+
+    def formula(self, node: Node, scope: Scope, soft: bool = False) -> Formula:
+        """soft: a preference may stand here: directly in a goal or precondition, or there under `and` and `forall`."""
         group = self.group(node, "a condition")
         head = group.head
         if not group.items:
             return And(())
         if head == "and":
-            return And(tuple(self.formula(item, scope) for item in group.items[1:]))
+            return And(tuple(self.formula(item, scope, soft) for item in group.items[1:]))
         if head == "or":
             return Or(tuple(self.formula(item, scope) for item in group.items[1:]))
         if head == "not":
@@ -203,13 +215,18 @@ class Reader:
             return Imply(self.formula(group.items[1], scope), self.formula(group.items[2], scope))
         if head in ("forall", "exists"):
             variables, inner = self.quantified(group, scope)
-            part = self.formula(group.items[2], inner)
+            part = self.formula(group.items[2], inner, soft and head == "forall")
             return Forall(variables, part) if head == "forall" else Exists(variables, part)
         if head in ("<", "<=", ">", ">=") or (head == "=" and self.is_numeric_equality(group)):
             self.count(group, 2)
             return Comparison(head, self.expression(group.items[1], scope), self.expression(group.items[2], scope))
         if head == "preference":
-            self.refuse(group, "a preference")
+            if not soft:
+                self.meaning_fault(
+                    group, "a preference stands only in goals, preconditions and constraints, under and and forall"
+                )
+            name, content = self.preference(group)
+            return Preference(name, self.formula(content, scope))
         return Literal(self.atom(group, scope, self.predicates, "predicate"))
 
     def is_numeric_equality(self, group: Group) -> bool:
@@ -225,6 +242,12 @@ class Reader:
             return Arithmetic("-", (self.expression(node.items[1], scope),))
         if head in ("+", "*") and len(node.items) >= 3:
             return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
+        if head == IS_VIOLATED and self.preference_names is not None:
+            self.count(node, 1)
+            name = self.word(node.items[1], "a preference's name")
+            if name not in self.preference_names:
+                self.meaning_fault(node.items[1], f"no preference is named '{name}'")
+            return (IS_VIOLATED, name)
         if head in ("+", "-", "*", "/"):
             self.count(node, 2)
             return Arithmetic(head, tuple(self.expression(item, scope) for item in node.items[1:]))
@@ -247,16 +270,17 @@ class Reader:
             self.source.fail(node.offset, f"expected a number from 0 on, found '{value:g}'")
         return value
 
-    def constraint(self, node: Node, scope: Scope) -> Constraint:
+    def constraint(self, node: Node, scope: Scope, soft: bool = True) -> Constraint:
+        """soft: a preference may stand here; in another preference it may not."""
         group = self.group(node, "a trajectory constraint")
         head = group.head
         if not group.items:
             return ConstraintAnd(())
         if head == "and":
-            return ConstraintAnd(tuple(self.constraint(item, scope) for item in group.items[1:]))
+            return ConstraintAnd(tuple(self.constraint(item, scope, soft) for item in group.items[1:]))
         if head == "forall":
             variables, inner = self.quantified(group, scope)
-            return ConstraintForall(variables, self.constraint(group.items[2], inner))
+            return ConstraintForall(variables, self.constraint(group.items[2], inner, soft))
         if head == "at":
             self.count(group, 2)
             if self.word(group.items[1], "end") != "end":
@@ -267,16 +291,12 @@ class Reader:
             self.count(group, numbers + formulas)
             times = tuple(self.number(item) for item in group.items[1 : 1 + numbers])
             return TrajectoryConstraint(head, tuple(self.formula(item, scope) for item in group.items[1 + numbers :]), times)
+        if head == "preference" and soft:
+            name, content = self.preference(group)
+            return ConstraintPreference(name, self.constraint(content, scope, soft=False))
         if head in ("preference", "exists", "or", "not", "imply"):
             self.refuse(group, f"'{head}' over trajectory constraints")
         self.source.fail(group.offset, f"'{head}' is no trajectory constraint")
-
-    def check_distinct(self, names: Sequence[tuple[Symbol, str | None]], what: str) -> None:
-        seen: set[str] = set()
-        for symbol, _ in names:
-            if symbol.text in seen:
-                self.meaning_fault(symbol, f"{what} '{symbol.text}' is declared twice")
-            seen.add(symbol.text)
 
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")

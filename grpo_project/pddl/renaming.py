@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
+    IS_VIOLATED,
     Action,
     And,
     Arithmetic,
@@ -16,6 +16,8 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
+    DerivedRule,
     Domain,
     Effect,
     Exists,
@@ -26,11 +28,15 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     Step,
     TrajectoryConstraint,
     TypedName,
+    parts_of,
 )
+from grpo_project.pddl.preferences import preference_names
+from grpo_project.pddl.types import ROOT_TYPE, either, members_of
 
 # Names with a meaning of their own: equality, the root type, and the two fluents that VAL and :metric know.
 FIXED = frozenset({"=", ROOT_TYPE, "total-cost", "total-time"})
@@ -49,16 +55,20 @@ class Renaming:
     objects: Mapping[str, str] = field(default_factory=dict)
 
     def domain(self, domain: Domain) -> Domain:
-        """The domain under the new names; functions count as predicates."""
+        """The domain under the new names; functions and preferences count as predicates."""
         return replace(
             domain,
             name=self.domain_name,
-            types={self._type(name): parent and self._type(parent) for name, parent in domain.types.items()},
+            types={self._type(name): tuple(sorted(map(self._type, parents))) for name, parents in domain.types.items()},
             constants=self._objects(domain.constants),
             predicates={self._predicate(name): self._typed(own) for name, own in domain.predicates.items()},
             functions={self._predicate(name): self._typed(own) for name, own in domain.functions.items()},
             actions={self.actions.get(name, name): self._action(action) for name, action in domain.actions.items()},
             constraints=None if domain.constraints is None else self._constraint(domain.constraints),
+            derived=tuple(
+                DerivedRule(self._predicate(rule.head), self._typed(rule.parameters), self._formula(rule.body))
+                for rule in domain.derived
+            ),
         )
 
     def problem(self, problem: Problem, name: str) -> Problem:
@@ -88,7 +98,7 @@ class Renaming:
         return self.predicates.get(name, name)
 
     def _type(self, name: str) -> str:
-        return self.types.get(name, name)
+        return either(self.types.get(word, word) for word in members_of(name))
 
     def _term(self, name: str) -> str:
         return self.variables.get(name, name) if name.startswith("?") else self.objects.get(name, name)
@@ -106,6 +116,8 @@ class Renaming:
         match expression:
             case Arithmetic(operator, parts):
                 return Arithmetic(operator, tuple(map(self._expression, parts)))
+            case (word, name) if word == IS_VIOLATED:
+                return (word, self._predicate(name))
             case tuple():
                 return self._atom(expression)
         return expression
@@ -128,6 +140,8 @@ class Renaming:
                 return Forall(self._typed(variables), self._formula(part))
             case Exists(variables, part):
                 return Exists(self._typed(variables), self._formula(part))
+            case Preference(name, part):
+                return Preference(self._predicate(name), self._formula(part))
         raise TypeError(f"not a formula: {formula!r}")
 
     def _constraint(self, constraint: Constraint) -> Constraint:
@@ -136,6 +150,8 @@ class Renaming:
                 return ConstraintAnd(tuple(map(self._constraint, parts)))
             case ConstraintForall(variables, part):
                 return ConstraintForall(self._typed(variables), self._constraint(part))
+            case ConstraintPreference(name, part):
+                return ConstraintPreference(self._predicate(name), self._constraint(part))
         return TrajectoryConstraint(constraint.operator, tuple(map(self._formula, constraint.formulas)), constraint.times)
 
     def _effect(self, effect: Effect) -> Effect:
@@ -157,23 +173,30 @@ class Renaming:
         )
 
 
+def renaming_of(names: Iterable[str], domain: Domain, problem: Problem, new: Iterator[str]) -> Renaming:
+    """Those of `names` that domain and problem use, whatever for, under `new` ones; variables keep their question mark."""
+    given = {name: next(new) for name in sorted(set(names) - FIXED)}
+    variables = {name: f"?{word}" for name, word in given.items() if name.startswith("?")}
+    return Renaming(given.get(domain.name, domain.name), given, given, given, variables, given)
+
+
 def obfuscation(domain: Domain, problem: Problem, rng: random.Random) -> Renaming:
     """New names for everything a problem and its domain name: domain, types, predicates, functions, actions, variables, objects.
 
     Short invented words, all different, drawn from `rng`; those of FIXED stay. Sorting, so that the draw does not depend on the
     order in which a file declares things.
     """
-    invented = invented_words(rng, taken=_all_names(domain, problem))
+    invented = invented_words(rng, taken=all_names(domain, problem))
 
     def renamed(names: Iterable[str]) -> dict[str, str]:
         return {name: next(invented) for name in sorted(set(names) - FIXED)}
 
-    variables = sorted(_variables(domain) | _problem_variables(problem))
+    variables = sorted(all_variables(domain, problem))
     return Renaming(
         domain_name=next(invented),
-        predicates=renamed([*domain.predicates, *domain.functions]),
+        predicates=renamed([*domain.predicates, *domain.functions, *preference_names(domain, problem)]),
         actions=renamed(domain.actions),
-        types=renamed([*domain.types, *(parent for parent in domain.types.values() if parent)]),
+        types=renamed(domain.types),
         # Numbered: a variable's name is the reader's handle, and its number gives nothing away.
         variables={name: f"?v{number}" for number, name in enumerate(rng.sample(variables, len(variables)), 1)},
         objects=renamed([*domain.constants, *problem.objects]),
@@ -190,13 +213,21 @@ def invented_words(rng: random.Random, taken: Collection[str]) -> Iterator[str]:
     yield from (word + rng.choice(syllables) for word in words)
 
 
-def _all_names(domain: Domain, problem: Problem) -> set[str]:
+def all_names(domain: Domain, problem: Problem) -> set[str]:
+    """Every name but those of variables."""
     kinds = (domain.types, domain.constants, domain.predicates, domain.functions, domain.actions, problem.objects)
-    return {domain.name, problem.name, *(name for kind in kinds for name in kind)}
+    return {domain.name, problem.name, *preference_names(domain, problem), *(name for kind in kinds for name in kind)}
+
+
+def all_variables(domain: Domain, problem: Problem) -> set[str]:
+    """Every variable of the domain and the problem."""
+    return _variables(domain) | _problem_variables(problem)
 
 
 def _variables(domain: Domain) -> set[str]:
     found = {variable.name for own in (*domain.predicates.values(), *domain.functions.values()) for variable in own}
+    for rule in domain.derived:
+        found |= {parameter.name for parameter in rule.parameters} | _bound(rule.body)
     for action in domain.actions.values():
         found |= {parameter.name for parameter in action.parameters} | _bound(action.precondition)
         for effect in action.effects:
@@ -211,13 +242,5 @@ def _problem_variables(problem: Problem) -> set[str]:
 
 def _bound(node: Formula | Constraint) -> set[str]:
     """The variables that quantifiers inside a formula or constraint bind."""
-    match node:
-        case Forall(variables, part) | Exists(variables, part) | ConstraintForall(variables, part):
-            return {variable.name for variable in variables} | _bound(part)
-        case And(parts) | Or(parts) | ConstraintAnd(parts) | TrajectoryConstraint(_, parts):
-            return set().union(*map(_bound, parts))
-        case Imply(condition, consequence):
-            return _bound(condition) | _bound(consequence)
-        case Not(part):
-            return _bound(part)
-    return set()
+    own = {variable.name for variable in node.variables} if isinstance(node, Forall | Exists | ConstraintForall) else set()
+    return own.union(*map(_bound, parts_of(node)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
     And,
     Arithmetic,
     Atom,
@@ -13,6 +12,7 @@ from grpo_project.pddl.model import (
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Effect,
     Exists,
@@ -23,9 +23,11 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     TypedName,
 )
+from grpo_project.pddl.types import ROOT_TYPE, Parents, members_of
 
 
 def render_atom(atom: Atom) -> str:
@@ -55,6 +57,8 @@ def render_formula(formula: Formula, name_object: bool = False) -> str:
             return f"(forall ({_typed(variables, name_object)}) {render_formula(part, name_object)})"
         case Exists(variables, part):
             return f"(exists ({_typed(variables, name_object)}) {render_formula(part, name_object)})"
+        case Preference(name, part):
+            return f"(preference {name} {render_formula(part, name_object)})"
     raise TypeError(f"not a formula: {formula!r}")
 
 
@@ -80,6 +84,8 @@ def render_constraint(constraint: Constraint, name_object: bool = False) -> str:
             return _operator("and", (render_constraint(part, name_object) for part in parts))
         case ConstraintForall(variables, part):
             return f"(forall ({_typed(variables, name_object)}) {render_constraint(part, name_object)})"
+        case ConstraintPreference(name, part):
+            return f"(preference {name} {render_constraint(part, name_object)})"
     words = [*map(render_number, constraint.times), *(render_formula(part, name_object) for part in constraint.formulas)]
     return f"({constraint.operator} {' '.join(words)})"
 
@@ -91,9 +97,9 @@ def render_domain(domain: Domain) -> str:
     if domain.requirements:
         lines.append(f"  (:requirements {' '.join(domain.requirements)})")
     if domain.types:
-        lines.append(f"  (:types {_names(domain.types, True)})")
+        lines.append(f"  (:types {_names(_with_parents(domain.types), True)})")
     if domain.constants:
-        lines.append(f"  (:constants {_names(domain.constants, named)})")
+        lines.append(f"  (:constants {_names(_with_types(domain.constants), named)})")
     if domain.predicates:
         lines.append("  (:predicates")
         lines += [f"    ({' '.join(filter(None, (name, _typed(ps, named))))})" for name, ps in domain.predicates.items()]
@@ -104,6 +110,9 @@ def render_domain(domain: Domain) -> str:
         lines[-1] += ")"
     if domain.constraints is not None:
         lines.append(f"  (:constraints {render_constraint(domain.constraints, named)})")
+    for rule in domain.derived:
+        head = " ".join(filter(None, (rule.head, _typed(rule.parameters, named))))
+        lines.append(f"  (:derived ({head}) {render_formula(rule.body, named)})")
     for action in domain.actions.values():
         lines.append(f"  (:action {action.name}")
         lines.append(f"    :parameters ({_typed(action.parameters, named)})")
@@ -120,7 +129,7 @@ def render_problem(problem: Problem, domain: Domain | None = None) -> str:
     """
     named = any(kind != ROOT_TYPE for kind in problem.objects.values()) or (domain is not None and bool(domain.types))
     lines = [f"(define (problem {problem.name})", f"  (:domain {problem.domain_name})"]
-    lines.append(f"  (:objects {_names(problem.objects, named)})")
+    lines.append(f"  (:objects {_names(_with_types(problem.objects), named)})")
     lines.append("  (:init")
     lines += [f"    {render_atom(atom)}" for atom in sorted(problem.init)]
     lines += [f"    (= {render_atom(term)} {render_number(value)})" for term, value in sorted(problem.values.items())]
@@ -150,10 +159,20 @@ def _typed(variables: Iterable[TypedName], name_object: bool) -> str:
     return " ".join(f"{name} - {kind}" for name, kind in pairs)
 
 
-def _names(names: Mapping[str, str | None] | Mapping[str, str], name_object: bool) -> str:
+def _with_parents(types: Parents) -> list[tuple[str, str | None]]:
+    """A pair for each parent, so that a type with several stands several times; what has none stands with None."""
+    return [(name, parent) for name, parents in types.items() for parent in parents or (None,)]
+
+
+def _with_types(objects: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """A pair for each type of an object, since VAL quantifies over an object of (either a b) only where it stands twice."""
+    return [(name, kind) for name, own in objects.items() for kind in members_of(own)]
+
+
+def _names(names: Iterable[tuple[str, str | None]], name_object: bool) -> str:
     """Names grouped by type in order of first use; those without a type last, as PDDL asks."""
     groups: dict[str | None, list[str]] = {}
-    for name, kind in names.items():
+    for name, kind in names:
         groups.setdefault(kind, []).append(name)
     untyped = groups.pop(None, [])
     if set(groups) == {ROOT_TYPE} and not untyped and not name_object:

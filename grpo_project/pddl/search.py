@@ -40,12 +40,12 @@ def find_plan(
 
     node_budget: how many nodes may be expanded. heuristic: an admissible lower bound on the remaining cost from a state
     bitmask; without one, unmet goals over the most that one action can achieve. rng: breaks ties among equally good
-    plans; without one the first in declaration order wins. Raises UnsupportedFeature for a task with numeric fluents.
+    plans; without one the first in declaration order wins. Raises UnsupportedFeature for a task with numeric fluents, TooLarge
+    for one with more ground actions than grounding.py lets through.
     """
     if task.numbers is not None:
         raise UnsupportedFeature(
-            f"problem '{task.problem.name}' of domain '{task.domain.name}' has numeric fluents: plans for it can be validated,"
-            " but the reference planner does not search over numbers. Bring your own reference plans"
+            "numeric fluents are not searched. Plans for it can be validated: bring your own reference plans", task.name
         )
     bound = heuristic if heuristic is not None else _goal_count(task)
     result = _a_star(task, node_budget, bound, 1.0, rng)
@@ -57,6 +57,8 @@ def find_plan(
 
 def _goal_count(task: Task) -> Heuristic:
     """Admissible for unit costs: every action can make at most `most` literals of the goal true."""
+    if task.derived is not None:
+        return lambda state: 0.0  # one action may make any number of derived atoms true
     positive, negative = task.goal.positive, task.goal.negative
     most = 1
     cheapest = float("inf")
@@ -84,6 +86,8 @@ def _a_star(task: Task, budget: int, bound: Heuristic, weight: float, rng: rando
         rng.shuffle(actions)
     # The masks once more in plain tuples: attribute look-ups cost a third of the inner loop.
     plain = [(a.condition.positive, a.condition.negative, a.condition.choices, a) for a in actions]
+    initial, _ = task.start()  # now that every action is ground
+    derived = task.derived
     monitors = task.monitors
     goal = task.goal
     timed = any(monitor.timed for monitor in monitors)
@@ -97,16 +101,16 @@ def _a_star(task: Task, budget: int, bound: Heuristic, weight: float, rng: rando
             after.append(memory)
         return tuple(after)
 
-    start_memories = advance((0,) * len(monitors), task.initial, 0)
+    start_memories = advance((0,) * len(monitors), initial, 0)
     if start_memories is None:
         return SearchResult(None, 0.0, True, 0)
     # A node is (state, memories) and, where a constraint reads the time, the time.
-    start = (task.initial, start_memories, 0)
+    start = (initial, start_memories, 0)
     best: dict[tuple[int, tuple[int, ...], int], float] = {start: 0.0}
     parents: dict[tuple[int, tuple[int, ...], int], tuple[tuple[int, tuple[int, ...], int], GroundAction]] = {}
     # Among equal estimates the deepest node first (it is nearest to a goal), then the newest.
     frontier: list[tuple[float, float, int, tuple[int, tuple[int, ...], int], int]] = [
-        (weight * bound(task.initial), 0.0, 0, start, 0)
+        (weight * bound(initial), 0.0, 0, start, 0)
     ]
     counter = 0
     expanded = 0
@@ -131,6 +135,8 @@ def _a_star(task: Task, budget: int, bound: Heuristic, weight: float, rng: rando
             if choices and not action.condition.holds(state):
                 continue
             after = action.apply(state)
+            if derived is not None:
+                after = derived.closed(after)
             if after == state and not timed:
                 continue
             after_memories = advance(memories, after, time + 1) if monitors else memories

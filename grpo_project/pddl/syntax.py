@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass
 from typing import NoReturn, Union
 
@@ -11,10 +12,11 @@ from grpo_project.errors import PddlError, PddlSyntaxError
 # Formulas are walked recursively after this point; real PDDL nests below 20.
 MAXIMUM_NESTING = 100
 
-_TOKEN = re.compile(r";[^\n]*|[()]|[^\s();]+")
+_LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
+_TOKEN = re.compile(r";[^\r\n]*|[()]|[^\s();]+")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: one is made for every word of a problem, and that would take three times as long
 class Symbol:
     """One word, lower case (PDDL is case-insensitive), and its offset in the text."""
 
@@ -22,7 +24,7 @@ class Symbol:
     offset: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Group:
     """A bracketed list and the offset of its opening bracket."""
 
@@ -43,7 +45,7 @@ class Source:
     """A text and its name, able to say where an offset lies."""
 
     def __init__(self, text: str, name: str = "<text>") -> None:
-        self.text = text
+        self.text = text.removeprefix("\ufeff")  # a byte order mark
         self.name = name
 
     def fail(self, offset: int, message: str, kind: type[PddlError] = PddlSyntaxError) -> NoReturn:
@@ -59,10 +61,15 @@ def read_group(source: Source) -> Group:
     """The one top-level bracketed list of a PDDL file. Raises PddlSyntaxError with the position of the fault."""
     stack: list[tuple[int, list[Node]]] = []
     result: Group | None = None
-    for match in _TOKEN.finditer(source.text):
+    # Lower case at once. A few letters (the Turkish I with a dot) grow by it, which would move every offset behind them.
+    lowered = source.text.lower()
+    text = lowered if len(lowered) == len(source.text) else source.text.translate(_LOWER)
+    for match in _TOKEN.finditer(text):
         token, offset = match.group(), match.start()
         if token[0] == ";":
             continue
+        if token[0] == "#":
+            source.fail(offset, f"'{token[:40]}' is no name: a comment begins with ; in PDDL")
         if result is not None:
             if token == ")":  # published domains carry surplus closing brackets at their end, and VAL reads them
                 continue
@@ -83,7 +90,7 @@ def read_group(source: Source) -> Group:
         elif not stack:
             source.fail(offset, f"expected '(define ...', found '{token[:40]}'")
         else:
-            stack[-1][1].append(Symbol(token.lower(), offset))
+            stack[-1][1].append(Symbol(token, offset))
     if stack:
         source.fail(stack[-1][0], "this bracket is never closed")
     if result is None:

@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grpo_project.pddl.conditions import TRUE, Condition, ConditionCompiler
+from grpo_project.pddl.conditions import TRUE, Binding, Condition, ConditionCompiler, all_of, conjuncts
+from grpo_project.pddl.derived import DerivedAtoms
+from grpo_project.pddl.grounding import MAXIMUM_GROUND, MAXIMUM_MASK_BITS, Grounder, StaticAtoms, TooLarge
 from grpo_project.pddl.model import (
+    IS_VIOLATED,
     TOTAL_COST,
     TOTAL_TIME,
     Action,
-    And,
-    Arithmetic,
     Atom,
     Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
     Domain,
-    Exists,
     Expression,
-    Forall,
-    Formula,
-    Imply,
-    Literal,
-    Not,
     NumericEffect,
-    Or,
     Problem,
     Step,
     TrajectoryConstraint,
+    nodes_in,
 )
 from grpo_project.pddl.monitors import (
     Always,
@@ -45,7 +40,10 @@ from grpo_project.pddl.monitors import (
     Within,
 )
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
+from grpo_project.pddl.preferences import Preferences, Violations, preference_names, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
+from grpo_project.pddl.schemas import ActionSchema
+from grpo_project.pddl.types import ROOT_TYPE
 
 MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
 
@@ -60,7 +58,7 @@ class GroundNumericEffect:
     amount: Reader
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # never changed; frozen, each would take three times as long to make
 class GroundAction:
     """One action with its arguments. Effects are computed in the state before; an add wins over a delete.
 
@@ -100,7 +98,8 @@ class Task:
 
     Attributes: `initial` (the state S0), `goal` (Condition), `goal_parts` (text and Condition of each top-level conjunct),
     `monitors` (one per ground trajectory constraint, domain's first), `numbers` (a NumberTable, or None where costs are all the
-    numbers there are: then a plan's cost is a sum that is known step by step).
+    numbers there are: then a plan's cost is a sum that is known step by step), `derived` and `preferences` (None where there are
+    none).
     """
 
     def __init__(self, domain: Domain, problem: Problem) -> None:
@@ -108,57 +107,82 @@ class Task:
         self.problem = problem
         self._atoms: dict[Atom, int] = {}
         self._objects: dict[str, str] = {**domain.constants, **problem.objects}
+        self.derived: DerivedAtoms | None = None
         self._by_type: dict[str, tuple[str, ...]] = {}
         self._ground: dict[Step, GroundAction] = {}
         self._parts: dict[Step, tuple[tuple[str, Condition], ...]] = {}
         self.known_lines: dict[str, GroundAction] = {}  # a line of text to its action; filled by the validator
         table = NumberTable(problem.values, self.bit)
         self._compiler = ConditionCompiler(self.bit, self.objects_of, table.comparison_bit)
+        self.derived = DerivedAtoms(domain.derived, self._compiler.compile, self._fits) if domain.derived else None
         self.numbers = table if _needs_numbers(domain, problem) else None
         self.initial_cost = problem.values.get(TOTAL_COST, 0.0) if problem.metric is not None else 0.0
         self.initial = 0
         for atom in sorted(problem.init):  # sorted: bit numbers must not depend on set order
             self.initial |= self.bit(atom)
-        self.goal = self._compiler.compile(problem.goal, {})
-        self.goal_parts = tuple((render_formula(part), self._compiler.compile(part, {})) for part in _conjuncts(problem.goal))
+        names = preference_names(domain, problem)
+        goal = without_preferences(problem.goal) if names else problem.goal
+        self.goal_parts = tuple([(render_formula(part), self._compiler.compile(part, {})) for part in conjuncts(goal)])
+        self.goal = all_of([condition for _, condition in self.goal_parts])
         self.goal_mask = _bits_read(self.goal)  # every bit that the goal reads
         # Almost every goal is a conjunction of distinct literals; counting bits is then ten times faster.
         literals = self.goal.positive.bit_count() + self.goal.negative.bit_count()
         self._goal_is_literals = not self.goal.choices and literals == len(self.goal_parts)
         constraints = [c for c in (domain.constraints, problem.constraints) if c is not None]
         self.monitors: tuple[Monitor, ...] = tuple(m for c in constraints for m in self._monitors(c, {}))
+        self.preferences = Preferences(domain, problem, names, self._compiler, self._monitors) if names else None
         self._metric: Reader | None = None
         if self.numbers is not None:
             if problem.metric is not None:
                 self._time_index = table.index(TOTAL_TIME)
+                self._violation_indices = {name: table.index((IS_VIOLATED, name)) for name in names}
                 self._metric = table.reader(problem.metric[1], {})
-            self.initial = table.refresh(self.initial, table.start)
+        # Whether an action's masks are all there is to its effects: neither numbers nor derived atoms follow from them.
+        self.is_plain = self.numbers is None and self.derived is None
+        self.initial, _ = self.start()
         self.initial_goals_met = self.goals_met(self.initial)
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"problem '{self.problem.name}' of domain '{self.domain.name}'"
+
     def start(self) -> tuple[int, Numbers]:
-        """S0 and its numbers, comparisons of every action ground so far included."""
-        if self.numbers is None:
+        """S0 and its numbers, comparisons and derived atoms of every action ground so far included."""
+        if self.is_plain:
             return self.initial, []
-        numbers = list(self.numbers.start)
-        return self.numbers.refresh(self.initial, numbers), numbers
+        if self.derived is not None:
+            self.derived.settle()
+        numbers = list(self.numbers.start) if self.numbers is not None else []
+        return self._settled(self.initial, numbers), numbers
+
+    def _settled(self, state: int, numbers: Numbers) -> int:
+        """The state with the comparisons that the numbers give it, and the derived atoms that follow."""
+        if self.numbers is not None:
+            state = self.numbers.refresh(state, numbers)
+        return state if self.derived is None else self.derived.closed(state)
 
     def advance(self, action: GroundAction, state: int, numbers: Numbers) -> tuple[int, Numbers]:
         """The state and the numbers after an action whose precondition holds."""
         after = action.apply(state)
-        if self.numbers is None:
+        if self.is_plain:
             return after, numbers
         new = list(numbers)
         for effect in action.numeric:
             if effect.when.holds(state):
                 new[effect.index] = changed(effect.operator, new[effect.index], effect.amount(numbers))
-        return self.numbers.refresh(after, new), new
+        return self._settled(after, new), new
 
-    def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers) -> float:
-        """The value of the problem's :metric after so many steps; without one, their number."""
+    def plan_cost(self, step_count: int, summed_cost: float, numbers: Numbers, violations: Violations = ()) -> float:
+        """The value of the problem's :metric after so many steps; without one, their number. violations: of preferences."""
         if self._metric is None:
             return summed_cost
         at_end = list(numbers)
         at_end[self._time_index] = float(step_count)
+        for index in self._violation_indices.values():
+            at_end[index] = 0.0
+        for name, times in violations:
+            at_end[self._violation_indices[name]] = float(times)
         return self._metric(at_end)
 
     def goals_met(self, state: int) -> int:
@@ -173,6 +197,8 @@ class Task:
         mask = self._atoms.get(atom)
         if mask is None:
             mask = self._atoms[atom] = 1 << len(self._atoms)
+            if self.derived is not None:
+                self.derived.note(atom, mask)
         return mask
 
     def atoms_of(self, state: int) -> list[Atom]:
@@ -182,8 +208,12 @@ class Task:
     def objects_of(self, kind: str) -> tuple[str, ...]:
         """The objects and constants that fit a type, in declaration order."""
         if kind not in self._by_type:
-            self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.is_subtype(own, kind))
+            self._by_type[kind] = tuple(name for name, own in self._objects.items() if self.domain.hierarchy.fits(own, kind))
         return self._by_type[kind]
+
+    def _fits(self, name: str, kind: str) -> bool:
+        """Whether a name may stand where a type is asked for; a made-up one fits `object` alone."""
+        return self.domain.hierarchy.fits(self._objects.get(name, ROOT_TYPE), kind)
 
     def ground(self, step: Step) -> GroundAction | StepFault:
         """The ground action that a step names, or why there is none.
@@ -210,49 +240,36 @@ class Task:
             action = self.domain.actions[step[0]]
             binding = {p.name: argument for p, argument in zip(action.parameters, step[1:], strict=True)}
             known = tuple(
-                (_substitute(render_formula(part), binding), self._compiler.compile(part, binding))
-                for part in _conjuncts(action.precondition)
+                [
+                    ("".join([binding.get(piece, piece) for piece in pieces]), self._compiler.compile(part, binding))
+                    for pieces, part in self._schema(action).texts
+                ]
             )
             if len(self._parts) < MAXIMUM_CACHED:
                 self._parts[step] = known
         return known
 
     def applicable_actions(self) -> list[GroundAction]:
-        """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects."""
-        changing = {
-            atom[0] for action in self.domain.actions.values() for e in action.effects for atom in (e.add, e.delete) if atom
-        }
+        """Every type-consistent ground action not ruled out by static atoms, in declaration order of actions and objects.
+
+        Raises TooLarge, in a few seconds and within some 500 MB, where there are more than grounding.py lets through.
+        """
+        actions = self.domain.actions.values()
+        changing = {rule.head for rule in self.domain.derived}
+        changing |= {atom[0] for action in actions for e in action.effects for atom in (e.add, e.delete) if atom}
+        static = StaticAtoms(self.problem.init, self.domain.predicates.keys() - changing)
+        grounder = Grounder(self.name, static, self.objects_of)
         result: list[GroundAction] = []
-        for action in self.domain.actions.values():
-            static = [a for a in _plain_atoms(action.precondition) if a[0] not in changing or a[0] == "="]
-            for arguments in self._static_matches(action, static):
+        bits = 0
+        for action in actions:
+            for arguments in grounder.arguments(action):
                 ground = self.ground((action.name, *arguments))
                 if isinstance(ground, GroundAction) and ground.condition.choices.count(()) == 0:
                     result.append(ground)
+                    bits += sum(mask.bit_length() for mask in (ground.positive, ground.negative, ground.add, ground.delete))
+                    if len(result) > MAXIMUM_GROUND or bits > MAXIMUM_MASK_BITS:
+                        raise TooLarge(self.name, f"it has more than {len(result) - 1:,} steps")
         return result
-
-    def _static_matches(self, action: Action, static: list[Atom]) -> Iterator[tuple[str, ...]]:
-        """Argument tuples whose positive static preconditions hold at the start, pruned parameter by parameter."""
-        names = [parameter.name for parameter in action.parameters]
-        # Each static atom is checked as soon as its last variable is bound.
-        due: list[list[Atom]] = [[] for _ in names]
-        for atom in static:
-            positions = [names.index(word) for word in atom[1:] if word in names]
-            if positions and atom[0] != "=":
-                due[max(positions)].append(atom)
-        init = self.problem.init
-        domains = [self.objects_of(parameter.type) for parameter in action.parameters]
-
-        def extend(prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-            if len(prefix) == len(names):
-                yield prefix
-                return
-            for candidate in domains[len(prefix)]:
-                binding = dict(zip(names, (*prefix, candidate), strict=False))
-                if all((a[0], *(binding.get(w, w) for w in a[1:])) in init for a in due[len(prefix)]):
-                    yield from extend((*prefix, candidate))
-
-        yield from extend(())
 
     def _make(self, step: Step) -> GroundAction | StepFault:
         if not step or step[0] not in self.domain.actions:
@@ -265,17 +282,29 @@ class Task:
             for argument, parameter in zip(arguments, action.parameters, strict=True):
                 if argument not in self._objects:
                     return StepFault(f"unknown object '{argument}'")
-                if not self.domain.is_subtype(self._objects[argument], parameter.type):
+                if not self._fits(argument, parameter.type):
                     return StepFault(
                         f"'{argument}' is of type {self._objects[argument]}, but {action.name} takes {parameter.type} here"
                     )
-        binding = {p.name: argument for p, argument in zip(action.parameters, arguments, strict=True)}
-        condition = self._compiler.compile(action.precondition, binding)
-        add = delete = 0
+        schema = self._schema(action)
+        row = (*schema.words, *arguments)
+        known, positive, negative, add, delete = self._atoms, 0, 0, 0, 0
+        for fill in schema.positive:
+            positive |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.negative:
+            negative |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.add:
+            add |= known.get(atom := fill(row)) or self.bit(atom)
+        for fill in schema.delete:
+            delete |= known.get(atom := fill(row)) or self.bit(atom)
+        condition = Condition(positive, negative)
+        binding = dict(zip(schema.names, arguments, strict=True)) if schema.conditions or schema.effects else {}
+        if schema.conditions or positive & negative:
+            condition = all_of([condition, *(self._compiler.compile(part, binding) for part in schema.conditions)])
         conditional: list[tuple[Condition, int, int]] = []
         numeric: list[GroundNumericEffect] = []
         cost = 0.0
-        for effect in action.effects:
+        for effect in schema.effects:
             for inner in self._compiler.bindings(effect.variables, binding) if effect.variables else (binding,):
                 when = TRUE if effect.when is None else self._compiler.compile(effect.when, inner)
                 if effect.numeric is not None:
@@ -306,6 +335,13 @@ class Task:
         assert isinstance(amount, tuple)
         return self.problem.values.get((amount[0], *(binding.get(word, word) for word in amount[1:])), 0.0)
 
+    def _schema(self, action: Action) -> ActionSchema:
+        kept = self.domain.kept
+        if action.name not in kept:
+            kept[action.name] = ActionSchema(action)
+        schema: ActionSchema = kept[action.name]
+        return schema
+
     @staticmethod
     def _numeric_effect(
         table: NumberTable, when: Condition, effect: NumericEffect, binding: dict[str, str]
@@ -313,7 +349,7 @@ class Task:
         index = table.index((effect.term[0], *(binding.get(word, word) for word in effect.term[1:])))
         return GroundNumericEffect(when, effect.operator, index, table.reader(effect.amount, binding))
 
-    def _monitors(self, constraint: Constraint, binding: dict[str, str]) -> Iterator[Monitor]:
+    def _monitors(self, constraint: Constraint, binding: Binding) -> Iterator[Monitor]:
         match constraint:
             case ConstraintAnd(parts):
                 for part in parts:
@@ -332,37 +368,11 @@ def compile_task(domain: Domain, problem: Problem) -> Task:
 
 
 def _needs_numbers(domain: Domain, problem: Problem) -> bool:
-    """False where the only numbers are costs that a sum can hold: (increase (total-cost) STATIC), unconditional, and read nowhere
-    but in (:metric minimize (total-cost))."""
-    if problem.metric is not None and problem.metric != ("minimize", TOTAL_COST):
+    """False where the only numbers are costs that a sum can hold, read nowhere but in (:metric minimize (total-cost))."""
+    if domain.needs_numbers or (problem.metric is not None and problem.metric != ("minimize", TOTAL_COST)):
         return True
-    effects = [effect for action in domain.actions.values() for effect in action.effects if effect.numeric is not None]
-    for effect in effects:
-        assert effect.numeric is not None
-        amount = effect.numeric.amount
-        if effect.when is not None or effect.numeric.operator != "increase" or effect.numeric.term != TOTAL_COST:
-            return True
-        if isinstance(amount, Arithmetic) or amount == TOTAL_COST:
-            return True
-    formulas: list[Formula | Constraint] = [problem.goal, *(action.precondition for action in domain.actions.values())]
-    formulas += [e.when for action in domain.actions.values() for e in action.effects if e.when is not None]
-    formulas += [constraint for constraint in (domain.constraints, problem.constraints) if constraint is not None]
-    return any(_has_comparison(formula) for formula in formulas)
-
-
-def _has_comparison(node: Formula | Constraint) -> bool:
-    match node:
-        case Comparison():
-            return True
-        case And(parts) | Or(parts) | ConstraintAnd(parts):
-            return any(map(_has_comparison, parts))
-        case Not(part) | Forall(_, part) | Exists(_, part) | ConstraintForall(_, part):
-            return _has_comparison(part)
-        case Imply(condition, consequence):
-            return _has_comparison(condition) or _has_comparison(consequence)
-        case TrajectoryConstraint(_, formulas):
-            return any(map(_has_comparison, formulas))
-    return False
+    nodes = (problem.goal, problem.constraints)
+    return any(isinstance(inner, Comparison) for node in nodes if node is not None for inner in nodes_in(node))
 
 
 def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:
@@ -391,11 +401,11 @@ def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple
     raise ValueError(f"unknown trajectory operator {operator}")
 
 
-def _ground_text(constraint: TrajectoryConstraint, binding: dict[str, str]) -> str:
+def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:
     return _substitute(render_constraint(constraint), binding)
 
 
-def _substitute(text: str, binding: dict[str, str]) -> str:
+def _substitute(text: str, binding: Binding) -> str:
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     joined = " ".join(binding.get(word, word) for word in words)
     return joined.replace("( ", "(").replace(" )", ")")
@@ -407,13 +417,3 @@ def _bits_read(condition: Condition) -> int:
         for alternative in alternatives:
             mask |= _bits_read(alternative)
     return mask
-
-
-def _conjuncts(formula: Formula) -> tuple[Formula, ...]:
-    if isinstance(formula, And):
-        return tuple(inner for part in formula.parts for inner in _conjuncts(part))
-    return (formula,)
-
-
-def _plain_atoms(formula: Formula) -> list[Atom]:
-    return [part.atom for part in _conjuncts(formula) if isinstance(part, Literal)]

@@ -12,18 +12,29 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from grpo_project.errors import BackendMissing, ConfigError
+from grpo_project.errors import BackendMissing, ValFailed
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.preferences import all_hard
+from grpo_project.pddl.renaming import all_names, all_variables, renaming_of
 from grpo_project.pddl.render import render_domain, render_problem
-from grpo_project.pddl.task import Task
+from grpo_project.pddl.task import StepFault, Task
 from grpo_project.pddl.validator import Verdict, VerdictClass, validate, validate_text
 
 TIMEOUT_SECONDS = 10.0
+
+# What VAL's lexer takes for a name. Others (1a, a.b, a word of PDDL itself) it cannot read, or it crashes on them.
+_NAME = re.compile(r"\??[a-z_][a-z0-9_-]*")
+_RESERVED = frozenset(
+    "and or not imply forall exists when either define domain problem number object preference is-violated minimize maximize"
+    " always sometime within at-most-once sometime-before sometime-after always-within hold-during hold-after assign increase"
+    " decrease scale-up scale-down total-time duration".split()
+)
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
@@ -56,12 +67,19 @@ class Disagreement:
 
     def write(self, folder: Path) -> Path:
         """domain.pddl, problem.pddl, plan.txt, val_output.txt in a new folder, which is returned."""
-        folder.mkdir(parents=True, exist_ok=True)
-        own = Path(tempfile.mkdtemp(prefix="disagreement_", dir=folder))
         files = {"domain.pddl": self.domain_pddl, "problem.pddl": self.problem_pddl, "plan.txt": self.plan}
-        for name, text in {**files, "val_output.txt": self.val.output, "verdicts.txt": self.describe() + "\n"}.items():
-            (own / name).write_text(text, encoding="utf-8")
-        return own
+        return write_files(
+            folder, "disagreement_", {**files, "val_output.txt": self.val.output, "verdicts.txt": self.describe() + "\n"}
+        )
+
+
+def write_files(folder: Path, prefix: str, files: Mapping[str, str]) -> Path:
+    """The texts under their names in a new folder in `folder`, which is returned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    for name, text in files.items():
+        (own / name).write_text(text, encoding="utf-8")
+    return own
 
 
 def find_val() -> Path:
@@ -93,7 +111,8 @@ def step_of(verdict: Verdict) -> int | None:
 class ValValidator:
     """Asks VAL about plans of tasks. Domain and problem are rendered from the task, so that both read the same text.
 
-    Raises BackendMissing where there is no binary, ConfigError where a call takes longer than `timeout_seconds`.
+    Raises BackendMissing where there is no binary. ValFailed: it gives no verdict on steps that the task reads, because it cannot
+    read the domain, the problem or the steps, because it crashes, or because it takes longer than `timeout_seconds`.
     """
 
     def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -101,8 +120,7 @@ class ValValidator:
         self.timeout_seconds = timeout_seconds
 
     def validate(self, task: Task, steps: Sequence[Step]) -> ValAnswer:
-        domain, problem = render_domain(task.domain), render_problem(task.problem, task.domain)
-        plan = "".join(f"({' '.join(step)})\n" for step in steps)
+        domain, problem, plan = texts_for_val(task, steps)
         with tempfile.TemporaryDirectory(prefix="val_") as folder:
             files = [Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan.txt")]
             for file, text in zip(files, (domain, problem, plan), strict=True):
@@ -116,18 +134,60 @@ class ValValidator:
                     timeout=self.timeout_seconds,
                     check=False,
                 )
+                answer = read_output(done.stdout, done.returncode, len(steps))
+                output, reason = done.stdout + done.stderr, _complaint(done.stdout + done.stderr, done.returncode)
             except subprocess.TimeoutExpired:
-                raise ConfigError(f"VAL took longer than {self.timeout_seconds:g} s for a plan of {len(steps)} steps") from None
-        return read_output(done.stdout, done.returncode, len(steps))
+                answer, output, reason = None, "", f"it took longer than {self.timeout_seconds:g} s"
+        if answer is not None:
+            return answer
+        if any(isinstance(task.ground(step), StepFault) for step in steps):
+            return ValAnswer("plan_format_error", None, output)
+        raise ValFailed(
+            f"VAL ({self.binary}) gives no verdict on a plan of {len(steps)} steps for problem '{task.problem.name}' of domain "
+            f"'{task.domain.name}': {reason}",
+            {"domain.pddl": domain, "problem.pddl": problem, "plan.txt": plan, "val_output.txt": f"{output}\n{reason}\n"},
+        )
 
 
-def read_output(output: str, status: int, step_count: int) -> ValAnswer:
-    """VAL's words (with -v) as an answer. The exit status alone is none: a bad plan description exits with 0."""
+def texts_for_val(task: Task, steps: Sequence[Step]) -> tuple[str, str, str]:
+    """Domain, problem and plan as VAL can read them: names that its lexer does not know are replaced in all three.
+
+    Without preferences, which decide nothing about a plan: VAL says in the same words what breaks them and what breaks a
+    constraint, and dies of some.
+    """
+    domain, problem = task.domain, task.problem
+    if task.preferences is not None:
+        domain, problem = all_hard(domain, problem)
+    names = all_names(domain, problem) | all_variables(domain, problem) | {word for step in steps for word in step}
+    hard = {name for name in names if not _NAME.fullmatch(name) or name.lstrip("?") in _RESERVED}
+    if hard:
+        taken = {name.lstrip("?") for name in names}
+        renaming = renaming_of(hard, domain, problem, (f"n{k}" for k in count() if f"n{k}" not in taken))
+        domain, problem = renaming.domain(domain), renaming.problem(problem, "p")
+        steps = renaming.steps(steps)
+    plan = "".join(f"({' '.join(step)})\n" for step in steps)
+    return render_domain(domain), render_problem(problem, domain), plan
+
+
+def _complaint(output: str, status: int) -> str:
+    """Why there is no verdict, in VAL's own words where it has some."""
+    if status < 0:
+        return f"it died of signal {-status}"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [
+        line for line in lines if re.search(r"error|problem|undeclared|bad |no matching|fail|undefined", line, re.IGNORECASE)
+    ]
+    return f"it says {(telling or lines or ['nothing'])[0][:120]!r}"
+
+
+def read_output(output: str, status: int, step_count: int) -> ValAnswer | None:
+    """VAL's words (with -v) as an answer, or None where they are no verdict. The exit status is none: it is 0 for a bad plan
+    description."""
     body = output.partition("Plan size:")[2]
     if "Plan valid" in body:
         return ValAnswer("success_plans", None, output)
     if not body or "Bad plan description" in output or status not in (0, 1):
-        return ValAnswer("plan_format_error", None, output)
+        return None
     run, all_steps_ran, ending = body.partition("Plan executed successfully")
     if all_steps_ran:
         # The last state is held against the constraints only where it satisfies the goal.
@@ -142,7 +202,7 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer:
 
 
 def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> Disagreement | None:
-    """What VAL sees differently in a model's answer, or None.
+    """What VAL sees differently in a model's answer, or None. Raises ValFailed where it gives no verdict.
 
     Not asked about are the readings of VAL that models run into and that we do not share (docs/verifier.md): text that is no
     plan, of which it validates the beginning; in an untyped domain surplus arguments, and made-up objects under a quantifier.
@@ -172,7 +232,8 @@ def _is_read_otherwise_by_val(task: Task, steps: Sequence[Step]) -> bool:
 
 
 def validate_by_val(task: Task, text: str, val: ValValidator) -> Verdict:
-    """VAL's class and step, with what the steps that VAL ran achieved by our count; text that is no plan stays a format error."""
+    """VAL's class and step, with what the steps that VAL ran achieved by our count; text that is no plan stays a format error.
+    Raises ValFailed."""
     verdict = validate_text(task, text)
     extraction = extract_plan(text)
     if extraction.steps is None or _is_read_otherwise_by_val(task, extraction.steps):

@@ -6,13 +6,15 @@ last state only where the goal holds; the first failure decides. Where it does n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal as OneOf
 from typing import NamedTuple
 
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.monitors import VIOLATED
-from grpo_project.pddl.plan import MAXIMUM_CHARACTERS, MAXIMUM_STEPS, extract_plan
+from grpo_project.pddl.plan import MAXIMUM_CHARACTERS, MAXIMUM_STEPS, PLAIN_STEP, extract_plan
+from grpo_project.pddl.preferences import Preferences, Violations
 from grpo_project.pddl.task import MAXIMUM_CACHED, GroundAction, StepFault, Task
 
 VerdictClass = OneOf[
@@ -39,6 +41,7 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
     violated_constraint, state_index: the ground constraint and the index k of the state S(k) in which it broke.
     goals_met, goals_total: top-level goal conjuncts that hold in the last state reached; initial_goals_met: in S0.
     best_goals_met: the most that held together in one state reached, states from a constraint violation on left out.
+    violated_preferences: (name, how often) of each that the steps run and the state after them violate.
     steps_executed: how many steps ran; plan_cost: the value of the problem's :metric after them (without one, their number).
     """
 
@@ -55,6 +58,7 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
     steps_total: int
     plan_cost: float
     detail: str
+    violated_preferences: Violations = ()
 
     @property
     def success(self) -> bool:
@@ -64,25 +68,38 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
 def validate_text(task: Task, text: str) -> Verdict:
     """The verdict on a model's raw answer."""
     if len(text) <= MAXIMUM_CHARACTERS:
-        # Most answers are lines "(action argument)" that this task has read before; then one look-up a line is all the reading.
-        known = task.known_lines
+        # Most answers are lines "(action argument)", most of which this task has read before: then a look-up is all the reading.
         lines = text.strip().split("\n")
+        known = task.known_lines
         try:
             actions = [known[line] for line in lines]
         except KeyError:
-            pass
-        else:
-            if len(actions) <= MAXIMUM_STEPS:
-                return _execute(task, actions)
+            actions = _read_lines(task, lines)
+        if 0 < len(actions) <= MAXIMUM_STEPS:
+            return _execute(task, actions)
     extraction = extract_plan(text)
     if extraction.steps is None:
         return _format_error(task, None, 0, extraction.fault or "")
-    read = _read(task, extraction.steps)
-    if isinstance(read, Verdict):
-        return read
-    if len(task.known_lines) + len(read) <= MAXIMUM_CACHED:
-        task.known_lines.update((f"({' '.join(action.step)})", action) for action in read)
-    return _execute(task, read)
+    return validate(task, extraction.steps)
+
+
+def _read_lines(task: Task, lines: Sequence[str]) -> list[GroundAction]:
+    """The ground actions of lines that are a step each and nothing else; none where one is more, or no step of the task."""
+    actions: list[GroundAction] = []
+    known = task.known_lines
+    for line in lines:
+        action = known.get(line)
+        if action is None:
+            if PLAIN_STEP.fullmatch(line) is None:
+                return []
+            ground = task.ground(tuple(line[1:-1].lower().split()))
+            if isinstance(ground, StepFault):
+                return []
+            action = ground
+            if len(known) < MAXIMUM_CACHED:
+                known[line] = action
+        actions.append(action)
+    return actions
 
 
 def validate(task: Task, steps: Sequence[Step]) -> Verdict:
@@ -103,8 +120,39 @@ def _read(task: Task, steps: Sequence[Step]) -> list[GroundAction] | Verdict:
 
 
 def _execute(task: Task, actions: Sequence[GroundAction]) -> Verdict:
+    verdict = _run(task, actions)
+    return verdict if task.preferences is None else _with_preferences(task, task.preferences, actions, verdict)
+
+
+def _with_preferences(task: Task, preferences: Preferences, actions: Sequence[GroundAction], verdict: Verdict) -> Verdict:
+    """Runs the steps that ran once more, for what they violate and what the metric says of it."""
+    ran = actions[: verdict.steps_executed]
+    of_steps = [preferences.of_step(action.step) for action in ran]  # before the start, which counts in all that they read
+    monitors = [(name, monitor) for name, own in preferences.monitors for monitor in own]
+    found: Counter[str] = Counter()
+    memories = [0] * len(monitors)
     state, numbers = task.start()
-    has_numbers = task.numbers is not None
+    cost = task.initial_cost
+    for time in range(len(ran) + 1):
+        for number, (_, monitor) in enumerate(monitors):
+            if memories[number] != VIOLATED:
+                memories[number] = monitor.step(memories[number], state, time)
+        if time < len(ran):
+            found.update(name for name, condition in of_steps[time] if not condition.holds(state))
+            state, numbers = task.advance(ran[time], state, numbers)
+            cost += ran[time].cost
+    found.update(name for name, condition in preferences.goal if not condition.holds(state))
+    kept = iter(memories)
+    for name, own in preferences.monitors:
+        broken = [memory == VIOLATED or not m.satisfied_at_end(memory, state) for m, memory in zip(own, kept, strict=False)]
+        found[name] += any(broken)
+    violations = tuple((name, found[name]) for name in preferences.names if found[name])
+    return verdict._replace(plan_cost=task.plan_cost(len(ran), cost, numbers, violations), violated_preferences=violations)
+
+
+def _run(task: Task, actions: Sequence[GroundAction]) -> Verdict:
+    state, numbers = task.start()
+    is_plain = task.is_plain
     cost = task.initial_cost
     memories = [0] * len(task.monitors)
     total = len(actions)
@@ -133,7 +181,7 @@ def _execute(task: Task, actions: Sequence[GroundAction]) -> Verdict:
             return _verdict(
                 task, "precondition_violation", state, index, total, cost, detail, best, failing_step=index + 1, unmet=unmet
             )
-        if has_numbers:
+        if not is_plain:
             state, numbers = task.advance(action, state, numbers)
         elif action.conditional:
             state = action.apply(state)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grpo_project.pddl.model import (
-    ROOT_TYPE,
     And,
     Atom,
     Comparison,
     Constraint,
     ConstraintAnd,
     ConstraintForall,
+    ConstraintPreference,
     Domain,
     Effect,
     Exists,
@@ -25,10 +25,12 @@ from grpo_project.pddl.model import (
     Literal,
     Not,
     Or,
+    Preference,
     Problem,
     TypedName,
 )
 from grpo_project.pddl.render import render_expression, render_number
+from grpo_project.pddl.types import ROOT_TYPE, members_of
 
 Phrases = Mapping[str, str]
 
@@ -61,15 +63,18 @@ def domain_in_words(domain: Domain, phrases: Phrases) -> str:
     for action in domain.actions.values():
         signature = " ".join([action.name, *(parameter.name for parameter in action.parameters)])
         lines.append(f"({signature})")
-        kinds = [f"{own.name} of type {own.type}" for own in action.parameters if wording.names_type(own.type)]
+        kinds = [f"{own.name} of type {_type(own.type)}" for own in action.parameters if wording.names_type(own.type)]
         if kinds:
             lines.append(f"  with {', '.join(kinds)}.")
         lines.append(f"  It can run when {_formula(action.precondition, wording, top=True)}.")
         lines.append(f"  After it, {'; '.join(_effect(effect, wording) for effect in action.effects) or 'nothing has changed'}.")
-    for child, parent in domain.types.items():
-        if parent is not None:
-            lines.append(f"Type {child} is a kind of {parent}.")
-    lines += [f"In every problem there is {name} (type {kind})." for name, kind in domain.constants.items()]
+    for rule in domain.derived:
+        atom = _atom((rule.head, *(variable.name for variable in rule.parameters)), wording)
+        every = f"For every {_typed(rule.parameters, wording)}: {atom}" if rule.parameters else atom
+        lines.append(f"{every}, wherever {_formula(rule.body, wording)}.")
+    for child, parents in domain.types.items():
+        lines += [f"Type {child} is a kind of {parent}." for parent in parents]
+    lines += [f"In every problem there is {name} (type {_type(kind, 'and')})." for name, kind in domain.constants.items()]
     if domain.constraints is not None:
         lines += _constraints(domain.constraints, wording)
     return "\n".join(lines) + "\n"
@@ -82,8 +87,11 @@ def problem_in_words(problem: Problem, phrases: Phrases) -> str:
     kinds: dict[str, list[str]] = {}
     for name, kind in problem.objects.items():
         kinds.setdefault(kind, []).append(name)
-    lines = ["Objects:"]
-    lines += [f"- {', '.join(names)}{f' (type {kind})' if wording.names_type(kind) else ''}" for kind, names in kinds.items()]
+    lines, between = ["Objects:"], "and"
+    lines += [
+        f"- {', '.join(names)}{f' (type {_type(kind, between)})' if wording.names_type(kind) else ''}"
+        for kind, names in kinds.items()
+    ]
     lines.append("At the start, this holds, and nothing else:")
     lines += [f"- {_atom(atom, wording)}" for atom in sorted(problem.init)]
     lines += [f"- {' '.join(term)} equals {render_number(value)}" for term, value in sorted(problem.values.items())]
@@ -127,6 +135,8 @@ def _formula(formula: Formula, wording: Wording, top: bool = False) -> str:
             text = " or ".join(_formula(part, wording) for part in parts) or "something impossible happens"
         case Imply(condition, consequence):
             text = f"if {_formula(condition, wording)} then {_formula(consequence, wording)}"
+        case Preference(name, part):
+            text = f"if possible (preference {name}), {_formula(part, wording)}"
         case Forall(variables, part):
             text = f"for every {_typed(variables, wording)}, {_formula(part, wording)}"
         case Exists(variables, part):
@@ -149,6 +159,8 @@ def _constraint(constraint: Constraint, wording: Wording) -> str:
             return " and ".join(f"[{_constraint(part, wording)}]" for part in parts)
         case ConstraintForall(variables, part):
             return f"for every {_typed(variables, wording)}: {_constraint(part, wording)}"
+        case ConstraintPreference(name, part):
+            return f"if possible (preference {name}): {_constraint(part, wording)}"
     words = [_formula(part, wording) for part in constraint.formulas]
     times = [render_number(time) for time in constraint.times]
     match constraint.operator:
@@ -173,8 +185,13 @@ def _constraint(constraint: Constraint, wording: Wording) -> str:
     return f"from step {times[0]} on, {words[0]}"
 
 
+def _type(kind: str, between: str = "or") -> str:
+    """A variable of several types is of one of them; an object is of all (`between` "and")."""
+    return f" {between} ".join(members_of(kind))
+
+
 def _typed(variables: tuple[TypedName, ...], wording: Wording) -> str:
-    return " and ".join(f"{v.type} {v.name}" if wording.names_type(v.type) else v.name for v in variables)
+    return " and ".join(f"{_type(v.type)} {v.name}" if wording.names_type(v.type) else v.name for v in variables)
 
 
 def _effect(effect: Effect, wording: Wording) -> str:

@@ -193,7 +193,7 @@ def test_problem_files_that_are_not_utf8_are_bad_rows(tmp_path: Path) -> None:
     (tmp_path / "p.pddl").write_bytes(b"(define \xff)")
     write(tmp_path, "blocksworld", [a_row(meta__problem_pddl=None, meta__problem_file="p.pddl"), a_row()])
     (bad,) = read_rows(tmp_path).bad_rows
-    assert bad.reason == f"{tmp_path / 'p.pddl'} is not UTF-8 at byte 9"
+    assert bad.reason == f"{tmp_path / 'p.pddl'} is not UTF-8 at byte 9 (0xff, line 1): save it as UTF-8, or drop that byte"
 
 
 def test_many_bad_rows_are_counted_but_not_all_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -127,6 +127,23 @@ PINS: dict[str, list[Pin]] = {
             "dies",
         ),
     ],
+    "names": [
+        Pin(LAMPS, lamps().replace("problem p", "problem 0"), "(on a)\n", SUCCESS, "refuses"),
+        Pin(
+            LAMPS.replace("lamp", "number"),
+            lamps(objects="a - number").replace("lamps", "numbers"),
+            "(on a)\n",
+            SUCCESS,
+            "refuses",
+        ),
+        Pin(LAMPS.replace("lit", "1st"), lamps(goal="(1st a)"), "(on a)\n", SUCCESS, "refuses"),
+    ],
+    "actions without precondition": [
+        Pin(LAMPS.replace(":precondition (not (lit ?l))", ""), lamps(), "(on a)\n", SUCCESS, "refuses"),
+    ],
+    "what it cannot parse": [
+        Pin(LAMPS.replace("(:constraints", "(:requirements"), lamps(goal="(and (lit a) (or))"), "(on a)\n", GOAL, "refuses"),
+    ],
     "advice over no object": [Pin(NOT_EVERY_BOX, lamps(), "(off a)\n", precondition(1), "dies")],
 }
 
@@ -196,3 +213,22 @@ def test_the_two_defects_are_all_there_is_to_hold_during_and_hold_after(tmp_path
             assert found == expected, (text, plan)
         differ += found != pin.ours
     assert differ > 5
+
+
+PREFERRING = """(define (domain lamps) (:requirements :adl :preferences :constraints :fluents) (:types lamp box)
+  (:predicates (lit ?l - lamp)) (:functions (cost))
+  (:action on :parameters (?l - lamp) :precondition (not (lit ?l)) :effect (and (lit ?l) (increase (cost) 1))))"""
+
+
+@pytest.mark.parametrize(
+    ("goal", "constraints", "metric", "ours", "val"),
+    [
+        ("(and (lit a) (preference (lit b)))", "", "(cost)", 1, 0),
+        ("(lit a)", "(preference k (and (sometime (lit b)) (always (not (lit a)))))", "(is-violated k)", 1, 2),
+    ],
+)
+def test_both_values_of_the_metric(tmp_path, goal, constraints, metric, ours, val):
+    problem_text = lamps(goal, constraints, init="(= (cost) 0)").removesuffix(")") + f" (:metric minimize {metric}))"
+    domain = parse_domain(PREFERRING)
+    assert validate_text(compile_task(domain, parse_problem(problem_text, domain)), "(on a)").plan_cost == ours
+    assert Val(find_val(), tmp_path).verify(PREFERRING, problem_text, "(on a)\n").value == val

@@ -85,3 +85,19 @@ def test_where_val_decides_the_count_ends_where_val_stopped(constraint, plan, ve
     assert (verdict.verdict_class, verdict.steps_executed, verdict.best_goals_met) == (verdict_class, executed, best)
     assert (verdict.steps_total, verdict.goals_total) == (2, 2)
     assert verdict.state_index == (0 if executed == 0 else None)
+
+
+@pytest.mark.parametrize("name", ["0", "1a", "a.b", "a+b", "a/b", "number", "always", "is-violated", "duration", "\u00e9"])
+def test_names_that_val_cannot_read_are_replaced_on_the_way(name):
+    """In every place at once where a name may stand."""
+    domain = parse_domain(
+        f"""(define (domain {name}) (:types {name}) (:constants {name} - {name}) (:predicates ({name} ?{name} - {name}))
+        (:functions ({name}f ?{name} - {name})) (:action {name} :parameters (?{name} - {name})
+          :precondition (>= ({name}f ?{name}) 0) :effect (and ({name} ?{name}) (increase ({name}f ?{name}) 1))))"""
+    )
+    problem = parse_problem(
+        f"(define (problem {name}) (:domain {name}) (:objects o - {name}) (:init (= ({name}f o) 0)) (:goal ({name} o)))", domain
+    )
+    read = compile_task(domain, problem)
+    assert ValValidator().validate(read, [(name, "o")]).verdict_class == "success_plans"
+    assert ValValidator().validate(read, []).verdict_class == "goal_not_satisfied"

@@ -49,7 +49,7 @@ def test_bad_input_is_one_line(main, tmp_path, capsys):
     for arguments, words in (
         ([str(tmp_path / "no.pddl"), PROBLEM, good], "no.pddl cannot be read"),
         ([DOMAIN, PROBLEM, good, str(tmp_path / "no.txt")], "no.txt cannot be read"),
-        ([DOMAIN, PROBLEM, str(latin)], "is not UTF-8 text"),
+        ([DOMAIN, PROBLEM, str(latin)], "is not UTF-8 at byte"),
         ([str(broken), PROBLEM, good], "broken.pddl:2:2: this bracket is never closed"),
         ([DOMAIN, PROBLEM, "-", "-"], "only once"),
         ([DOMAIN, str(tmp_path), good], "cannot be read"),
@@ -118,6 +118,23 @@ def test_a_disagreement_is_reported_with_all_it_takes_to_see_it_again(main, tmp_
     assert main([str(folder / name) for name in ("domain.pddl", "problem.pddl", "plan.txt")]) == 1
     assert "Plan valid" in (folder / "val_output.txt").read_text()
     assert main([*names, "--validator", "val"]) == 0
+
+
+@pytest.mark.parametrize("validator", ["val", "both"])
+def test_what_val_cannot_read_is_an_error_that_names_val_and_the_files(main, tmp_path, capsys, validator):
+    """VAL lets nothing stand for `object` where the domain does not write it behind its types."""
+    (tmp_path / "d").write_text(
+        "(define (domain n) (:types lamp) (:predicates (seen ?o - object))"
+        "(:action see :parameters (?o - object) :precondition (not (seen ?o)) :effect (seen ?o)))"
+    )
+    (tmp_path / "p").write_text("(define (problem n1) (:domain n) (:objects a - lamp) (:init) (:goal (seen a)))")
+    (tmp_path / "plan").write_text("(see a)")
+    names = [str(tmp_path / name) for name in ("d", "p", "plan")]
+    assert main([*names, "--validator", validator]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: " + ", ".join(names) + ": VAL (") and shown.err.count("\n") == 1
+    assert "gives no verdict on a plan of 1 steps" in shown.err and "it says" in shown.err and shown.out == ""
+    assert main(names) == 0
 
 
 def test_a_missing_or_slow_val_is_one_clear_line(main, tmp_path, capsys, monkeypatch):

@@ -68,6 +68,27 @@ def test_val_decides_where_it_is_the_validator(task: Task, tmp_path: Path) -> No
     assert make_verifier("builtin", tmp_path, print) is validate_text
 
 
+# Two foralls over constraints, one in the other, with anything beside the inner one: VAL dies of them.
+NESTED = """(define (problem nested) (:domain lift) (:init (= (load) 1)) (:goal (up)) (:constraints
+  (forall (?x) (and (forall (?y) (sometime (or (up) (= ?x ?y)))) (at-most-once (= ?x ?x))))) (:objects a b))"""
+
+
+@pytest.mark.parametrize("validator", ["val", "both"])
+def test_where_val_dies_the_builtin_validator_decides_and_it_is_counted(
+    validator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    domain = parse_domain(DOMAIN)
+    task = compile_task(domain, parse_problem(NESTED, domain))
+    completions = ["(push)", "(raise)", "(push)\n(push)", "", "(fly)", "no plan", *("(push)\n" * n for n in range(3, 10))]
+    assert reward_of(task, make_verifier(validator, tmp_path, print), completions) == reward_of(task, validate_text, completions)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: VAL (")]
+    folders = sorted((tmp_path / "val_failures").iterdir())
+    assert len(told) == len(folders) == 2
+    assert "problem 'nested' of domain 'lift': it died of signal" in told[0] and "(10 plans so far)" in told[1]
+    assert not (tmp_path / "disagreements").exists()
+    assert {path.name for path in folders[0].iterdir()} == {"domain.pddl", "problem.pddl", "plan.txt", "val_output.txt"}
+
+
 @pytest.mark.parametrize("validator", ["val", "both"])
 def test_a_missing_val_is_found_before_anything_is_loaded(
     validator: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
