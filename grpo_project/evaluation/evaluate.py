@@ -16,7 +16,7 @@ from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Recor
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.grounding import TooLarge
-from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
+from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall, ConstraintPreference
 from grpo_project.pddl.plan import open_reasoning
 from grpo_project.prompting import render_plan
 
@@ -120,7 +120,8 @@ def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, f
 
 
 def constraint_kind(constraint: Constraint | None) -> str:
-    """The PDDL3 operators in a problem's constraints, sorted and joined by +: `always+at-most-once`; `none` without any."""
+    """The PDDL3 operators in a problem's constraints, sorted and joined by +: `always+at-most-once`, with `preference` where some
+    may be violated; `none` without any."""
     return "+".join(sorted(_operators(constraint))) or NO_CONSTRAINT
 
 
@@ -132,6 +133,8 @@ def _operators(constraint: Constraint | None) -> set[str]:
             return set().union(*map(_operators, parts))
         case ConstraintForall(_, part):
             return _operators(part)
+        case ConstraintPreference(_, part):
+            return {"preference", *_operators(part)}
     return {constraint.operator}
 
 

@@ -236,7 +236,7 @@ class Domain:
 
     @cached_property
     def fluents(self) -> frozenset[str]:
-        """The predicates whose atoms may change: by an action's effect, or as a rule derives them; the others stay as they are."""
+        """The predicates whose atoms may change, by an action's effect or as a rule derives them; the others stay as they are."""
         effects = [effect for action in self.actions.values() for effect in action.effects]
         changed = {atom[0] for effect in effects for atom in (effect.add, effect.delete) if atom is not None}
         return frozenset(changed | {rule.head for rule in self.derived})
