@@ -15,7 +15,7 @@ from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Recor
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.grounding import TooLarge
-from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall
+from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall, ConstraintPreference
 from grpo_project.pddl.plan import open_reasoning
 from grpo_project.prompting import render_plan
 
@@ -126,7 +126,7 @@ def _operators(constraint: Constraint | None) -> set[str]:
             return set()
         case ConstraintAnd(parts):
             return set().union(*map(_operators, parts))
-        case ConstraintForall(_, part):
+        case ConstraintForall(_, part) | ConstraintPreference(_, part):
             return _operators(part)
     return {constraint.operator}
 

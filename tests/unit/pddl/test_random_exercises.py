@@ -36,7 +36,7 @@ CONSTRUCTS = {"(or ", "(imply ", "(forall ", "(exists ", "(when ", "(not ", "(= 
 CONSTRUCTS |= {"(:derived ", "(preference pre ", "(preference g0 ", "(preference k0 "}
 
 # Drawing goes on to so many times the cases asked for until every construct has occurred. The rarest is in one exercise of 20:
-# that none of 25 times 50 exercises has it has odds below 1 in 10^25.
+# that none of 25 times 50 exercises has it has a probability below 1 in 10^25.
 PATIENCE = 25
 
 
