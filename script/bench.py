@@ -338,7 +338,9 @@ def bench_val(rows: RowTable, cases: Sequence[Case]) -> None:
         verdict = validate_text(rows.task(case.row_index), case.text)
         answer = read_output(output.stdout, output.returncode, len(steps))
         compared += 1
-        same += (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict))
+        # A step that names nothing ends VAL without a verdict.
+        theirs = (answer.verdict_class, answer.step) if answer is not None else ("plan_format_error", None)
+        same += theirs == (verdict.verdict_class, step_of(verdict))
     known = fresh_tasks(rows, cases)
     processor_seconds(known, cases)
     ours = median_seconds(lambda: processor_seconds(known, cases)) / len(cases)

@@ -31,6 +31,9 @@ class RewardConfig:
 
     Banded: `bands` gives (at no progress, at full progress) of each verdict class, within [-1, 1]; classes left out keep
     DEFAULT_BANDS. Every failure stays below every success. Ranges that differ among failures can be gamed: see `weaknesses`.
+
+    preference_weight, in [0, 1): the share of a success that is lost where every preference of the problem is violated. A success
+    stays above 0, and in `banded` within its range.
     """
 
     mode: str = "dense"
@@ -38,6 +41,7 @@ class RewardConfig:
     failure_ceiling: float = -0.1
     executed_bonus: float = 0.1
     bands: Bands = field(default_factory=lambda: DEFAULT_BANDS)
+    preference_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in REWARD_MODES:
@@ -48,14 +52,17 @@ class RewardConfig:
             raise ConfigError(f"reward.failure_ceiling must lie in [-1, 0), got {self.failure_ceiling}")
         if not 0.0 <= self.executed_bonus <= 1.0 + self.failure_ceiling:
             raise ConfigError(f"reward.executed_bonus must lie in [0, {1.0 + self.failure_ceiling:g}], got {self.executed_bonus}")
+        if not 0.0 <= self.preference_weight < 1.0:
+            raise ConfigError(f"reward.preference_weight must lie in [0, 1), got {self.preference_weight}")
         object.__setattr__(self, "bands", MappingProxyType(dict(DEFAULT_BANDS) | _checked(self.bands)))
         ceiling = max(high for name, (_, high) in self.bands.items() if name != "success_plans")
         if ceiling >= self.bands["success_plans"][0]:
             raise ConfigError(f"reward.bands: a failure may score {ceiling:g}, which is not below the lowest success")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for a run's record."""
-        return vars(self) | {"bands": {name: list(band) for name, band in self.bands.items()}}
+        """Plain data, for a run's record; a weight of 0, which earlier records do not have, is left out."""
+        plain = vars(self) | {"bands": {name: list(band) for name, band in self.bands.items()}}
+        return {name: value for name, value in plain.items() if name != "preference_weight" or value}
 
     def weaknesses(self) -> tuple[str, ...]:
         """One sentence for every way in which these ranges reward something else than planning better; empty where there is none.

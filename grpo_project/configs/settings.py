@@ -183,6 +183,9 @@ class Settings(ChatSettings):
     reward_bands: str = setting("", CURRICULUM, FIXED, BY_CARD,
         "CLASS=LOW:HIGH,... ranges of the verdict classes for --reward banded; without it every plan that ran and failed has "
         "one")
+    preference_weight: float = setting(0.0, CURRICULUM, FIXED, BY_CARD,
+        "share of a success's reward that is lost where a plan violates every PDDL3 preference of its problem; 0: none counts",
+        least=0, below=1)
     validator: str = setting("builtin", CURRICULUM, FIXED, NOT_BY_CARD,
         "who decides rewards: builtin; val (that program, 5 ms a plan); both: builtin, and every disagreement is kept",
         choices=("builtin", "val", "both"))

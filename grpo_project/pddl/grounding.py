@@ -76,7 +76,7 @@ class Grounder:
         found: list[tuple[str, ...]] = []
 
         def bound(binding: dict[str, str], word: str, name: str) -> bool:
-            """Binds one variable where no other binding forbids it."""
+            """Binds one variable where it contradicts nothing."""
             if word in binding:
                 return binding[word] == name
             if name not in places[word] or any(binding.get(other, other) == name for other in unequal[word]):

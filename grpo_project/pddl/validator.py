@@ -42,6 +42,7 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
     goals_met, goals_total: top-level goal conjuncts that hold in the last state reached; initial_goals_met: in S0.
     best_goals_met: the most that held together in one state reached, states from a constraint violation on left out.
     violated_preferences: (name, how often) of each that the steps run and the state after them violate.
+    preferences_total: how many names of preferences there are.
     steps_executed: how many steps ran; plan_cost: the value of the problem's :metric after them (without one, their number).
     """
 
@@ -59,6 +60,7 @@ class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dat
     plan_cost: float
     detail: str
     violated_preferences: Violations = ()
+    preferences_total: int = 0
 
     @property
     def success(self) -> bool:
@@ -147,7 +149,8 @@ def _with_preferences(task: Task, preferences: Preferences, actions: Sequence[Gr
         broken = [memory == VIOLATED or not m.satisfied_at_end(memory, state) for m, memory in zip(own, kept, strict=False)]
         found[name] += any(broken)
     violations = tuple((name, found[name]) for name in preferences.names if found[name])
-    return verdict._replace(plan_cost=task.plan_cost(len(ran), cost, numbers, violations), violated_preferences=violations)
+    cost = task.plan_cost(len(ran), cost, numbers, violations)
+    return verdict._replace(plan_cost=cost, violated_preferences=violations, preferences_total=len(preferences.names))
 
 
 def _run(task: Task, actions: Sequence[GroundAction]) -> Verdict:

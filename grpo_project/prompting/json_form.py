@@ -37,6 +37,8 @@ def domain_to_json(domain: Domain) -> dict[str, Any]:
         if head == ":action":
             name, *parts = rest
             actions[name] = {key.removeprefix(":"): part for key, part in zip(parts[::2], parts[1::2], strict=True)}
+        elif head == ":derived":  # a section for each rule
+            value.setdefault("derived", []).append(rest)
         else:
             value[head.removeprefix(":")] = rest
     return {**value, "actions": actions}

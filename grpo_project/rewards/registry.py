@@ -98,16 +98,16 @@ def preset_reward(config: RewardConfig, weight: float = 1.0) -> NamedReward:
     return NamedReward(config.mode, weight, PresetReward(config))
 
 
-def parse_rewards(specs: Sequence[str], bands: Bands | str = "") -> tuple[NamedReward, ...]:
+def parse_rewards(specs: Sequence[str], bands: Bands | str = "", preference_weight: float = 0.0) -> tuple[NamedReward, ...]:
     """The rewards that `specs` name, in their order: dense, dense=0.5, path/to/file.py:function or path/to/file.py:function=-0.1.
 
     A user's function is named after itself, and where that name is taken, file.function. `bands`: those of `banded`, or the text
-    of --reward_bands. Raises ConfigError for what cannot be used.
+    of --reward_bands; preference_weight: of every preset. Raises ConfigError for what cannot be used.
     """
     given = parse_bands(bands) if isinstance(bands, str) else bands
     rewards: dict[str, NamedReward] = {}
     for spec in specs:
-        reward = _parse(spec, given)
+        reward = _parse(spec, given, preference_weight)
         if reward.name in rewards and reward.file is not None:
             reward = replace(reward, name=f"{reward.file.stem}.{reward.name}")
         if reward.name in rewards:
@@ -128,7 +128,7 @@ def reward_source(rewards: Sequence[NamedReward]) -> list[dict[str, Any]]:
     return [{"name": reward.name, "weight": reward.weight, "source": _source(reward)} for reward in rewards]
 
 
-def _parse(spec: str, bands: Bands) -> NamedReward:
+def _parse(spec: str, bands: Bands, preference_weight: float) -> NamedReward:
     head, equals, tail = spec.rpartition("=")
     if not equals or is_user_code(tail):  # the sign stands in the path
         head, tail = spec, "1"
@@ -143,7 +143,8 @@ def _parse(spec: str, bands: Bands) -> NamedReward:
         return NamedReward(head.rpartition(":")[2], weight, function, file_of(head, FLAG))
     if head not in REWARDS:
         raise ConfigError(f"{FLAG} must be one of {', '.join(REWARDS)}, or path/to/file.py:function; got {head!r}")
-    return preset_reward(replace(REWARDS[head], bands=bands) if head == "banded" else REWARDS[head], weight)
+    preset = replace(REWARDS[head], preference_weight=preference_weight)
+    return preset_reward(replace(preset, bands=bands) if head == "banded" else preset, weight)
 
 
 def _takes_columns(function: Callable[..., Any]) -> bool:

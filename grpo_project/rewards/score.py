@@ -33,6 +33,11 @@ def progress_of(verdict: Verdict) -> float:
     return max(0, verdict.best_goals_met - verdict.initial_goals_met) / missing
 
 
+def violated_share(verdict: Verdict) -> float:
+    """How many of the problem's preferences, counted by name, the plan violates; in [0, 1]."""
+    return len(verdict.violated_preferences) / verdict.preferences_total if verdict.preferences_total else 0.0
+
+
 def succeeded(verdict: Verdict) -> bool:
     """Whether a plan counts as a success. An empty one does not, also where the goal holds from the start."""
     return verdict.success and verdict.steps_executed > 0
@@ -42,12 +47,13 @@ def score(verdict: Verdict, config: RewardConfig) -> RewardParts:
     """The parts of one verdict's reward. An empty plan scores the lowest, also where the goal holds from the start."""
     executed = 1.0 if verdict.steps_executed > 0 else 0.0
     progress = progress_of(verdict)
+    kept = 1.0 - config.preference_weight * violated_share(verdict) if config.preference_weight else 1.0
     if config.mode == "banded" and executed:
         low, high = config.bands[verdict.verdict_class]
-        share = 1.0 if verdict.success else progress
+        share = kept if verdict.success else progress
         return RewardParts(low + (high - low) * share, float(verdict.success), executed, share)
     if verdict.success and executed:
-        return RewardParts(config.success, 1.0, executed, 1.0)
+        return RewardParts(config.success * kept, 1.0, executed, 1.0)
     if config.mode == "sparse" or not executed:
         return RewardParts(LOWEST, 0.0, executed, progress)
     span = config.failure_ceiling - LOWEST - config.executed_bonus

@@ -59,7 +59,7 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     """
     algorithm = ALGORITHMS[config.algorithm]
     algorithm.refuse_settings(config)
-    rewards = parse_rewards(config.reward, config.reward_bands)
+    rewards = parse_rewards(config.reward, config.reward_bands, config.preference_weight)
     asked = ChatOptions.of(config.as_dict())
     check_quotas(config)
     rows = read_training_rows(config)

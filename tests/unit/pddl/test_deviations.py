@@ -26,6 +26,11 @@ NUMBERS = """(define (domain numbers) (:requirements :adl :fluents) (:predicates
   (:action go :parameters () :precondition {} :effect (done)))"""
 ANYTHING = """(define (domain things) (:requirements :adl) (:types lamp) (:predicates (seen ?o - object))
   (:action see :parameters (?o - object) :precondition (not (seen ?o)) :effect (seen ?o)))"""
+LIT_BY_A_BOX = LAMPS.replace("(:predicates", "(:constants a - lamp) (:predicates (bright ?l - lamp)").replace(
+    "(:action on",
+    "(:derived (bright ?l - lamp) (or (lit ?l) (exists (?z - lamp) (and (exists (?x ?y - box) (lit ?l)) (bright ?z)))))"
+    "(:action on",
+)
 NOT_EVERY_BOX = LAMPS.replace(":precondition (lit ?l)", ":precondition (not (forall (?x - box ?y - lamp) (lit ?y)))")
 
 
@@ -144,7 +149,10 @@ PINS: dict[str, list[Pin]] = {
     "what it cannot parse": [
         Pin(LAMPS.replace("(:constraints", "(:requirements"), lamps(goal="(and (lit a) (or))"), "(on a)\n", GOAL, "refuses"),
     ],
-    "advice over no object": [Pin(NOT_EVERY_BOX, lamps(), "(off a)\n", precondition(1), "dies")],
+    "advice over no object": [
+        Pin(NOT_EVERY_BOX, lamps(), "(off a)\n", precondition(1), "dies"),
+        Pin(LIT_BY_A_BOX, lamps(constraints="(sometime (bright a))"), "(on a)\n", SUCCESS, "dies"),
+    ],
 }
 
 

@@ -14,7 +14,7 @@ from val_process import Val
 from grpo_project.errors import PddlError
 from grpo_project.pddl import compile_task, find_plan, parse_domain, parse_problem, render_domain, render_problem, validate_text
 from grpo_project.pddl.val import ValValidator, find_val, step_of
-from grpo_project.prompting import render_plan
+from grpo_project.prompting import domain_to_json, render_plan
 
 ADL = "(:requirements :adl :typing)"
 DONE = "(:action a :parameters ({}) :precondition (and) :effect (done ?x))"
@@ -308,3 +308,8 @@ def test_what_a_failed_plan_violates_is_counted_up_to_where_it_stopped():
         10,
     )
     assert (verdict.goals_met, verdict.goals_total) == (0, 1)
+
+
+def test_every_rule_is_in_the_domain_as_json():
+    rules = domain_to_json(parse_domain(f"(define (domain d) {ROADS})"))["derived"]
+    assert [head[0] for head, _ in rules] == ["reach", "lonely"]

@@ -8,7 +8,7 @@ import pytest
 from grpo_project.configs.reward import RewardConfig, parse_bands
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import compile_task, find_plan, validate, validate_text
+from grpo_project.pddl import compile_task, find_plan, parse_domain, parse_problem, validate, validate_text
 from grpo_project.pddl.model import And
 from grpo_project.rewards import make_reward_function, score
 
@@ -223,3 +223,37 @@ def test_the_trl_adapter_scores_in_order_and_refuses_what_does_not_match():
 def test_a_wrong_reward_config_cannot_exist(settings):
     with pytest.raises(ConfigError):
         RewardConfig(**settings)
+
+
+SOFT = """(define (domain lamps) (:requirements :preferences) (:constants a b c) (:predicates (lit ?l))
+  (:action on :parameters (?l) :precondition (not (lit ?l)) :effect (lit ?l)))"""
+SOFT_GOAL = "(and (lit a) (preference two (lit b)) (preference three (lit c)))"
+
+
+@pytest.mark.parametrize(
+    ("plan", "weight", "expected"),
+    [
+        ("(on a)", 0.0, 1.0),
+        ("(on a)", 0.4, 0.6),
+        ("(on a) (on b)", 0.4, 0.8),
+        ("(on a) (on b) (on c)", 0.4, 1.0),
+        ("(on b) (on c)", 0.4, None),  # a failure is paid as ever
+    ],
+)
+@pytest.mark.parametrize("mode", ["dense", "banded"])
+def test_violated_preferences_cost_a_share_of_success_where_they_count(plan, weight, expected, mode):
+    domain = parse_domain(SOFT)
+    problem = parse_problem(f"(define (problem p) (:domain lamps) (:init) (:goal {SOFT_GOAL}))", domain)
+    verdict = validate_text(compile_task(domain, problem), plan)
+    bands = {"success_plans": (0.0, 1.0), **dict.fromkeys(("precondition_violation", "goal_not_satisfied"), (-0.8, -0.1))}
+    config = RewardConfig(mode=mode, preference_weight=weight, bands=bands)
+    if expected is None:
+        expected = score(verdict, replace(config, preference_weight=0.0)).total
+        assert expected < 0
+    assert score(verdict, config).total == pytest.approx(expected)
+    assert ("preference_weight" in config.as_dict()) == (weight > 0)
+
+
+def test_preferences_never_cost_all_of_a_success():
+    with pytest.raises(ConfigError, match="preference_weight must lie in"):
+        RewardConfig(preference_weight=1.0)
