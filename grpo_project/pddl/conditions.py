@@ -102,15 +102,25 @@ class ConditionCompiler:
                 return all_of(grounded) if negated else _any(grounded)
             case Imply(condition, consequence):
                 return self.compile(Or((Not(condition), consequence)), binding, negated)
-            case Forall(variables, part):
-                grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
-                return _any(grounded) if negated else all_of(grounded)
-            case Exists(variables, part):
-                grounded = [self.compile(part, inner, negated) for inner in self.bindings(variables, binding)]
-                return all_of(grounded) if negated else _any(grounded)
+            case Forall(variables, part) | Exists(variables, part):
+                bindings = self.bindings(variables, binding)
+                if negated == isinstance(formula, Exists):
+                    return self._every(part, bindings, negated)
+                return _any([self.compile(part, inner, negated) for inner in bindings])
             case Preference():
                 return TRUE  # what a plan may violate; preferences.py looks inside
         raise TypeError(f"not a formula: {formula!r}")
+
+    def _every(self, part: Formula, bindings: Iterator[dict[str, str]], negated: bool) -> Condition:
+        """`part` under every binding; of a plain literal, the usual case, without a condition for each."""
+        inner = part.part if isinstance(part, Not) else part
+        if not isinstance(inner, Literal) or inner.atom[0] == "=":
+            return all_of([self.compile(part, binding, negated) for binding in bindings])
+        name, *words = inner.atom
+        mask = 0
+        for binding in bindings:
+            mask |= self._bit((name, *[binding.get(word, word) for word in words]))
+        return Condition(positive=mask) if negated == isinstance(part, Not) else Condition(negative=mask)
 
     def _conjunction(self, parts: tuple[Formula, ...], binding: Binding) -> Condition:
         """Plain literals go straight into the masks: they are nearly all that is ever compiled."""

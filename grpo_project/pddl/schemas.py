@@ -15,7 +15,7 @@ from grpo_project.pddl.model import Action, Atom, Effect, Formula, Literal, Not
 from grpo_project.pddl.render import render_formula
 
 Row = tuple[str, ...]
-_VARIABLE = re.compile(r"(\?[^\s()]+)")
+VARIABLE = re.compile(r"(\?[^\s()]+)")
 
 
 class ActionSchema:
@@ -25,7 +25,7 @@ class ActionSchema:
     def __init__(self, action: Action) -> None:
         self.names = tuple(parameter.name for parameter in action.parameters)
         parts = conjuncts(action.precondition)
-        self.texts = tuple([(_VARIABLE.split(render_formula(part)), part) for part in parts])
+        self.texts = tuple([(VARIABLE.split(render_formula(part)), part) for part in parts])
         positive: list[Atom] = []
         negative: list[Atom] = []
         self.conditions: list[Formula] = []

@@ -42,7 +42,7 @@ from grpo_project.pddl.monitors import (
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
 from grpo_project.pddl.preferences import Preferences, Violations, preference_names, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
-from grpo_project.pddl.schemas import ActionSchema
+from grpo_project.pddl.schemas import VARIABLE, ActionSchema
 from grpo_project.pddl.types import ROOT_TYPE
 
 MAXIMUM_CACHED = 100_000  # ground steps, and lines of text, that one task remembers: a hostile model may invent any number
@@ -402,13 +402,7 @@ def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple
 
 
 def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:
-    return _substitute(render_constraint(constraint), binding)
-
-
-def _substitute(text: str, binding: Binding) -> str:
-    words = text.replace("(", " ( ").replace(")", " ) ").split()
-    joined = " ".join(binding.get(word, word) for word in words)
-    return joined.replace("( ", "(").replace(" )", ")")
+    return "".join([binding.get(piece, piece) for piece in VARIABLE.split(render_constraint(constraint))])
 
 
 def _bits_read(condition: Condition) -> int:

@@ -78,7 +78,7 @@ def validate_text(task: Task, text: str) -> Verdict:
         except KeyError:
             actions = _read_lines(task, lines)
         if 0 < len(actions) <= MAXIMUM_STEPS:
-            return _execute(task, actions)
+            return _run(task, actions) if task.preferences is None else _execute(task, actions)
     extraction = extract_plan(text)
     if extraction.steps is None:
         return _format_error(task, None, 0, extraction.fault or "")
