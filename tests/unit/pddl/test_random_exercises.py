@@ -106,14 +106,17 @@ def value_by_val(val: Val, case: Case) -> float | None:
 
 
 def verified_by_val(val: Val, exercise: Exercise) -> Iterator[tuple[Case, ValVerdict]]:
-    """A step that names nothing ends VAL's process, so that such plans get one each and the others share one.
+    """A step that names nothing ends VAL's process, so that such plans get one each, as do those with derived predicates; the
+    others share one.
 
     Preferences decide nothing about a plan, and VAL has the same words for what breaks them and what breaks a constraint.
     """
     texts_for_val = without_preferences(exercise.domain), without_preferences(exercise.problem)
     cases = [case for case in cases_of(exercise) if not is_known_deviation(case)]
-    together = [case for case in cases if is_readable(case.world, case.text)]
-    alone = [case for case in cases if not is_readable(case.world, case.text)]
+    # What a derived predicate was in one plan, VAL may still take for true in the next one of the same process.
+    shared = "(:derived " not in exercise.domain
+    together = [case for case in cases if shared and is_readable(case.world, case.text)]
+    alone = [case for case in cases if not (shared and is_readable(case.world, case.text))]
     texts = [case.text for case in together]
     try:
         yield from zip(together, val.verify_together(*texts_for_val, texts) if texts else [], strict=True)
