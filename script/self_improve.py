@@ -7,7 +7,7 @@ Each round draws problems a little larger than the last, samples several answers
 accepts, and fine-tunes on them. Kill it at any time and run the same command again: it goes on. Flags of script/train_sft.py for
 the rounds stand after `--`:
 
-    python script/self_improve.py --base_model outputs/warm_start/model --output_dir outputs/improved --rounds 8 \\
+    python script/self_improve.py --base_model outputs/warm_start/model --output_dir outputs/improved --rounds 8 --names any \\
         --demonstrations outputs/sft_data -- --max_steps 400 --learning_rate 2e-3 --bf16
 """
 
@@ -34,10 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--kept", type=int, default=2, help="most plans of one problem that are learned from, the shortest (default 2)")
     add("--temperature", type=float, default=1.0, help="(default 1.0)")
     add("--max_completion_length", type=int, default=256, help="tokens of an answer (default 256)")
-    add("--first_sizes", default="small", help="sizes of the domains from which the rounds grow (default small)")
-    add("--last_sizes", default="far", help="and up to which (default far)")
+    add("--first_sizes", default="train", help="small, train, harder or far: from which sizes the rounds grow (default train)")
+    add("--last_sizes", default="harder", help="and up to which (default harder)")
     add("--constraints_share", type=float, default=0.7, help="share of the problems with constraints (default 0.7)")
-    add("--names", default="any", help="as in generate_data.py (default any)")
+    add("--names", default="conventional", help="as in generate_data.py (default conventional, which the shipped planners know)")
     add("--demonstrations", nargs="+", default=[], metavar="DIR", help="data roots that every round learns from too")
     add("--seed", type=int, default=1, help="(default 1)")
     add("sft", nargs="*", help="after --: flags of script/train_sft.py for every round")

@@ -29,6 +29,7 @@ from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError
 from grpo_project.pddl import compile_task, extract_plan, validate
 from grpo_project.prompting import render_plan, render_prompt
+from grpo_project.training.console import quiet_hugging_face, silence_libraries
 
 SETTINGS_FILE = "self_improvement.json"
 ROUND_FILE = "round.json"
@@ -52,10 +53,10 @@ class SelfImprovementConfig:
     kept: int = 2
     temperature: float = 1.0
     max_completion_length: int = 256
-    first_sizes: str = "small"
-    last_sizes: str = "far"
+    first_sizes: str = "train"
+    last_sizes: str = "harder"
     constraints_share: float = 0.7
-    names: str = "any"
+    names: str = "conventional"
     demonstrations: tuple[str, ...] = ()
     seed: int = 1
     sft: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ def improve(config: SelfImprovementConfig, say: Callable[[str], None] = print) -
     for number in range(1, config.rounds + 1):
         for domain in domains:
             sizes_of_round(domain, config, number)
-    _same_settings(config)
+    _refuse_other_settings(config)
     model = Path(config.base_model)
     for number in range(1, config.rounds + 1):
         folder = config.output_dir / f"round_{number:02d}"
@@ -96,7 +97,8 @@ def improve(config: SelfImprovementConfig, say: Callable[[str], None] = print) -
     return model
 
 
-def _same_settings(config: SelfImprovementConfig) -> None:
+def _refuse_other_settings(config: SelfImprovementConfig) -> None:
+    """Raises ConfigError for a folder that was begun with other settings, or by something else."""
     path = config.output_dir / SETTINGS_FILE
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -108,9 +110,6 @@ def _same_settings(config: SelfImprovementConfig) -> None:
                 )
     elif config.output_dir.exists() and any(config.output_dir.iterdir()):
         raise ConfigError(f"{config.output_dir} is in use by something else: choose another --output_dir")
-    else:
-        config.output_dir.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(path, config.settings())
 
 
 def problems_of_round(domain: PlanningDomain, config: SelfImprovementConfig, number: int) -> list[Instance]:
@@ -141,7 +140,10 @@ def _sample_round(
     from grpo_project.models.generation import complete
     from grpo_project.models.loading import load_policy
 
+    quiet_hugging_face(str(model))
     policy = load_policy(str(model), training=False)
+    silence_libraries()
+    write_json_atomically(config.output_dir / SETTINGS_FILE, config.settings())  # not before: the model may not be there
     counts: dict[str, dict[str, Any]] = {}
     for domain in domains:
         began = time.monotonic()

@@ -24,7 +24,10 @@ from grpo_project.sft.self_improvement import SelfImprovementConfig, improve, pr
 
 @pytest.fixture
 def config(tmp_path: Path) -> SelfImprovementConfig:
-    return SelfImprovementConfig("base", tmp_path / "out", ("ferry", "blocksworld"), rounds=2, problems=6, samples=3, kept=1)
+    return SelfImprovementConfig(
+        "base", tmp_path / "out", ("ferry", "blocksworld"), rounds=2, problems=6, samples=3, kept=1,
+        first_sizes="small", last_sizes="far", names="any",
+    )  # fmt: skip
 
 
 class Recorded:
@@ -135,6 +138,12 @@ def test_other_settings_and_a_folder_in_use_are_refused(config: SelfImprovementC
     (config.output_dir / self_improvement.SETTINGS_FILE).unlink()
     with pytest.raises(ConfigError, match="is in use by something else"):
         improve(config)
+
+
+def test_a_model_that_is_not_there_leaves_nothing_behind(config: SelfImprovementConfig) -> None:
+    with pytest.raises(GrpoProjectError):
+        improve(replace(config, base_model="no/such/model"))
+    assert not config.output_dir.exists()
 
 
 def test_a_model_that_solves_nothing_is_told_so(config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch) -> None:
