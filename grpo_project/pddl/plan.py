@@ -21,6 +21,7 @@ text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from grpo_project.pddl.model import Step
@@ -31,12 +32,13 @@ MAXIMUM_END_MARKS = 4
 MAXIMUM_WRAPPERS = 2
 
 # The quantifiers are possessive (`*+`) where what follows cannot start with what they took: nothing is ever tried twice.
-_NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
-_HEADER = re.compile(
-    r"(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
-    r"|\[/INST\]|(?:###\s*)?assistant\s*:)\s*+",
-    re.IGNORECASE,
+NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
+_HEADER = (
+    r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
+    r"|\[/INST\]|{0}(?:###\s*)?assistant\s*:"
 )
+ANSWER_HEADER = re.compile(_HEADER.format("^[ \t]*+"), re.IGNORECASE | re.MULTILINE)  # anywhere; one in words begins its line
+_FIRST_HEADER = re.compile(rf"(?:{_HEADER.format('')})\s*+", re.IGNORECASE)
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>")
 _REASONING_TAG = re.compile(r"<(/?)(think|thinking|reasoning|reflection)>", re.IGNORECASE)
 _FENCE = re.compile(r"```[ \t]*+(?:pddl|lisp|plan|text|plaintext)?[ \t]*+\r?\n", re.IGNORECASE)
@@ -51,11 +53,11 @@ WRAPPERS = {
 _WRAPPERS = [(re.compile(opening, re.I), re.compile(closing, re.I)) for opening, closing in WRAPPERS.values()]
 _PLAN_LIST = _WRAPPERS[-1][0]
 _COMMENT = re.compile(r";[^\n]*+")
-PLAIN_STEP = re.compile(rf"\({_NAME}(?: {_NAME})*+\)", re.ASCII)  # a step as this suite writes it
-_PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{_NAME}(?:\s++{_NAME})*+\s*+\))*+\s*+", re.ASCII)
+PLAIN_STEP = re.compile(rf"\({NAME}(?: {NAME})*+\)", re.ASCII)  # a step as this suite writes it
+_PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{NAME}(?:\s++{NAME})*+\s*+\))*+\s*+", re.ASCII)
 _STEP = re.compile(
     r"\s*+(?:(\d++(?:\.\d++)?+)\s*+([:.)])\s*+)?"  # a step number or a time stamp
-    rf"\(\s*+({_NAME}(?:\s++{_NAME})*+)\s*+\)"
+    rf"\(\s*+({NAME}(?:\s++{NAME})*+)\s*+\)"
     r"(?:\s*+\[\s*+\d++(?:\.\d++)?+\s*+\])?+\s*+",  # a duration
     re.ASCII,
 )
@@ -91,6 +93,11 @@ def extract_plan(text: str) -> Extraction:
     return _extract_stamped(body)
 
 
+def render_plan(steps: Iterable[Step]) -> str:
+    """One step a line, each line ended: the only form in which we write plans."""
+    return "".join(f"({' '.join(step)})\n" for step in steps)
+
+
 def open_reasoning(text: str) -> str:
     """The tag of the reasoning block that `text` ends in, since it was never closed; "" where it ends outside of any."""
     tags = list(_REASONING_TAG.finditer(text)) if "<" in text else []
@@ -118,7 +125,7 @@ def without_end_marks(text: str) -> str:
 
 def _unwrap(body: str) -> str | Extraction:
     """The text inside chat marks, reasoning and one wrapper (rules 1 to 3)."""
-    header = _HEADER.match(body)
+    header = _FIRST_HEADER.match(body)
     body = without_end_marks(body[header.end() :] if header else body)
     tags = list(_REASONING_TAG.finditer(body))
     if tags:
