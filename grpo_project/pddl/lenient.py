@@ -2,18 +2,19 @@
 
 An answer that is a plan by the strict rules (plan.py) is read as that plan. Of every other one:
 
-1. What stands before the last header of the answer's turn is an echo of the prompt; end-of-turn marks and closed reasoning go too.
-   Reasoning that is never closed holds no plan.
+1. What stands before the last header of the answer's turn is an echo of the prompt; end-of-turn marks and closed reasoning go
+   too. Reasoning that is never closed holds no plan.
 2. The last code fence, <answer>, <plan> or [PLAN] block that holds a step of the domain is the plan. It must hold nothing else.
-3. Without such a block, the last run of lines that are steps is the plan: `(pick a b)`, several of these, `pick(a, b)`, or `pick a b`
-   where the domain has such an action with as many parameters; in any case, with a bullet, number or emphasis around. Blank lines
-   and `;` comments do not end a run, prose does. Runs without any action of the domain (facts, say) are no plan.
-4. A run that is not whole is a fault: the line next to it holds an action of the domain in brackets or is cut off inside one, goes
-   on with its numbers, or begins with an action where the run has no brackets; or it begins with number 2 or more, behind another
-   run. A step that cannot be read therefore fails the plan, as it does strictly, instead of vanishing from it.
+3. Without such a block, the last run of lines that are steps is the plan: `(pick a b)`, several of these, `pick(a, b)`, or
+   `pick a b` where the domain has such an action with as many parameters; in any case, with a bullet, number or emphasis around.
+   Blank lines and `;` comments do not end a run, prose does. Runs without any action of the domain (facts, say) are no plan.
+4. A run that is not whole is a fault: the line next to it holds an action of the domain in brackets or is cut off inside one,
+   goes on with its numbers, or begins with an action where the run has no brackets; or it begins with number 2 or more, behind
+   another run. A step that cannot be read therefore fails the plan, as it does strictly, instead of vanishing from it.
 
-What is read is always one plan as the answer has it, in its order, and never empty, so an answer earns what this plan alone would: prose
-earns nothing, of several plans only the last counts, and what is wrong in it counts. Time and memory are linear in the text.
+What is read is always one plan as the answer has it, in its order, and never empty, so an answer earns what this plan alone
+would: prose earns nothing, of several plans only the last counts, and what is wrong in it counts. Time and memory are linear in
+the text.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def read_answer(task: Task, text: str, plan_reading: str) -> str:
 
 
 def written_step(line: str) -> Step | None:
-    """The step that a line is, written `(pick a b)`, `pick(a, b)` or `pick a b`, marks around it aside; None where it is no such."""
+    """The step that a line is, written `(pick a b)`, `pick(a, b)` or `pick a b`, marks around it aside; None for other lines."""
     if match := _STEP_LINE.fullmatch(line) or _BARE_LINE.fullmatch(line):
         return tuple(match[1].lower().split())
     if match := _CALL_LINE.fullmatch(line):
@@ -115,7 +116,7 @@ def written_step(line: str) -> Step | None:
 
 
 def bracketed_step(line: str) -> Step | None:
-    """The step that a line is, written `(pick a b)`, marks around it aside."""
+    """The step that a line is, written `(pick a b)`, marks around it aside; None for other lines."""
     match = _STEP_LINE.fullmatch(line)
     return tuple(match[1].lower().split()) if match else None
 
@@ -209,7 +210,7 @@ def _whole(task: Task, lines: Sequence[str], runs: Sequence[_Run]) -> bool:
             return False
         first = _FIRST_WORD.match(line)
         bracket, word = (first[1], first[2].lower()) if first else ("", "")
-        if bracket and ")" not in line and any(name.startswith(word) for name in actions):
+        if bracket and ")" not in line and (place == run.last + 1 or any(name.startswith(word) for name in actions)):
             return False
         if word in actions and any("(" not in one for one in own):
             return False

@@ -143,7 +143,8 @@ MARKS = [
     "(pick b1 b2)",
     "(drop b1)",
 ]
-MARKS += ["1.", "0:", "[1]", "; x", "\n", " ", "(", ")", "</plan>", "<plan>", "[PLAN]", "[PLAN END]", "(plan ", "text", "\x00", "(pick b1"]
+MARKS += ["1.", "0:", "[1]", "; x", "\n", " ", "(", ")", "</plan>", "<plan>", "text", "\x00", "(pick b1"]
+MARKS += ["[PLAN]", "[PLAN END]", "(plan "]
 
 
 @given(st.lists(st.sampled_from(MARKS), max_size=12).map("".join))
@@ -162,7 +163,9 @@ def test_no_mixture_of_marks_breaks_it_or_makes_a_plan_from_prose(text):
 
 @given(
     st.lists(st.sampled_from(["(pick b1 b2)", "(drop b1)", "(a-b c_d e)"]), max_size=6),
-    st.sampled_from(["{}", "<think>hm</think>{}", "```\n{}\n```", "<answer>{}</answer>", "[PLAN]{}[PLAN END]", "{}<|im_end|>", "; c\n{}\n; d"]),
+    st.sampled_from(
+        ["{}", "<think>hm</think>{}", "```\n{}\n```", "<answer>{}</answer>", "[PLAN]{}[PLAN END]", "{}<|im_end|>", "; c\n{}\n; d"]
+    ),
     st.sampled_from(["\n", " ", "\n\n", "\t"]),
 )
 def test_every_form_says_the_same(steps, form, between):
