@@ -154,6 +154,9 @@ def _without_wrapper(body: str) -> str | Extraction | None:
         return body[fence.end() : -3].strip()
     for opening, closing in _WRAPPERS:
         wrapper = opening.match(body)
+        if wrapper and opening is _PLAN_LIST:  # a bracket in a comment closes nothing
+            body = _COMMENT.sub("", body).rstrip()
+            wrapper = opening.match(body)
         if wrapper:
             ends = list(closing.finditer(body, wrapper.end()))
             if not ends or ends[-1].end() < len(body):

@@ -81,6 +81,8 @@ def test_plans_are_read(text):
         "(plan (pick b1 b2)) (drop b1)",
         "(plan (plan (plan (pick b1 b2))))",
         "(plan so (pick b1 b2))",
+        "(plan ; x (pick b1 b2)",
+        "(plan (pick b1 b2) ; and (drop b1)",
         "1: (pick b1 b2)\n1: (drop b1)",
         "2: (pick b1 b2)\n1: (drop b1)",
         "99999999999999999999999999999: (pick b1)\n" + "9" * 400 + ": (a)\n" + "9" * 500 + ": (b)",

@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grpo_project.configs.reward import LOWEST, RewardConfig
+from grpo_project.configs.setting import OnResume, nature_of
+from grpo_project.configs.settings import default_of
+from grpo_project.configs.settings import settings as fields
 from grpo_project.domains import all_domains
 from grpo_project.pddl import compile_task, find_plan, render_plan, validate
+from grpo_project.pddl.lenient import PLAN_READINGS
 from grpo_project.rewards import score
 from grpo_project.rewards.verifier import make_verifier
 
@@ -60,6 +64,22 @@ def honest(task, steps, config):
 
 def lenient(task, text, config):
     return score(VERIFY(task, text), config).total
+
+
+def test_training_is_strict_unless_asked_and_a_continued_run_keeps_its_reading():
+    nature = nature_of(next(spec for spec in fields() if spec.name == "plan_reading"))
+    assert default_of("plan_reading") == "strict"
+    assert nature.on_resume is OnResume.FIXED and not nature.by_card
+    assert tuple(nature.choices) == PLAN_READINGS
+
+
+@pytest.mark.parametrize("validator", ["builtin", "val", "both"])
+def test_every_validator_reads_as_asked(validator, tmp_path, capsys):
+    task, steps = CASES[0]
+    text = f"So:\n{render_plan(steps)}Done."
+    assert make_verifier(validator, tmp_path, print, "lenient")(task, text).success
+    assert make_verifier(validator, tmp_path, print)(task, text).verdict_class == "plan_format_error"
+    assert capsys.readouterr().out == ""
 
 
 FORMS = [
