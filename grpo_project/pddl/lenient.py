@@ -8,9 +8,10 @@ An answer that is a plan by the strict rules (plan.py) is read as that plan. Of 
 3. Without such a block, the last run of lines that are steps is the plan: `(pick a b)`, several of these, `pick(a, b)`, or
    `pick a b` where the domain has such an action with as many parameters; in any case, with a bullet, number or emphasis around.
    Blank lines and `;` comments do not end a run, prose does. Runs without any action of the domain (facts, say) are no plan.
-4. A run that is not whole is a fault: the line next to it holds an action of the domain in brackets or is cut off inside one,
-   goes on with its numbers, or begins with an action where the run has no brackets; or it begins with number 2 or more, behind
-   another run. A step that cannot be read therefore fails the plan, as it does strictly, instead of vanishing from it.
+4. A run that is not whole is a fault: the line next to it holds an action of the domain in brackets, begins with one (without
+   brackets, where the run has such steps) behind blank lines, is cut off inside one, or goes on with its numbers; or the run
+   begins with number 2 or more, behind another one. A step that cannot be read therefore fails the plan, as it does strictly,
+   instead of vanishing from it.
 
 What is read is always one plan as the answer has it, in its order, and never empty, so an answer earns what this plan alone
 would: prose earns nothing, of several plans only the last counts, and what is wrong in it counts. Time and memory are linear in
@@ -212,7 +213,7 @@ def _whole(task: Task, lines: Sequence[str], runs: Sequence[_Run]) -> bool:
         bracket, word = (first[1], first[2].lower()) if first else ("", "")
         if bracket and ")" not in line and (place == run.last + 1 or any(name.startswith(word) for name in actions)):
             return False
-        if word in actions and any("(" not in one for one in own):
+        if word in actions and (bracket or any("(" not in one for one in own)):
             return False
     return True
 

@@ -72,6 +72,8 @@ def test_one_whole_plan_is_read(text, dropped):
         f"So:\n{PLAN}(turn-",
         f"So:\n{PLAN}(switch-on c",
         f"So:\n{PLAN}(switch-on c) comes last",
+        f"So:\n{PLAN}\n(switch-on c) comes last",
+        f"(switch-on c) comes first\n\n{PLAN}",
         f"Begin with (switch-on b):\n{PLAN}",
         f"So:\n```\n{PLAN}and then (switch-on c)\n```",
         f"So:\n```\n{PLAN}turn it off\n```",
