@@ -64,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--k", type=int, nargs="+", metavar="K", help="report pass@K from the drawn answers (default 1 and --num_samples)")
     add_repair_flags(answers, "a greedy answer")
     add(
+        "--plan_reading",
+        choices=("strict", "lenient"),
+        default="strict",
+        help="whose verdicts count. strict: an answer is a plan and nothing else; lenient: its last whole plan, whatever stands "
+        "around it. Both rates are reported either way (default strict)",
+    )
+    add(
         "--step_by_step",
         type=int,
         nargs="?",
@@ -209,10 +216,11 @@ def evaluate_table(
 
         began = time.perf_counter()
         if arguments.step_by_step:
-            stepping = StepByStep(table, prompt_of, arguments.step_by_step)
+            stepping = StepByStep(table, prompt_of, arguments.step_by_step, arguments.plan_reading)
             answers = stepping.composed(ask(questions, answer, journal, stepping))
         else:
-            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False)
+            reading = arguments.plan_reading
+            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False, plan_reading=reading)
             answers = ask(questions, answer, journal, repair)
         result = verify_answers(
             table,
@@ -223,6 +231,7 @@ def evaluate_table(
             name=name,
             settings=settings,
             price_per_million=tuple(arguments.price_per_million) if arguments.price_per_million else None,
+            plan_reading=None if arguments.step_by_step else arguments.plan_reading,
         )
         if output and journal:
             environment = describe_environment(Path(__file__).resolve().parent.parent)
@@ -272,6 +281,8 @@ def describe_settings(
         settings |= {"repair_turns": arguments.repair_turns, "repair_detail": arguments.repair_detail}
     if arguments.step_by_step:
         settings["step_by_step"] = arguments.step_by_step
+    if arguments.plan_reading != "strict":
+        settings["plan_reading"] = arguments.plan_reading
     if arguments.planner:
         settings["node_budget"] = arguments.node_budget
     elif arguments.base_url:

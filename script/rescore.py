@@ -6,7 +6,8 @@
     python script/rescore.py outputs/my_run --reading loosest --validator val
 
 A file of your own has one JSON object a line: completion, problem_pddl, and domain (a name) or domain_pddl (its text). Nothing is
-changed on disk. Looser readings tell what the strict one costs; a reward under them would pay for what stands around a plan.
+changed on disk. Looser readings tell what the strict one costs; a reward under them would pay for what stands around a plan, but
+for `lenient`, which training may use (--plan_reading).
 """
 
 from __future__ import annotations

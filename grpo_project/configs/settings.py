@@ -189,6 +189,9 @@ class Settings(ChatSettings):
     validator: str = setting("builtin", CURRICULUM, FIXED, NOT_BY_CARD,
         "who decides rewards: builtin; val (that program, 5 ms a plan); both: builtin, and every disagreement is kept",
         choices=("builtin", "val", "both"))
+    plan_reading: str = setting("strict", CURRICULUM, FIXED, NOT_BY_CARD,
+        "how an answer is read. strict: it is a plan and nothing else; lenient: its last whole plan counts, whatever stands "
+        "around it (docs/verifier.md)", choices=("strict", "lenient"))
 
     backend: str = setting("auto", MODEL, FIXED, NOT_BY_CARD,
         "auto: Unsloth where CUDA and unsloth are there and the model is large, plain transformers elsewhere",

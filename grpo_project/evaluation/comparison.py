@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from grpo_project.common.statistics import mcnemar
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
+from grpo_project.pddl.lenient import STRICT
 
 ALL = "all"
 
@@ -63,6 +64,9 @@ def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
     fingerprints = [result.settings.get("data_fingerprint") for result in (first, second)]
     if None not in fingerprints and fingerprints[0] != fingerprints[1]:
         warnings.append("the data differ in content (renamed, or made again): problems are paired by their files' names")
+    readings = [result.settings.get("plan_reading", STRICT) for result in (first, second)]
+    if readings[0] != readings[1]:
+        warnings.append(f"the answers were read in two ways, {readings[0]} and {readings[1]} (--plan_reading)")
     return Comparison(counts, len(problems[0]) + len(problems[1]) - 2 * len(shared), tuple(warnings))
 
 

@@ -12,6 +12,7 @@ from grpo_project.errors import ConfigError
 from grpo_project.evaluation.answers import Answer, Question
 from grpo_project.pddl import Task, validate_text
 from grpo_project.pddl.explanation import DETAILS, feedback
+from grpo_project.pddl.lenient import STRICT, read_answer
 from grpo_project.pddl.plan import without_reasoning
 from grpo_project.prompting import render_repair
 
@@ -24,13 +25,15 @@ class Repair:
     """What follows from an answer: a question with the verdict in words, while the plan fails and `turns` are left.
 
     task: the task of a row index. detail: how much of the verdict is told, one of DETAILS. drawn: whether drawn answers are
-    repaired as well as the greedy one. A refused question ends its conversation. Raises ConfigError for what cannot be.
+    repaired as well as the greedy one. plan_reading: how an answer is read, one of PLAN_READINGS.
+    A refused question ends its conversation. Raises ConfigError for what cannot be.
     """
 
     task: Callable[[int], Task]
     turns: int
     detail: str = DETAILS[-1]
     drawn: bool = True
+    plan_reading: str = STRICT
 
     def __post_init__(self) -> None:
         if self.turns < 0:
@@ -42,9 +45,10 @@ class Repair:
         if question.turn >= self.turns or answer.refused is not None or not (question.greedy or self.drawn):
             return None
         task = self.task(question.row_index)
-        verdict = validate_text(task, answer.text)
+        read = read_answer(task, answer.text, self.plan_reading)
+        verdict = validate_text(task, read)
         if verdict.success:
             return None
         # Reasoning does not go back: chat templates drop that of earlier turns too, and it would fill the context.
         said = without_reasoning(answer.text) or NO_WORDS
-        return question.followed_by(said, render_repair(feedback(task, answer.text, verdict, self.detail)))
+        return question.followed_by(said, render_repair(feedback(task, read, verdict, self.detail)))

@@ -16,6 +16,7 @@ from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Recor
 from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.grounding import TooLarge
+from grpo_project.pddl.lenient import LENIENT, STRICT, read_leniently
 from grpo_project.pddl.model import Constraint, ConstraintAnd, ConstraintForall, ConstraintPreference
 from grpo_project.pddl.plan import open_reasoning
 from grpo_project.prompting import render_plan
@@ -25,10 +26,13 @@ logger = logging.getLogger(__name__)
 Complete = Callable[[list[Row]], list[str]]
 
 
-def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: str = "") -> EvaluationResult:
+def evaluate(
+    table: RowTable, indices: Sequence[int], complete: Complete, name: str = "", plan_reading: str = STRICT
+) -> EvaluationResult:
     """Completes and verifies the rows `indices` of the table, in that order. `complete` gives one answer per row.
 
-    Difficulty buckets are those of the whole table. Raises ValueError where the number of answers differs.
+    Difficulty buckets are those of the whole table. plan_reading: as in verify_answers.
+    Raises ValueError where the number of answers differs.
     """
     rows = [table.rows[index] for index in indices]
     began = time.perf_counter()
@@ -37,7 +41,8 @@ def evaluate(table: RowTable, indices: Sequence[int], complete: Complete, name: 
     if len(texts) != len(rows):
         raise ValueError(f"{len(rows)} problems got {len(texts)} answers")
     answers = {Key(index): Answer(text) for index, text in zip(indices, texts, strict=True)}
-    return verify_answers(table, indices, answers, seconds=seconds, name=name)
+    settings = {"plan_reading": plan_reading} if plan_reading != STRICT else {}
+    return verify_answers(table, indices, answers, seconds=seconds, name=name, settings=settings, plan_reading=plan_reading)
 
 
 def verify_answers(
@@ -50,11 +55,13 @@ def verify_answers(
     name: str = "",
     settings: Mapping[str, Any] | None = None,
     price_per_million: tuple[float, float] | None = None,
+    plan_reading: str | None = STRICT,
 ) -> EvaluationResult:
     """The verdicts on answers to the rows `indices`: for each, sample 0 is greedy and 1..num_samples were drawn.
 
     Answers of later turns to a greedy question are its repairs. Difficulty buckets are those of the whole table.
-    price_per_million: of prompt and of completion tokens.
+    price_per_million: of prompt and of completion tokens. plan_reading: that of PLAN_READINGS whose verdict counts (an answer is
+    verified under both); None for answers that are made up of several ones, which are read strictly and in no other way.
     """
     buckets = fill_buckets(table.rows, table.domains).of_row
     problems = []
@@ -70,18 +77,24 @@ def verify_answers(
                 constrained=row.problem.constraints is not None,
                 reference_cost=row.meta.get("reference_cost"),
                 constraint_kind=constraint_kind(row.problem.constraints),
-                samples=tuple(SampleResult(**_verified(task, sample)) for sample in drawn),
-                repairs=tuple(SampleResult(**_verified(task, repair)) for repair in repairs if repair is not None),
-                **_verified(task, answer),
+                samples=tuple(SampleResult(**_verified(task, sample, plan_reading)) for sample in drawn),
+                repairs=tuple(SampleResult(**_verified(task, repair, plan_reading)) for repair in repairs if repair is not None),
+                **_verified(task, answer, plan_reading),
             )
         )
     usage = count_usage(answers, price_per_million)
     return EvaluationResult(tuple(problems), seconds, name, settings or {}, usage)
 
 
-def _verified(task: Task, answer: Answer) -> dict[str, Any]:
+def _verified(task: Task, answer: Answer, plan_reading: str | None) -> dict[str, Any]:
     """What a greedy and a drawn answer have in common."""
-    verdict = validate_text(task, answer.text)
+    verdict, by_reading, dropped = validate_text(task, answer.text), None, ""
+    if plan_reading is not None:
+        reading = read_leniently(task, answer.text)
+        lenient = validate_text(task, reading.text) if reading.dropped else verdict
+        by_reading = {STRICT: verdict.verdict_class, LENIENT: lenient.verdict_class}
+        dropped = "+".join(reading.dropped)
+        verdict = lenient if plan_reading == LENIENT else verdict
     return {
         "verdict_class": verdict.verdict_class,
         "plan_cost": verdict.plan_cost,
@@ -91,6 +104,8 @@ def _verified(task: Task, answer: Answer) -> dict[str, Any]:
         "seconds": answer.seconds,
         "cut_off": answer.cut_off,
         "refused": answer.refused,
+        "by_reading": by_reading,
+        "dropped": dropped,
     }
 
 

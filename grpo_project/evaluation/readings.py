@@ -1,6 +1,7 @@
 """Looser ways to read a plan out of an answer, to find out what a strict reading costs.
 
-They are for diagnosis. A reward under a loose reading pays for what stands around the plan, and a policy finds that out.
+They are for diagnosis. A reward under a loose reading pays for what stands around the plan, and a policy finds that out. The one
+that is safe to be trained under is `lenient` (pddl/lenient.py).
 """
 
 from __future__ import annotations
@@ -10,18 +11,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from grpo_project.pddl import Task
+from grpo_project.pddl.lenient import LENIENT, MARK, bracketed_step, read_answer, written_step
 from grpo_project.pddl.model import Step
-from grpo_project.pddl.plan import open_reasoning, without_reasoning
-from grpo_project.prompting import render_plan
+from grpo_project.pddl.plan import NAME, open_reasoning, render_plan, without_reasoning
 
-_NAME = r"[A-Za-z][\w\-]*"
-_MARK = r"\s*(?:[-*•>]\s+)?(?:(?:step\s+)?\d+\s*[.):]\s*)?[`*_]*"  # a bullet, a number, emphasis
-_END = r"[`*_]*\s*[.;,]?\s*"
-_STEP_LINE = re.compile(rf"{_MARK}\(\s*({_NAME}(?:\s+{_NAME})*)\s*\){_END}", re.ASCII | re.IGNORECASE)
-_CALL_LINE = re.compile(rf"{_MARK}({_NAME})\s*\(\s*({_NAME}(?:\s*,\s*{_NAME})*)?\s*\){_END}", re.ASCII | re.IGNORECASE)
-_BARE_LINE = re.compile(rf"{_MARK}({_NAME}(?:\s+{_NAME})*){_END}", re.ASCII | re.IGNORECASE)
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_ACTION = re.compile(rf"\(\s*({_NAME})")
+_ACTION = re.compile(rf"\(\s*({NAME})")
 
 
 class Reading(NamedTuple):
@@ -33,12 +28,15 @@ class Reading(NamedTuple):
 
 def step_lines(text: str) -> list[Step]:
     """The lines that are one step each, with a bullet or number in front at most; all others are left out."""
-    found = (_STEP_LINE.fullmatch(line) for line in text.splitlines())
-    return [tuple(match[1].lower().split()) for match in found if match]
+    return [step for line in text.splitlines() if (step := bracketed_step(line))]
 
 
 def _strict(task: Task, text: str) -> str:
     return text
+
+
+def _lenient(task: Task, text: str) -> str:
+    return read_answer(task, text, LENIENT)
 
 
 def _step_lines(task: Task, text: str) -> str:
@@ -60,17 +58,8 @@ def _known_names(task: Task, text: str) -> str:
 
 def _no_brackets(task: Task, text: str) -> str:
     """Lines `pickup b1` and `pickup(b1)`; a line counts where it begins with an action of the domain."""
-    steps = []
-    for line in without_reasoning(text).splitlines():
-        if match := _STEP_LINE.fullmatch(line) or _BARE_LINE.fullmatch(line):
-            words = match[1].lower().split()
-        elif match := _CALL_LINE.fullmatch(line):
-            words = [match[1].lower(), *re.findall(_NAME, (match[2] or "").lower())]
-        else:
-            continue
-        if words[0] in task.domain.actions:
-            steps.append(tuple(words))
-    return render_plan(steps)
+    steps = map(written_step, without_reasoning(text).splitlines())
+    return render_plan(step for step in steps if step and step[0] in task.domain.actions)
 
 
 def _inside_reasoning(task: Task, text: str) -> str:
@@ -81,7 +70,7 @@ def _loosest(task: Task, text: str) -> str:
     if open_reasoning(text):
         text = _inside_reasoning(task, text)
     lines = without_reasoning(text).splitlines()
-    renamed = (re.sub(rf"^({_MARK}\(?\s*)({_NAME})", lambda m: m[1] + _known(task, m[2]), line, flags=re.I) for line in lines)
+    renamed = (re.sub(rf"^({MARK}\(?\s*)({NAME})", lambda m: m[1] + _known(task, m[2]), line, flags=re.I) for line in lines)
     return _no_brackets(task, "\n".join(renamed))
 
 
@@ -94,6 +83,7 @@ def _known(task: Task, name: str) -> str:
 
 READINGS = {
     "strict": Reading("as the reward reads it", _strict),
+    "lenient": Reading("what stands around the last plan in one piece, brackets, markdown", _lenient),
     "last_fence": Reading("text around the last code fence", _last_fence),
     "step_lines": Reading("lines that are no step", _step_lines),
     "whole_steps": Reading("what stands behind the last whole step", _whole_steps),

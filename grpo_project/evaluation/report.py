@@ -9,6 +9,7 @@ from grpo_project.evaluation.comparison import Comparison
 from grpo_project.evaluation.results import EvaluationResult, ProblemResult
 from grpo_project.evaluation.strategies import Outcome, as_many_tokens, best_of, paired, repaired, sizes
 from grpo_project.pddl import VERDICT_CLASSES
+from grpo_project.pddl.lenient import DROPPED, STRICT
 
 _SHORT = {
     "success_plans": "success",
@@ -21,13 +22,14 @@ _SHORT = {
 
 def print_result(result: EvaluationResult) -> None:
     """Everything that script/evaluate.py shows of a result."""
-    tables = [success_table, answer_table, group_table]
+    tables = [success_table, readings_line, answer_table, group_table]
     if result.num_samples:
         tables.append(best_of_table)
     if result.settings.get("repair_turns"):
         tables += [repair_table, repairs_line]
     for table in (*tables, usage_line):
-        print(table(result))
+        if text := table(result):
+            print(text)
 
 
 def success_table(result: EvaluationResult) -> str:
@@ -38,6 +40,21 @@ def success_table(result: EvaluationResult) -> str:
     ]
     rows.append(["average", "", percent(result.average()), *[""] * len(ks)])
     return _titled("Success, greedy (intervals are 95%)", ["domain", "solved", "success", *(f"pass@{k}" for k in ks)], rows)
+
+
+def readings_line(result: EvaluationResult) -> str:
+    """Greedy success by the strict and the lenient reading of answers, and what the lenient one dropped; "" where unknown."""
+    successes = result.successes_by_reading()
+    if successes is None:
+        return ""
+    count = len(result.problems)
+    rates = ", ".join(f"{name} {solved}/{count} {rate_text(solved, count)}" for name, solved in successes.items())
+    line = f"By how answers are read: {rates}; the tables are {result.settings.get('plan_reading', STRICT)}"
+    dropped = result.dropped()
+    if dropped:
+        parts = ", ".join(f"{DROPPED[name]} ({number})" for name, number in sorted(dropped.items()) if name != "answers")
+        line += f"\nTo read {dropped['answers']} answers leniently, this was dropped: {parts}"
+    return line
 
 
 def answer_table(result: EvaluationResult) -> str:

@@ -13,6 +13,7 @@ from grpo_project.common.statistics import bootstrap_interval_of_rates, pass_at_
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
 from grpo_project.pddl import VERDICT_CLASSES
+from grpo_project.pddl.lenient import PLAN_READINGS
 
 SUCCESS = VERDICT_CLASSES[0]
 NO_CONSTRAINT = "none"
@@ -20,7 +21,7 @@ NO_CONSTRAINT = "none"
 
 @dataclass(frozen=True)
 class SampleResult:
-    """One more completion of a problem and its verdict; cost and tokens as in ProblemResult."""
+    """One more completion of a problem and its verdict; cost, tokens and readings as in ProblemResult."""
 
     verdict_class: str
     plan_cost: float
@@ -30,6 +31,8 @@ class SampleResult:
     seconds: float | None = None
     cut_off: bool | None = None
     refused: str | None = None
+    by_reading: Mapping[str, str] | None = None
+    dropped: str = ""
 
     @property
     def success(self) -> bool:
@@ -43,6 +46,8 @@ class ProblemResult:
     constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
     answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: the words in which a server
     refused the question. samples: drawn answers. repairs: the greedy answer's successors in its conversation with the verifier.
+    by_reading: the verdict class under each of PLAN_READINGS, of which verdict_class is one; None where it was read in one way.
+    dropped: what the lenient reading left out (pddl/lenient.py), sorted and joined by +.
     """
 
     domain: str
@@ -59,6 +64,8 @@ class ProblemResult:
     seconds: float | None = None
     cut_off: bool | None = None
     refused: str | None = None
+    by_reading: Mapping[str, str] | None = None
+    dropped: str = ""
     samples: tuple[SampleResult, ...] = ()
     repairs: tuple[SampleResult, ...] = ()
 
@@ -133,6 +140,16 @@ class EvaluationResult:
         """
         return _mean_pass_at(self.where(**where), k)
 
+    def successes_by_reading(self, **where: Any) -> dict[str, int] | None:
+        """Greedy successes under each of PLAN_READINGS among the problems whose attributes equal `where`; None where some were
+        read in one way only."""
+        return _successes_by_reading(self.where(**where))
+
+    def dropped(self) -> dict[str, int]:
+        """From how many greedy answers the lenient reading dropped something, by name in DROPPED; `answers`: from how many."""
+        named = [problem.dropped.split("+") for problem in self.problems if problem.dropped]
+        return {"answers": len(named), **Counter(name for names in named for name in names)} if named else {}
+
     def verdicts(self, domain: str) -> Counter[str]:
         return Counter(problem.verdict_class for problem in self.problems if problem.domain == domain)
 
@@ -151,6 +168,8 @@ class EvaluationResult:
             "settings": dict(self.settings),
             "usage": dict(self.usage),
             "average": self.average(),
+            "successes_by_reading": self.successes_by_reading(),
+            "dropped": self.dropped(),
             "domains": {domain: self._summary(self.where(domain=domain)) for domain in self.domains},
             "groups": [
                 {"domain": domain, "bucket": bucket, "constraint_kind": kind, **self._summary(members)}
@@ -175,6 +194,7 @@ class EvaluationResult:
             "count": count,
             "interval_95": [low, high],
             "verdicts": dict(Counter(p.verdict_class for p in problems)),
+            "successes_by_reading": _successes_by_reading(problems),
         }
         for k in self.ks():
             value, low, high = _mean_pass_at(problems, k)
@@ -205,6 +225,13 @@ def read_result(path: str | Path) -> EvaluationResult:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is no evaluation ({found}). script/evaluate.py --output writes one") from None
+
+
+def _successes_by_reading(problems: Sequence[ProblemResult]) -> dict[str, int] | None:
+    readings = [problem.by_reading for problem in problems if problem.by_reading is not None]
+    if not readings or len(readings) < len(problems):
+        return None
+    return {name: sum(reading[name] == SUCCESS for reading in readings) for name in PLAN_READINGS}
 
 
 def _mean_pass_at(problems: Sequence[ProblemResult], k: int) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ from typing import Any
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.evaluation.answers import Answer, Key, Question
 from grpo_project.pddl import Step, extract_plan, render_problem
+from grpo_project.pddl.lenient import STRICT, read_answer
 from grpo_project.pddl.plan import without_reasoning
 from grpo_project.pddl.progression import Walk
 from grpo_project.prompting import render_plan
@@ -23,12 +24,14 @@ class StepByStep:
     """What follows from an answer: the same problem from its next state, until it is solved, an action fails, a state and what is
     left to do come again, or `most_steps` have run. A `follow_up` of `answers.ask`.
 
-    prompt: of a row. Raises UnsupportedFeature for a problem that cannot be told anew.
+    prompt: of a row. plan_reading: how an answer is read, one of PLAN_READINGS.
+    Raises UnsupportedFeature for a problem that cannot be told anew.
     """
 
     table: RowTable
     prompt: Callable[[Row], str]
     most_steps: int
+    plan_reading: str = STRICT
     _walks: dict[int, Walk] = field(default_factory=dict, init=False)
     _asked: dict[int, set[str]] = field(default_factory=dict, init=False)
     _ends: dict[int, str] = field(default_factory=dict, init=False)  # by row, what the answer said that ended it
@@ -39,7 +42,7 @@ class StepByStep:
             self._walks[row_index] = Walk(self.table.task(row_index))
             self._asked[row_index] = {question.prompt}
         walk = self._walks[row_index]
-        step = first_step(answer.text)
+        step = self._first_step(row_index, answer)
         if answer.refused is not None or step is None or not walk.take(step):
             self._ends[row_index] = answer.text if step is None else render_plan([step])
             return None
@@ -50,6 +53,9 @@ class StepByStep:
             return None  # a model that decodes greedily would go round for ever
         self._asked[row_index].add(prompt)
         return question.asked_anew(prompt)
+
+    def _first_step(self, row_index: int, answer: Answer) -> Step | None:
+        return first_step(read_answer(self.table.task(row_index), answer.text, self.plan_reading))
 
     def _row_from_here(self, row_index: int, walk: Walk) -> Row:
         row = self.table.rows[row_index]
@@ -69,7 +75,7 @@ class StepByStep:
                 _sum([turn.prompt_tokens for turn in turns]),
                 _sum([turn.completion_tokens for turn in turns]),
                 _sum([turn.seconds for turn in turns]),
-                bool(last.cut_off) and first_step(last.text) is None,
+                bool(last.cut_off) and self._first_step(row_index, last) is None,
                 last.refused,
             )
         return found

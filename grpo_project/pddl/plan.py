@@ -7,7 +7,8 @@ What is read, from the outside in:
    ends the reasoning: chat templates that open the block put the opening tag into the prompt (where the template is known,
    prompting/chat.py puts it back, so that an answer cut off in there is not read as a plan). One never closed is a fault, and
    so is reasoning with nothing behind it, since that is no plan.
-3. One wrapper around the whole plan: a code fence, or <answer>...</answer> or <plan>...</plan>.
+3. A wrapper around the whole plan: a code fence, <answer>...</answer>, <plan>...</plan>, [PLAN]...[PLAN END] and its like, or
+   (plan (name argument ...) ...), or two of them, one inside the other.
 4. Steps "(name argument ...)", any number a line, in any case, white space at will. A step may have a number or a time stamp in
    front ("3.", "3)", "3:", "0.5:"; those with a colon must increase, since VAL would sort them) and a duration behind ("[1]").
 5. `;` comments to the end of their line.
@@ -20,6 +21,7 @@ text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from grpo_project.pddl.model import Step
@@ -27,24 +29,35 @@ from grpo_project.pddl.model import Step
 MAXIMUM_CHARACTERS = 1_000_000
 MAXIMUM_STEPS = 10_000
 MAXIMUM_END_MARKS = 4
+MAXIMUM_WRAPPERS = 2
 
 # The quantifiers are possessive (`*+`) where what follows cannot start with what they took: nothing is ever tried twice.
-_NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
-_HEADER = re.compile(
-    r"(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
-    r"|\[/INST\]|(?:###\s*)?assistant\s*:)\s*+",
-    re.IGNORECASE,
+NAME = r"[A-Za-z][A-Za-z0-9_\-]*+"
+_HEADER = (
+    r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
+    r"|\[/INST\]|{0}(?:###\s*)?assistant\s*:"
 )
+ANSWER_HEADER = re.compile(_HEADER.format("^[ \t]*+"), re.IGNORECASE | re.MULTILINE)  # anywhere; one in words begins its line
+_FIRST_HEADER = re.compile(rf"(?:{_HEADER.format('')})\s*+", re.IGNORECASE)
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>")
 _REASONING_TAG = re.compile(r"<(/?)(think|thinking|reasoning|reflection)>", re.IGNORECASE)
 _FENCE = re.compile(r"```[ \t]*+(?:pddl|lisp|plan|text|plaintext)?[ \t]*+\r?\n", re.IGNORECASE)
-_WRAPPER = re.compile(r"<(answer|plan)>", re.IGNORECASE)
+# kind of wrapper: how it is opened, how it is closed. [PLAN] is that of PlanBench's prompts (Valmeekam et al., 2023), and of what
+# models make of it; (plan ...) is that of planners' and textbooks' plan files.
+WRAPPERS = {
+    "answer": (r"<answer>", r"</answer>"),
+    "plan": (r"<plan>", r"</plan>"),
+    "[PLAN]": (r"\[(?:begin[ _])?plan(?:[ _](?:begin|start))?\]", r"\[(?:plan[ _]end|end[ _](?:of[ _])?plan|/plan)\]"),
+    "(plan": (r"\(\s*+plan\s*+(?=\(|\d|;)", r"\)\Z"),
+}
+_WRAPPERS = [(re.compile(opening, re.I), re.compile(closing, re.I)) for opening, closing in WRAPPERS.values()]
+_PLAN_LIST = _WRAPPERS[-1][0]
 _COMMENT = re.compile(r";[^\n]*+")
-PLAIN_STEP = re.compile(rf"\({_NAME}(?: {_NAME})*+\)", re.ASCII)  # a step as this suite writes it
-_PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{_NAME}(?:\s++{_NAME})*+\s*+\))*+\s*+", re.ASCII)
+PLAIN_STEP = re.compile(rf"\({NAME}(?: {NAME})*+\)", re.ASCII)  # a step as this suite writes it
+_PLAIN_PLAN = re.compile(rf"(?:\s*+\(\s*+{NAME}(?:\s++{NAME})*+\s*+\))*+\s*+", re.ASCII)
 _STEP = re.compile(
     r"\s*+(?:(\d++(?:\.\d++)?+)\s*+([:.)])\s*+)?"  # a step number or a time stamp
-    rf"\(\s*+({_NAME}(?:\s++{_NAME})*+)\s*+\)"
+    rf"\(\s*+({NAME}(?:\s++{NAME})*+)\s*+\)"
     r"(?:\s*+\[\s*+\d++(?:\.\d++)?+\s*+\])?+\s*+",  # a duration
     re.ASCII,
 )
@@ -67,7 +80,7 @@ def extract_plan(text: str) -> Extraction:
     if len(text) > MAXIMUM_CHARACTERS:
         return Extraction(None, f"the answer is longer than {MAXIMUM_CHARACTERS} characters")
     body = text.strip()
-    if "<" in body or "`" in body or ":" in body or "]" in body:
+    if "<" in body or "`" in body or ":" in body or "]" in body or _PLAN_LIST.match(body):
         unwrapped = _unwrap(body)
         if isinstance(unwrapped, Extraction):
             return unwrapped
@@ -78,6 +91,11 @@ def extract_plan(text: str) -> Extraction:
         steps = tuple([tuple(step.split()) for step in body.lower().replace("(", " ").split(")")[:-1]])
         return Extraction(steps) if len(steps) <= MAXIMUM_STEPS else _too_many()
     return _extract_stamped(body)
+
+
+def render_plan(steps: Iterable[Step]) -> str:
+    """One step a line, each line ended: the only form in which we write plans."""
+    return "".join(f"({' '.join(step)})\n" for step in steps)
 
 
 def open_reasoning(text: str) -> str:
@@ -94,16 +112,21 @@ def without_reasoning(text: str) -> str:
     return text[tags[-1].end() :].strip() if tags[-1].group(1) else ""
 
 
-def _unwrap(body: str) -> str | Extraction:
-    """The text inside chat marks, reasoning and one wrapper (rules 1 to 3)."""
-    header = _HEADER.match(body)
-    if header:
-        body = body[header.end() :]
+def without_end_marks(text: str) -> str:
+    """`text` without blank ends and up to MAXIMUM_END_MARKS marks that end a turn."""
+    text = text.rstrip()
     for _ in range(MAXIMUM_END_MARKS):
-        mark = next((mark for mark in END_OF_TURN if body.endswith(mark)), None)
+        mark = next((mark for mark in END_OF_TURN if text.endswith(mark)), None)
         if mark is None:
             break
-        body = body[: -len(mark)].rstrip()
+        text = text[: -len(mark)].rstrip()
+    return text
+
+
+def _unwrap(body: str) -> str | Extraction:
+    """The text inside chat marks, reasoning and one wrapper (rules 1 to 3)."""
+    header = _FIRST_HEADER.match(body)
+    body = without_end_marks(body[header.end() :] if header else body)
     tags = list(_REASONING_TAG.finditer(body))
     if tags:
         if not tags[-1].group(1):
@@ -114,20 +137,32 @@ def _unwrap(body: str) -> str | Extraction:
         body = body[tags[-1].end() :].strip()
         if not body:
             return Extraction(None, "nothing stands after the reasoning")
+    for _ in range(MAXIMUM_WRAPPERS):
+        unwrapped = _without_wrapper(body)
+        if unwrapped is None or isinstance(unwrapped, Extraction):
+            return unwrapped or body
+        body = unwrapped
+    return body
+
+
+def _without_wrapper(body: str) -> str | Extraction | None:
+    """The text inside the wrapper that `body` begins with; None where it begins with none."""
     fence = _FENCE.match(body)
     if fence:
         if not body.endswith("```") or len(body) < fence.end() + 3:
             return Extraction(None, "the code fence is never closed, or text stands after it", cut_off="```" not in body[3:])
-        return body[fence.end() : -3]
-    wrapper = _WRAPPER.match(body)
-    if wrapper:
-        closing = f"</{wrapper.group(1)}>"
-        if not body.lower().endswith(closing.lower()):
-            return Extraction(None, f"{wrapper.group()} is never closed, or text stands after it", cut_off=closing not in body)
-        inner = body[wrapper.end() : -len(closing)].strip()
-        fence = _FENCE.match(inner)
-        return inner[fence.end() : -3] if fence and inner.endswith("```") and len(inner) >= fence.end() + 3 else inner
-    return body
+        return body[fence.end() : -3].strip()
+    for opening, closing in _WRAPPERS:
+        wrapper = opening.match(body)
+        if wrapper and opening is _PLAN_LIST:  # a bracket in a comment closes nothing
+            body = _COMMENT.sub("", body).rstrip()
+            wrapper = opening.match(body)
+        if wrapper:
+            ends = list(closing.finditer(body, wrapper.end()))
+            if not ends or ends[-1].end() < len(body):
+                return Extraction(None, f"{wrapper.group()} is never closed, or text stands after it", cut_off=not ends)
+            return body[wrapper.end() : ends[-1].start()].strip()
+    return None
 
 
 def _extract_stamped(body: str) -> Extraction:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from grpo_project.errors import BackendMissing, ValFailed
 from grpo_project.pddl.model import Step
-from grpo_project.pddl.plan import extract_plan
+from grpo_project.pddl.plan import extract_plan, render_plan
 from grpo_project.pddl.preferences import all_hard
 from grpo_project.pddl.renaming import all_names, all_variables, renaming_of
 from grpo_project.pddl.render import render_domain, render_problem
@@ -165,7 +165,7 @@ def texts_for_val(task: Task, steps: Sequence[Step]) -> tuple[str, str, str]:
         renaming = renaming_of(hard, domain, problem, (f"n{k}" for k in count() if f"n{k}" not in taken))
         domain, problem = renaming.domain(domain), renaming.problem(problem, "p")
         steps = renaming.steps(steps)
-    plan = "".join(f"({' '.join(step)})\n" for step in steps)
+    plan = render_plan(steps)
     return render_domain(domain), render_problem(problem, domain), plan
 
 
@@ -213,7 +213,7 @@ def cross_check(task: Task, text: str, verdict: Verdict, val: ValValidator) -> D
     answer = val.validate(task, extraction.steps)
     if (answer.verdict_class, answer.step) == (verdict.verdict_class, step_of(verdict)):
         return None
-    plan = "".join(f"({' '.join(step)})\n" for step in extraction.steps)
+    plan = render_plan(extraction.steps)
     return Disagreement(verdict, answer, render_domain(task.domain), render_problem(task.problem, task.domain), plan)
 
 

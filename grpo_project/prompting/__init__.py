@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import Atom, Problem, Step, parse_domain, render_problem
+from grpo_project.pddl import Atom, Problem, parse_domain, render_plan, render_problem
 from grpo_project.prompting.chat import (
     PLAIN_CHAT,
     ChatOptions,
@@ -89,11 +89,6 @@ def render_prompt(
 def render_repair(feedback: str) -> str:
     """The user turn after a plan that failed: what the verifier says of it, and what is wanted now."""
     return f"{feedback}\n\n{REPAIR_INSTRUCTIONS}"
-
-
-def render_plan(steps: Iterable[Step]) -> str:
-    """One step a line, each line ended: the only form in which we write plans."""
-    return "".join(f"({' '.join(step)})\n" for step in steps)
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:

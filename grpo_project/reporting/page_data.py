@@ -60,7 +60,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "feedback": str(run.described.get("feedback") or ""),
         "held_out": str(run.described.get("held_out") or ""),
         "alarms": [vars(alarm) for alarm in alarms(run)],
-        "reasons": reasons_data(run.samples),
+        "reasons": reasons_data(run.samples, run.plan_reading),
         "traces": traces,
         "trace_notes": notes,
         "configuration": _configuration(run),

@@ -11,6 +11,8 @@ from grpo_project.errors import GrpoProjectError
 from grpo_project.evaluation.readings import READINGS
 from grpo_project.evaluation.reasons import REASONS, SUCCEEDED
 from grpo_project.evaluation.rescoring import Rescored, SavedAnswer, reading_counts, reason_counts, rescore, sample_task
+from grpo_project.pddl import validate_text
+from grpo_project.pddl.lenient import STRICT, read_answer
 from grpo_project.reporting.blocks import Block, details_block, left_cell, rate_cell, table_block, text_block, words_block
 
 EXAMPLES = 10  # of each reason
@@ -18,9 +20,9 @@ LONGEST_EXAMPLE = 300  # characters
 LINE_END = " \u23ce "  # in a cell, which has one line
 
 
-def reasons_data(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Plain data from the lines of completions.jsonl; `count` of them could be verified again."""
-    found = rescore(list(_answers(samples)))
+def reasons_data(samples: Sequence[Mapping[str, Any]], plan_reading: str = STRICT) -> dict[str, Any]:
+    """Plain data from the lines of completions.jsonl, read as in training; `count` of them could be verified again."""
+    found = rescore(list(_answers(samples)), lambda task, text: validate_text(task, read_answer(task, text, plan_reading)))
     own: dict[str, list[Rescored]] = {name: [] for name in reason_counts([one.reason for one in found])}
     for one in found:
         own[one.reason].append(one)
@@ -35,6 +37,7 @@ def reasons_data(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
             for name, members in own.items()
         ],
+        "plan_reading": plan_reading,
         "readings": reading_counts([(one.answer.task, one.answer.text) for one in found]),
     }
 
@@ -80,13 +83,13 @@ def reason_blocks(found: Mapping[str, Any]) -> Iterator[Block]:
         for own in found["reasons"]
     ]
     yield words_block(["reason", "verdict", "answers", "what helps"], rows)
-    strict = found["readings"]["strict"]
+    strict, rewarded = found["readings"]["strict"], READINGS[found["plan_reading"]].what
     readings = [
         [left_cell(READINGS[name].what), rate_cell(count, whole), f"{count - strict:+d}"]
         for name, count in found["readings"].items()
     ]
     yield table_block(
-        [left_cell("if a reading forgave"), "would succeed", "gained"], readings, "The first line is the reward's own."
+        [left_cell("if a reading forgave"), "would succeed", "gained"], readings, f"The reward's own is the line '{rewarded}'."
     )
     for own in found["reasons"]:
         if own["examples"]:

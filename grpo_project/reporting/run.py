@@ -13,6 +13,7 @@ from typing import Any
 from grpo_project.common.text import counted
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, read_result
+from grpo_project.pddl.lenient import LENIENT, STRICT
 from grpo_project.reporting.shapes import is_count, well_formed
 from grpo_project.runs.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.tracking.completion_file import COMPLETIONS
@@ -52,6 +53,11 @@ class RecordedRun:
     seconds_since_last_line: float | None = None
     resumed_at: tuple[int, ...] = ()
     faults: tuple[str, ...] = field(default=())
+
+    @property
+    def plan_reading(self) -> str:
+        """How the run's answers were read; strictly where its settings do not say."""
+        return LENIENT if self.settings.get("plan_reading") == LENIENT else STRICT
 
     @property
     def settings(self) -> Mapping[str, Any]:

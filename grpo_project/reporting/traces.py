@@ -12,6 +12,7 @@ from grpo_project.errors import DataError, GrpoProjectError
 from grpo_project.evaluation.rescoring import sample_task
 from grpo_project.evaluation.results import ProblemResult
 from grpo_project.pddl import Atom, GroundAction, Step, Task, extract_plan, validate_text
+from grpo_project.pddl.lenient import read_answer
 from grpo_project.pddl.render import render_constraint
 from grpo_project.reporting.run import RecordedRun, StoredEvaluation
 
@@ -84,7 +85,7 @@ def run_traces(run: RecordedRun) -> tuple[list[dict[str, Any]], list[str]]:
     """(traces for the page, why some are missing): training samples from all over the run, and one held-out answer of each
     verdict class per domain and evaluation."""
     notes: list[str] = []
-    made = [_sample_trace(sample, notes) for sample in _evenly_chosen(run.samples)]
+    made = [_sample_trace(sample, notes, run.plan_reading) for sample in _evenly_chosen(run.samples)]
     traces = [*filter(None, made), *_held_out_traces(run, notes)]
     if not run.samples:
         notes.append("This run recorded no training samples (no completions.jsonl).")
@@ -102,7 +103,7 @@ def _evenly_chosen(samples: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str
         yield from (own[place] for place in sorted(places))
 
 
-def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any] | None:
+def _sample_trace(sample: Mapping[str, Any], notes: list[str], plan_reading: str) -> dict[str, Any] | None:
     try:
         task = sample_task(sample)
     except (GrpoProjectError, RecursionError) as error:
@@ -114,6 +115,7 @@ def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any]
         sample["problem_file"],
         str(sample.get("bucket") or ""),
         sample["completion"],
+        plan_reading,
         source="training",
         step=sample["step"],
         reward=sample.get("reward"),
@@ -122,10 +124,12 @@ def _sample_trace(sample: Mapping[str, Any], notes: list[str]) -> dict[str, Any]
     )
 
 
-def _replayed(task: Task, domain: str, problem_file: str, bucket: str, completion: str, **about: Any) -> dict[str, Any]:
+def _replayed(
+    task: Task, domain: str, problem_file: str, bucket: str, completion: str, plan_reading: str, **about: Any
+) -> dict[str, Any]:
     name = problem_file.replace("\\", "/").rpartition("/")[2]
     shown = {"domain": domain, "problem_file": name, "bucket": bucket, "text": completion[:LONGEST_TEXT]}
-    return {**shown, **about, **trace(task, completion)}
+    return {**shown, **about, **trace(task, read_answer(task, completion, plan_reading))}
 
 
 def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, Any]]:
@@ -155,6 +159,7 @@ def _held_out_traces(run: RecordedRun, notes: list[str]) -> Iterator[dict[str, A
             problem.problem_file,
             problem.bucket,
             problem.completion,
+            run.plan_reading,
             recorded_verdict=problem.verdict_class,
             **about,
         )

@@ -35,9 +35,10 @@ def greedy_completions(policy: Policy, max_completion_length: int, at_once: int 
 
 
 def evaluate_held_out(
-    problems: EvaluationSet | None, complete: Complete, folder: RunFolder, when: str, continued: bool
+    problems: EvaluationSet | None, complete: Complete, folder: RunFolder, when: str, continued: bool, plan_reading: str
 ) -> EvaluationResult | None:
     """Success on the held-out problems, also as evaluation_<when>.json; None without any. `when`: before or after.
+    plan_reading: how answers are read, one of PLAN_READINGS.
 
     A continued run takes what the first attempt found before training. Rank 0 alone gets the result.
     """
@@ -50,7 +51,7 @@ def evaluate_held_out(
     path = folder.path / f"evaluation_{when}.json"
     if when == "before" and continued and path.exists():
         return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
-    result = evaluate(problems.table, problems.indices, complete, f"{when} training")
+    result = evaluate(problems.table, problems.indices, complete, f"{when} training", plan_reading)
     if not ranks.is_main():
         return None
     folder.write_json(path.name, result.to_json())
@@ -59,10 +60,10 @@ def evaluate_held_out(
     return result
 
 
-def evaluate_steering(problems: EvaluationSet, complete: Complete) -> EvaluationResult:
+def evaluate_steering(problems: EvaluationSet, complete: Complete, plan_reading: str) -> EvaluationResult:
     """Success on the problems that steer the run, shared out among the processes; every process gets the whole result."""
     if ranks.shards_parameters():  # every forward pass is one of all processes: they must make the same ones
-        return evaluate(problems.table, problems.indices, complete, "during training")
+        return evaluate(problems.table, problems.indices, complete, "during training", plan_reading)
     own = list(problems.indices)[ranks.rank() :: ranks.world_size()]
-    result = evaluate(problems.table, own, complete, "during training")
+    result = evaluate(problems.table, own, complete, "during training", plan_reading)
     return replace(result, problems=tuple(ranks.gather(list(result.problems))))

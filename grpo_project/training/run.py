@@ -110,7 +110,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     fitting = ending.forecast.load.generated if ending.forecast is not None and policy.device != "cpu" else None
     answers = greedy_completions(policy, config.max_completion_length, fitting)
     shown_answers = greedy_completions(policy, config.max_completion_length, fitting, show_progress)
-    before = evaluate_held_out(held_out, shown_answers, folder, "before", continued=start.checkpoint is not None)
+    before = evaluate_held_out(held_out, shown_answers, folder, "before", start.checkpoint is not None, config.plan_reading)
 
     # -- who follows the run, in the order in which they hear of it (these bring transformers along, after the backend)
     from grpo_project.callbacks.collapse import CollapseActions
@@ -193,7 +193,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         samples = CompletionFile(folder.path / COMPLETIONS, data.rows.rows, data.buckets.of_row, config.max_steps)
         followers += [MetricsFile(folder.metrics), samples, trackers]
     if steering is not None:
-        evaluate = timer.timed("evaluation", lambda: evaluate_steering(steering, answers))
+        evaluate = timer.timed("evaluation", lambda: evaluate_steering(steering, answers, config.plan_reading))
         evaluation = PeriodicEvaluation(
             curriculum.evaluate_every, evaluate, lambda *told: events.tell_evaluation(*told), engine.evaluations
         )
@@ -207,9 +207,8 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     shape = batch_shape(config, policy.device, ranks.world_size())
     say(describe_step(shape, curriculum.planner.quotas))
     say(f"Run folder: {folder.path}   {trackers.state}")
-    reward = reward_functions.make_reward_function(
-        data.rows, inputs.rewards, events.scored_here, make_verifier(config.validator, folder.path, say), policy.chat
-    )
+    verify = make_verifier(config.validator, folder.path, say, config.plan_reading)
+    reward = reward_functions.make_reward_function(data.rows, inputs.rewards, events.scored_here, verify, policy.chat)
     trainer = make_trainer(
         inputs.algorithm,
         config,
@@ -241,7 +240,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     if ranks.is_main():
         history = {"steps": step, "settings": config.as_dict(), "fingerprints": dict(inputs.identity.fingerprints)}
         save_model(folder, lambda aside: save_policy(policy, aside, history, weights))
-    after = evaluate_held_out(held_out, shown_answers, folder, "after", continued=False)
+    after = evaluate_held_out(held_out, shown_answers, folder, "after", False, config.plan_reading)
     if held_out is not None and before is not None and after is not None:
         say(write_results(folder, held_out.name, config.max_steps, before, after, time.monotonic() - began))
         rates = {result.name: {domain: result.rate(domain) for domain in result.domains} for result in (before, after)}

@@ -33,6 +33,14 @@ PLAN = (("pick", "b1", "b2"), ("drop", "b1"))
         "<think>a</think><think>b</think>(pick b1 b2)(drop b1)",
         "<answer>\n(pick b1 b2)\n(drop b1)\n</answer>",
         "<plan>```pddl\n(pick b1 b2)\n(drop b1)\n```</plan>",
+        "[PLAN]\n(pick b1 b2)\n(drop b1)\n[PLAN END]",
+        "[plan] (pick b1 b2) (drop b1) [/PLAN]",
+        "[PLAN START]\n(pick b1 b2)\n(drop b1)\n[END PLAN]</s>",
+        "[Begin Plan]\n1. (pick b1 b2)\n2. (drop b1)\n[End of Plan]",
+        "(plan (pick b1 b2) (drop b1))",
+        "( PLAN ; two steps\n  (pick b1 b2)\n  (drop b1)\n)",
+        "```\n(plan\n(pick b1 b2)\n(drop b1))\n```",
+        "[PLAN]\n```\n(pick b1 b2)\n(drop b1)\n```\n[PLAN END]",
         "```PDDL\r\n(pick b1 b2)\r\n(drop b1)\r\n```",
         "1) (pick b1 b2)\n2) (drop b1)",
         "7: (pick b1 b2) [0.001]\n12.5: (drop b1) [2]",
@@ -64,6 +72,17 @@ def test_plans_are_read(text):
         "```\n(pick b1 b2)\n```\n```\n(drop b1)\n```",
         "<answer>(pick b1 b2)",
         "<answer>(pick b1 b2)</answer> done",
+        "[PLAN](pick b1 b2)",
+        "[PLAN](pick b1 b2)[PLAN END] done",
+        "So: [PLAN](pick b1 b2)[PLAN END]",
+        "[PLAN]So: (pick b1 b2)[PLAN END]",
+        "[PLAN](pick b1 b2)[PLAN END][PLAN](drop b1)[PLAN END]",
+        "(plan (pick b1 b2)",
+        "(plan (pick b1 b2)) (drop b1)",
+        "(plan (plan (plan (pick b1 b2))))",
+        "(plan so (pick b1 b2))",
+        "(plan ; x (pick b1 b2)",
+        "(plan (pick b1 b2) ; and (drop b1)",
         "1: (pick b1 b2)\n1: (drop b1)",
         "2: (pick b1 b2)\n1: (drop b1)",
         "99999999999999999999999999999: (pick b1)\n" + "9" * 400 + ": (a)\n" + "9" * 500 + ": (b)",
@@ -89,8 +108,14 @@ def test_empty_text_is_the_empty_plan():
     assert extract_plan("").steps == () == extract_plan(" ; only words\n").steps
 
 
+def test_an_action_may_be_named_plan():
+    assert extract_plan("(plan b1)\n(plan)").steps == (("plan", "b1"), ("plan",))
+
+
 def test_an_answer_cut_off_inside_a_step_is_marked():
     assert extract_plan("(pick b1 b2)\n(drop b").cut_off
+    assert extract_plan("(plan (pick b1 b2)\n(drop b").cut_off
+    assert extract_plan("[PLAN]\n(pick b1 b2)\n(drop b").cut_off
     assert not extract_plan("(pick b1 b2)\nnonsense").cut_off
 
 
@@ -121,6 +146,7 @@ MARKS = [
     "(drop b1)",
 ]
 MARKS += ["1.", "0:", "[1]", "; x", "\n", " ", "(", ")", "</plan>", "<plan>", "text", "\x00", "(pick b1"]
+MARKS += ["[PLAN]", "[PLAN END]", "(plan "]
 
 
 @given(st.lists(st.sampled_from(MARKS), max_size=12).map("".join))
@@ -139,7 +165,9 @@ def test_no_mixture_of_marks_breaks_it_or_makes_a_plan_from_prose(text):
 
 @given(
     st.lists(st.sampled_from(["(pick b1 b2)", "(drop b1)", "(a-b c_d e)"]), max_size=6),
-    st.sampled_from(["{}", "<think>hm</think>{}", "```\n{}\n```", "<answer>{}</answer>", "{}<|im_end|>", "; c\n{}\n; d"]),
+    st.sampled_from(
+        ["{}", "<think>hm</think>{}", "```\n{}\n```", "<answer>{}</answer>", "[PLAN]{}[PLAN END]", "{}<|im_end|>", "; c\n{}\n; d"]
+    ),
     st.sampled_from(["\n", " ", "\n\n", "\t"]),
 )
 def test_every_form_says_the_same(steps, form, between):
@@ -171,6 +199,9 @@ HOSTILE = {
     "comments": ";\n" * 400_000 + "!",
     "other scripts": "計画を立てます。" * 100_000,
     "surrogates": "\ud800" * 100_000,
+    "marks of plans": "[PLAN]" * 150_000,
+    "plans in plans": "(plan " * 150_000,
+    "closing plans": "(plan (" + ") " * 400_000 + "x",
     "durations": "(a) [1" * 100_000,
     "too many steps": "(a b)" * 150_000,
 }

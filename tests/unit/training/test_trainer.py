@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, RewardError, RunExists  # noqa: E402
+from grpo_project.pddl import compile_task, find_plan, render_plan  # noqa: E402
 from grpo_project.runs.checkpoint import begin, commit  # noqa: E402
 from grpo_project.training import launch  # noqa: E402
 from grpo_project.training.inputs import gather_inputs  # noqa: E402
@@ -305,3 +306,33 @@ def test_a_reward_function_that_fails_ends_the_run_in_one_line_that_names_it(set
     with pytest.raises(RewardError, match=r"the reward function bad of .*own.py returned None for completion 0") as refused:
         train(config, schedule)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("plan_reading", ["strict", "lenient"])
+def test_the_reward_and_the_evaluations_read_answers_as_asked(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, plan_reading: str
+) -> None:
+    from grpo_project import rewards
+
+    make, read = rewards.make_reward_function, []
+
+    def in_prose(row: Any) -> str:
+        return f"So:\n{render_plan(find_plan(compile_task(row.domain, row.problem)).steps or ())}"
+
+    def reading(table: Any, *more: Any) -> Any:
+        verify = more[2]
+        read.append(verify(table.task(0), in_prose(table.rows[0])).success)
+        return make(table, *more)
+
+    def answers(*_: Any) -> Any:
+        return lambda rows: list(map(in_prose, rows))
+
+    monkeypatch.setattr(rewards, "make_reward_function", reading)
+    monkeypatch.setattr("grpo_project.training.run.greedy_completions", answers)
+    more = {"max_steps": 1, "save_steps": 1, "eval_samples": 1, "test_data": settings["data_root"], "plan_reading": plan_reading}
+    assert train(TrainingConfig(**{**settings, **more}), schedule) == 0
+    lenient = plan_reading == "lenient"
+    assert read == [lenient]
+    found = json.loads((Path(settings["output_dir"]) / "evaluation_after.json").read_text())
+    assert found["average"] == float(lenient) and found["settings"] == ({"plan_reading": "lenient"} if lenient else {})
+    assert set(found["successes_by_reading"].values()) == {0, len(found["problems"])}
