@@ -73,7 +73,7 @@ def render_prompt(
     if style in ("compact", "compact_by_name"):
         if prompt_format != "pddl":
             raise ConfigError(f"the compact style has one form; prompt format {prompt_format} is for the full style")
-        return render_compact(scenario, problem, implied, both_ways=style == "compact")
+        return render_compact(scenario, problem, implied, at_each_object=style == "compact")
     if style != "full":
         raise ConfigError(f"prompt style must be one of {', '.join(PROMPT_STYLES)}, got {style!r}")
     if prompt_format == "pddl":

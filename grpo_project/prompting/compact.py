@@ -3,21 +3,24 @@
 Given the domain it says all that the domains shipped here need. Left out: the types of objects (what is said of them tells
 them apart), numeric values and the metric; a domain that lives by those needs the full prompt.
 
-    blocksworld b1 +on b2 !on b3 b2 =on-table +on~ b1 b3 +on-table !on~ b1 @sometime-before ( on b3 b1 ) ( clear b2 )
+    blocksworld b1 +on b2 b1 !on b3 b2 =on-table b2 +on~ b1 b3 +on-table b3 !on~ b1 @sometime-before ( on b3 b1 ) ( clear b2 )
 
-First the scenario, then object by object what is said of it, the object itself left out: `+` initial atoms, `-` atoms that
-the others imply but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then goals of
-other kinds (`!`) and constraints (`@`). The sigil is part of the predicate's word, so that one token tells a fact from a goal.
+First the scenario, then object by object what is said of it, each fact as object, word, other objects: `+` initial atoms, `-`
+atoms that the others imply but that do not hold, `=` goal atoms that hold already, `!` goal atoms still to be reached. Then
+goals of other kinds (`!`) and constraints (`@`). The sigil is part of the predicate's word, so that one token tells a fact
+from a goal. A fact of two objects stands at both: at the second with `~` after its word, so that what is at a place can be
+read at the place.
 
-A fact of two objects stands at both: at the second with `~` after its word, followed by the first, so that what is at a place
-can be read at the place. (compact_by_name has it at the first alone.)
+Why so: what holds for an object and what is wanted of it stand side by side, and every question about it is answered behind two
+neighbouring tokens, object and word, wherever they stand. A small model learns to look up by the two tokens before long before
+it learns to find an object's name first and its facts behind it.
 
-Why so: what holds for an object and what is wanted of it stand side by side. A small model learns to read that long before it
-learns to look the one up by the other across two lists.
+compact_by_name, which the planners that know names were taught, says each object once and a fact at its first object alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 
@@ -28,9 +31,9 @@ SIGILS = "+-=!@"
 BACKWARDS = "~"
 
 
-def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], both_ways: bool = True) -> str:
-    """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms). both_ways: facts of two
-    objects at both of them."""
+def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], at_each_object: bool = True) -> str:
+    """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms). at_each_object: every
+    fact begins with its object, and facts of two objects stand at both of them."""
     goals = _conjuncts(problem.goal)
     wanted = {part.atom for part in goals if isinstance(part, Literal)}
     facts = [("+", atom) for atom in problem.init - implied - wanted]
@@ -38,16 +41,19 @@ def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], bo
     facts += [("=", atom) for atom in problem.init & wanted]
     facts += [("!", atom) for atom in wanted - problem.init]
     facts.sort(key=lambda fact: (SIGILS.index(fact[0]), _natural(fact[1])))
-    said: dict[str, list[str]] = defaultdict(list)
+    said: dict[str, list[list[str]]] = defaultdict(list)
     for sigil, atom in facts:
-        said[atom[1] if len(atom) > 1 else ""] += [sigil + atom[0], *atom[2:]]
-    for sigil, atom in facts if both_ways else ():
+        said[atom[1] if len(atom) > 1 else ""].append([sigil + atom[0], *atom[2:]])
+    for sigil, atom in facts if at_each_object else ():
         if len(atom) == 3:
-            said[atom[2]] += [sigil + atom[0] + BACKWARDS, atom[1]]
+            said[atom[2]].append([sigil + atom[0] + BACKWARDS, atom[1]])
     constants = sorted(said.keys() - problem.objects.keys() - {""})
-    words = [scenario, *said[""]]
+    words = [scenario, *itertools.chain.from_iterable(said[""])]
     for name in (*problem.objects, *constants):
-        words += [name, *said[name]]
+        if at_each_object and said[name]:
+            words += [word for fact in said[name] for word in (name, *fact)]
+        else:
+            words += [name, *itertools.chain.from_iterable(said[name])]
     words += [word for part in goals if not isinstance(part, Literal) for word in _marked("!", render_formula(part))]
     for constraint in _parts(problem.constraints):
         words += _marked("@", render_constraint(constraint))

@@ -19,7 +19,7 @@ def problem(init, goal="(on a)", constraints=""):
 def test_the_compact_line_word_by_word():
     one = problem("(up a) (up b)", "(and (on a) (not (on b)))", "(:constraints (and (always (not (on b))) (sometime (up a))))")
     line = render_prompt("d", "", one, "compact", frozenset({("up", "a"), ("on", "b")}))
-    assert line == "d a !on b +up -on !not ( on b ) @always ( not ( on b ) ) @sometime ( up a )"
+    assert line == "d a !on b +up b -on !not ( on b ) @always ( not ( on b ) ) @sometime ( up a )"
 
 
 def test_different_problems_have_different_compact_lines():
