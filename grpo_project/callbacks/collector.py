@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,6 +36,8 @@ class CompletionCollector(Observer):
         self._identical = 0
         self._empty = 0
         self._thinking = 0  # ended inside their reasoning
+        self._turns: Counter[int] = Counter()  # completions by how many repairs came before their last plan
+        self._success_at: Counter[int] = Counter()  # those of them that succeed
 
     def completions_scored(self, step: int, scored: Sequence[ScoredCompletion]) -> None:
         """Raises ValueError when they do not form whole groups."""
@@ -48,6 +51,8 @@ class CompletionCollector(Observer):
             key = (self._row_domain[item.row_index], self._row_bucket[item.row_index])
             self._count[key] += 1
             self._success[key] += item.success
+            self._turns[item.turn] += 1
+            self._success_at[item.turn] += item.success
             self._reward[key] += item.total
             self._verdicts[item.verdict.verdict_class] += 1
             for name, value in item.rewards.items():
@@ -73,6 +78,8 @@ class CompletionCollector(Observer):
         that differ in reward and so teach something, `zero_variance_groups` that of the others. `identical_completions` is the
         share that repeats an earlier one of its group, among those that could; `empty_plans` the share of plans without a step,
         `cut_off_while_thinking` that of completions that end inside a reasoning block.
+        Where plans were repaired, `success_rate_by_turn` is the share of completions that succeed after at most so many repairs,
+        `repaired_completions` that of those that needed one or more.
         `reward_by_name` is there where several rewards add up to `reward`: the mean of each, without its weight.
         """
         if not self._prompts:
@@ -105,6 +112,10 @@ class CompletionCollector(Observer):
         }
         if len(self._by_name) > 1:
             record["reward_by_name"] = {name: value / total for name, value in self._by_name.items()}
+        if max(self._turns):
+            reached = itertools.accumulate(self._success_at[turn] for turn in range(max(self._turns) + 1))
+            record["success_rate_by_turn"] = {str(turn): count / total for turn, count in enumerate(reached)}
+            record["repaired_completions"] = 1 - self._turns[0] / total
         return record | self._by_batch_and_cell()
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,6 +126,8 @@ class CompletionCollector(Observer):
         ]
         batches = [[[*key, prompts] for key, prompts in batch.items()] for batch in self._batches]
         further = {"identical": self._identical, "empty": self._empty, "by_name": dict(self._by_name), "thinking": self._thinking}
+        if max(self._turns, default=0):
+            further["turns"] = [[turn, count, self._success_at[turn]] for turn, count in self._turns.items()]
         return {"cells": cells, "verdicts": dict(self._verdicts), "batches": batches, **further}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -128,6 +141,8 @@ class CompletionCollector(Observer):
         self._identical, self._empty = state.get("identical", 0), state.get("empty", 0)  # older checkpoints have neither,
         self._by_name.update(state.get("by_name", {}))  # nor these
         self._thinking = state.get("thinking", 0)
+        for turn, count, success in state.get("turns", [[0, sum(self._count.values()), sum(self._success.values())]]):
+            self._turns[turn], self._success_at[turn] = count, success
         self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod

@@ -69,6 +69,8 @@ _ALL = (
     Metric("identical_completions", "Completions that repeat one of their group", "share"),
     Metric("empty_plans", "Plans without a step", "share"),
     Metric("cut_off_while_thinking", "Cut off while thinking", "share"),
+    Metric("repaired_completions", "Completions that were repaired", "share"),
+    Metric("success_rate_by_turn", "Success after so many repairs", "share", form="shares"),
     Metric("success_rate_by_domain", "Success rate by domain", "share", form="shares"),
     Metric("success_rate_by_difficulty", "Success rate by difficulty", "share", form="shares"),
     Metric("reward_by_domain", "Reward by domain", "mean", form="numbers"),

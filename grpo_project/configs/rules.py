@@ -124,6 +124,8 @@ def _check_vllm(config: Settings) -> None:
     flag = "--use_vllm" if config.use_vllm else "--fast_inference"
     if (config.use_vllm or config.fast_inference) and config.sampling_batch_size is not None:
         raise ConfigError(f"--sampling_batch_size: {flag} divides the sampling by itself: leave one out")
+    if (config.use_vllm or config.fast_inference) and config.repair_turns:
+        raise ConfigError(f"--repair_turns was not tried with {flag}: leave one out")
     penalties = [given for given in not_neutral(config) if given.removeprefix("--") in COUNTED_OVER_THE_ANSWER]
     if (config.use_vllm or config.fast_inference) and penalties:
         raise ConfigError(f"{penalties[0]} is counted over the answer alone, which {flag} cannot do: leave one out")

@@ -193,6 +193,15 @@ class Settings(ChatSettings):
         "how an answer is read. strict: it is a plan and nothing else; lenient: its last whole plan counts, whatever stands "
         "around it (docs/verifier.md)", choices=("strict", "lenient"))
 
+    repair_turns: int = setting(0, CURRICULUM, FIXED, NOT_BY_CARD,
+        "times a completion whose plan fails goes back with the verifier's words, for another plan in the same completion; the "
+        "last plan is rewarded, and all answers together stay below --max_completion_length", least=0, most=8)
+    repair_detail: str = setting("state", CURRICULUM, FIXED, NOT_BY_CARD,
+        "what a repair is told. failed: that it failed; step: also how, and at which step; state: also the state there and what "
+        "was unmet", choices=("failed", "step", "state"))
+    repair_price: float = setting(0.1, CURRICULUM, FIXED, NOT_BY_CARD,
+        "taken from the reward for every repair that came before the last plan", least=0)
+
     backend: str = setting("auto", MODEL, FIXED, NOT_BY_CARD,
         "auto: Unsloth where CUDA and unsloth are there and the model is large, plain transformers elsewhere",
         choices=("auto", "unsloth", "transformers"))

@@ -1,6 +1,6 @@
 """A conversation of attempts and verdicts: an answer that fails goes back with the verifier's words, as often as is wanted.
 
-Evaluation and script/solve.py share it: what it gives is a `follow_up` of `answers.ask`.
+Evaluation, script/solve.py and training share its words; for the first two it gives a `follow_up` of `answers.ask`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,15 @@ class Repair:
     def __call__(self, question: Question, answer: Answer) -> Question | None:
         if question.turn >= self.turns or answer.refused is not None or not (question.greedy or self.drawn):
             return None
-        task = self.task(question.row_index)
-        read = read_answer(task, answer.text, self.plan_reading)
-        verdict = validate_text(task, read)
-        if verdict.success:
+        words = words_on_failure(self.task(question.row_index), answer.text, self.detail, self.plan_reading)
+        if words is None:
             return None
         # Reasoning does not go back: chat templates drop that of earlier turns too, and it would fill the context.
-        said = without_reasoning(answer.text) or NO_WORDS
-        return question.followed_by(said, render_repair(feedback(task, read, verdict, self.detail)))
+        return question.followed_by(without_reasoning(answer.text) or NO_WORDS, words)
+
+
+def words_on_failure(task: Task, text: str, detail: str, plan_reading: str) -> str | None:
+    """The user turn that answers `text`: what the verifier says of it, and what is wanted now; None where it succeeds."""
+    read = read_answer(task, text, plan_reading)
+    verdict = validate_text(task, read)
+    return None if verdict.success else render_repair(feedback(task, read, verdict, detail))

@@ -66,8 +66,10 @@ class Diagnosis(Observer):
     # -- what the trainer hands over ----------------------------------------------------------------------------------------
 
     def completions_generated(self, row_indices: Sequence[int], batch: Mapping[str, Any]) -> None:
-        names = "prompt_ids prompt_mask completion_ids completion_mask advantages".split()
-        columns = [batch[name].tolist() for name in names]
+        # Of a conversation the first answer is looked at: up to what the model heard, where TRL's tool_mask is 0.
+        written = batch["completion_mask"] * batch["tool_mask"].cumprod(1) if "tool_mask" in batch else batch["completion_mask"]
+        columns = [batch[name].tolist() for name in ("prompt_ids", "prompt_mask", "completion_ids", "advantages")]
+        columns.insert(3, written.tolist())
         for row, prompt, prompt_mask, tokens, mask, advantage in zip(row_indices, *columns, strict=True):
             padding = prompt_mask.index(1)
             kept = tuple(token for token, keep in zip(tokens, mask, strict=True) if keep)

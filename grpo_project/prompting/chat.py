@@ -101,6 +101,14 @@ def render_chat(tokenizer: Any, prompt: Prompt, response: str | None = None, cha
     return whole if whole.startswith(asked) or place < 0 else asked + whole[place:]
 
 
+def between_answers(tokenizer: Any, words: str, chat: ChatOptions = PLAIN_CHAT) -> str:
+    """What stands between the end token of an answer and the next answer, where the user replies with `words`."""
+    answer = "(an answer)"
+    behind = render_chat(tokenizer, (PROBE, answer, words), chat=chat).partition(answer)[2]
+    end = end_of_answer(tokenizer)
+    return behind.removeprefix("" if end is None else str(tokenizer.convert_ids_to_tokens(end)))
+
+
 def end_of_answer(tokenizer: Any) -> int | None:
     """The special token that the chat template writes behind an answer; None where it writes none."""
     answer = "(an answer)"

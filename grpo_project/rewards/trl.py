@@ -25,13 +25,15 @@ class TaskTable(Protocol):
 
 
 class ScoredCompletion(NamedTuple):
-    """A completion for row `row_index`: `rewards` has each reward's value by name, `total` is their weighted sum."""
+    """A completion for row `row_index`: `rewards` has each reward's value by name, `total` is their weighted sum, less the price
+    of the repairs. `text`: its last answer; `turn`: how many repairs came before that."""
 
     row_index: int
     text: str
     verdict: Verdict
     total: float
     rewards: Mapping[str, float]
+    turn: int = 0
 
     @property
     def success(self) -> bool:
@@ -39,6 +41,8 @@ class ScoredCompletion(NamedTuple):
         return succeeded(self.verdict)
 
 
+# Columns that rollouts of several turns bring along (training/repair.py).
+LAST_ANSWER, TURN = "last_answer", "turn"
 VERDICTS_REMEMBERED = 16_384  # a group repeats its answers more and more as a policy sharpens
 
 Observer = Callable[[list[ScoredCompletion]], None]
@@ -57,12 +61,13 @@ def make_reward_function(
     observer: Observer | None = None,
     verify: Verifier = validate_text,
     chat: ChatOptions = PLAIN_CHAT,
+    repair_price: float = 0.0,
 ) -> Callable[..., list[float]]:
     """A function (prompts, completions, **columns) -> one total per completion, same order: the weighted sum of `rewards`.
 
     One preset of weight 1 gives totals in [-1, 1]. The problem of each completion is found by the `row_index` column. `observer`
     sees every scored batch, for logging. `verify` gives the verdict on a raw answer; its answers are remembered. `chat`: what
-    stood around the prompts.
+    stood around the prompts. Of a conversation the last answer counts, less `repair_price` for every repair before it.
     Raises KeyError without that column, ValueError where its length differs, and RewardError for a user's function that fails.
     """
     named = (preset_reward(rewards),) if isinstance(rewards, RewardConfig) else tuple(rewards)
@@ -79,6 +84,9 @@ def make_reward_function(
         indices = [int(row_index) for row_index in columns["row_index"]]
         if len(indices) != len(completions):
             raise ValueError(f"{len(completions)} completions came with {len(indices)} row indices")
+        if LAST_ANSWER in columns:
+            completions = [[{"role": "assistant", "content": text}] for text in columns.pop(LAST_ANSWER)]
+        turns = columns.get(TURN, [0] * len(indices))
         texts = [chat.whole_answer(completion_text(completion)) for completion in completions]
         verdicts = [verdict_of(row_index, text) for row_index, text in zip(indices, texts, strict=True)]
         columns |= {"row_index": indices, "verdict": verdicts}
@@ -87,10 +95,10 @@ def make_reward_function(
             columns |= {"scenario": [row.scenario for row in rows], "problem_file": [row.problem_file for row in rows]}
         # One tuple for each completion: its value under every reward.
         values = list(zip(*(reward.values(prompts, completions, **columns) for reward in named), strict=True))
-        totals = [sum(map(mul, weights, own)) for own in values]
+        totals = [sum(map(mul, weights, own)) - repair_price * turn for own, turn in zip(values, turns, strict=True)]
         if observer is not None:
             by_name = [dict(zip(names, own, strict=True)) for own in values]
-            observer(list(map(ScoredCompletion, indices, texts, verdicts, totals, by_name)))
+            observer(list(map(ScoredCompletion, indices, texts, verdicts, totals, by_name, turns)))
         return totals
 
     return planning_reward

@@ -40,6 +40,7 @@ from grpo_project.training.evaluations import evaluate_held_out, evaluate_steeri
 from grpo_project.training.inputs import Weights, gather_inputs
 from grpo_project.training.launch import starting_point
 from grpo_project.training.records import save_model, write_resolved_config, write_results
+from grpo_project.training.repair import repair_turns
 from grpo_project.training.resampling import resampler
 
 
@@ -208,7 +209,9 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     say(describe_step(shape, curriculum.planner.quotas))
     say(f"Run folder: {folder.path}   {trackers.state}")
     verify = make_verifier(config.validator, folder.path, say, config.plan_reading)
-    reward = reward_functions.make_reward_function(data.rows, inputs.rewards, events.scored_here, verify, policy.chat)
+    reward = reward_functions.make_reward_function(
+        data.rows, inputs.rewards, events.scored_here, verify, policy.chat, config.repair_price
+    )
     trainer = make_trainer(
         inputs.algorithm,
         config,
@@ -223,6 +226,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         states=states,
         row_sampler=row_sampler(config, shape, curriculum.planner, timer),
         resampler=resampler(config, curriculum.planner),
+        repair=repair_turns(config, data.rows.task, policy.chat),
     )
     with interrupts.caught(), closing(progress):
         trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint is not None else None)

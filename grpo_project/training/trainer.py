@@ -33,6 +33,7 @@ from grpo_project.training.resampling import Resampler
 
 if TYPE_CHECKING:  # it loads torch, and Unsloth must be the first to
     from grpo_project.models.cpu_planner import Regrouping
+    from grpo_project.training.repair import RepairTurns
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,8 @@ def planning_trainer(base: type) -> type:
     and gradients; `timer` gets the seconds; `states` and `checkpoint_limit` as TransactionalSaving; `resampler` for
     --resample_zero_variance; `penalties` makes a logits processor for each generation. `shortcuts`: whether the small planner's
     own ways on a CPU may be taken (models/cpu_planner.py); `regrouping` and `with_log_probabilities` as in Algorithm;
-    `entropy_sample`: the answers to measure where the loss computes no entropies. `sampled_at_once`: completions, whole groups.
+    `entropy_sample`: the answers to measure where the loss computes no entropies. `sampled_at_once`: completions, whole
+    groups. `repair`: the rollouts of --repair_turns.
 
     Raises BackendMissing where `base` lacks a method that is overridden here.
     """
@@ -169,6 +171,7 @@ def planning_trainer(base: type) -> type:
             with_log_probabilities: bool = True,
             entropy_sample: EntropySample | None = None,
             sampled_at_once: int | None = None,
+            repair: RepairTurns | None = None,
             **kwargs: Any,
         ) -> None:
             self._row_sampler = row_sampler
@@ -184,7 +187,11 @@ def planning_trainer(base: type) -> type:
             self._entropy_sample = entropy_sample or EntropySample(0)
             self._sampled_at_once = sampled_at_once
             self._unmeasured: Mapping[str, Any] | None = None  # a micro-batch whose entropies nobody was told
+            self._heard: Any = None  # of the micro-batch whose loss is computed: 0 on what was heard, 1 on what was written
             super().__init__(*args, **kwargs)
+            if repair is not None:  # not by the constructor, which calls every rollout function an experiment
+                self.rollout_func = repair
+            self._group = self.num_generations
             self.accelerator.backward = timer.timed("backward", self.accelerator.backward)
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -200,7 +207,7 @@ def planning_trainer(base: type) -> type:
         # -- generation ---------------------------------------------------------------------------------------------
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            outputs: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            outputs = self._scored(inputs)
             if not self.model.training:
                 return outputs
             if self._resampler is not None:
@@ -209,13 +216,26 @@ def planning_trainer(base: type) -> type:
                 self._observers.completions_generated([int(item["row_index"]) for item in inputs], outputs)
             return outputs
 
+        def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            self.rows_in_generation = [int(item["row_index"]) for item in inputs]
+            found: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            return found
+
+        def answers(self, prompt_ids: list[list[int]], group: int) -> list[list[int]]:
+            """One completion to each prompt, every one of which stands `group` times in a row: what a rollout is made of."""
+            self._group = group
+            try:
+                return list(self._generate_single_turn(prompt_ids, None, {}, group)[0])
+            finally:
+                self._group = self.num_generations
+
         def _resampled(self, inputs: list[dict[str, Any]], outputs: dict[str, Any]) -> dict[str, Any]:
             assert self._resampler is not None  # asked by the caller
             outputs, share = self._resampler.resample(
                 self.state.global_step // self.num_iterations,
                 inputs,
                 outputs,
-                super()._generate_and_score_completions,
+                self._scored,
                 lambda index: self.train_dataset[index],
                 self._tokenizer.pad_token_id,
             )
@@ -241,7 +261,7 @@ def planning_trainer(base: type) -> type:
                 sampled = sample_groups(
                     self.model,
                     prompt_ids,
-                    self.num_generations,
+                    self._group,
                     self._tokenizer.pad_token_id,
                     self.eos_token_ids[0],
                     self.max_completion_length,
@@ -302,6 +322,8 @@ def planning_trainer(base: type) -> type:
             found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
             if kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training and found[1] is not None:
                 _, ids, mask, kept = args[:4]
+                if self._heard is not None:
+                    mask = torch.cat([mask[:, :-kept], mask[:, -kept:] * self._heard], dim=1)
                 self._unmeasured = None
                 self._observers.entropies_computed(ids, mask, kept, found[1].detach())
             return found
@@ -313,12 +335,15 @@ def planning_trainer(base: type) -> type:
 
         def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
             if "loss_scale" not in inputs:
+                self._heard = inputs.get("tool_mask")
                 return super()._compute_loss(model, inputs)
             from grpo_project.models.cpu_planner import trim_padding
 
             inputs = dict(inputs)
             scale = inputs.pop("loss_scale")
-            return super()._compute_loss(model, trim_padding(inputs)) * scale
+            inputs = trim_padding(inputs)
+            self._heard = inputs.get("tool_mask")
+            return super()._compute_loss(model, inputs) * scale
 
     for name, section in TIMED.items():
         setattr(PlanningTrainer, name, _timed(getattr(PlanningTrainer, name), section))

@@ -217,6 +217,8 @@ def refuse_under_unsloth(config: Settings, shape: BatchShape, model_folder: str)
             f"--grpo {name}: Unsloth rewrites the loss, and may leave this field out without a word: leave it out, or take "
             "--backend transformers"
         )
+    if config.repair_turns:
+        raise ConfigError("--repair_turns was compared with TRL's trainer only, not with Unsloth's: take --backend transformers")
     if config.loss_type == "bnpo" and shape.micro_batches > 1:
         raise ConfigError(
             "--loss_type bnpo: Unsloth averages over the tokens of the whole step, which is dapo, and not over those of each of "

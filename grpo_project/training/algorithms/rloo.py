@@ -39,6 +39,9 @@ RLOO = Algorithm(
         "top_entropy_quantile",
         "entropy_coef",
         "off_policy_mask_threshold",
+        "repair_turns",
+        "repair_detail",
+        "repair_price",
     ),
     with_log_probabilities=False,
 )

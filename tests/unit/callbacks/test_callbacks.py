@@ -21,7 +21,9 @@ from grpo_project.tracking.wandb_sync import flatten
 CONTROL: Any = SimpleNamespace(should_training_stop=False, should_save=False, should_log=False)
 
 
-def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied", text: str = "(wait)", steps: int = 1) -> Any:
+def _scored(
+    row: int, reward: float, verdict: str = "goal_not_satisfied", text: str = "(wait)", steps: int = 1, turn: int = 0
+) -> Any:
     success = 1.0 if reward == 1.0 else 0.0
     return SimpleNamespace(
         row_index=row,
@@ -29,6 +31,7 @@ def _scored(row: int, reward: float, verdict: str = "goal_not_satisfied", text: 
         total=reward,
         success=bool(success),
         rewards={"dense": reward},
+        turn=turn,
         verdict=SimpleNamespace(verdict_class="success_plans" if success else verdict, steps_total=steps),
     )
 
@@ -51,6 +54,19 @@ def test_repeated_and_empty_plans_are_counted_and_outlive_a_stop() -> None:
         figures = _flush(collector)
         assert figures["identical_completions"] == 2 / 9  # of three groups each has one that cannot repeat another
         assert figures["empty_plans"] == 4 / 12
+
+
+def test_success_after_each_repair_is_counted_and_outlives_a_stop() -> None:
+    first, second = (CompletionCollector({0: "ferry"}, {0: "easy"}, 4) for _ in range(2))
+    first.completions_scored(1, [_scored(0, 1.0), _scored(0, 1.0, turn=1), _scored(0, 0.0, turn=2), _scored(0, 0.9, turn=2)])
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for collector in (first, second):
+        found = collector.figures()
+        assert found["success_rate_by_turn"] == {"0": 0.25, "1": 0.5, "2": 0.5}
+        assert found["repaired_completions"] == 0.75
+    first.record_due({})
+    first.completions_scored(2, [_scored(0, 1.0)] * 4)
+    assert "success_rate_by_turn" not in first.figures()
 
 
 def test_several_rewards_are_named_with_their_means_and_outlive_a_stop() -> None:

@@ -62,7 +62,7 @@ class _Run:
         for step in range(1, count + 1):
             verdict = SimpleNamespace(verdict_class="goal_not_satisfied", steps_total=1)
             item: Any = SimpleNamespace(
-                row_index=0, text="(wait)", total=0.5, success=False, rewards={"dense": 0.5}, verdict=verdict
+                row_index=0, text="(wait)", total=0.5, success=False, rewards={"dense": 0.5}, verdict=verdict, turn=0
             )
             self.events.scored_here([item] * 2)
             state.global_step = step
