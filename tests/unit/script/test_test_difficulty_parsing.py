@@ -36,7 +36,7 @@ def run(repository: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 @pytest.fixture
 def data_root(repository: Path, tmp_path: Path) -> Path:
-    """The golden distribution as rows whose problem files do not exist, in reverse order of names."""
+    """The golden distribution as rows, in reverse order of names."""
     golden = json.loads((repository / "tests" / "golden" / "difficulty" / "distribution.json").read_text())
     assert sorted(golden) == ["blocksworld", "ferry", "grippers", "spanner"]
     for domain, content in golden.items():
@@ -44,7 +44,7 @@ def data_root(repository: Path, tmp_path: Path) -> Path:
         for entry in content["names"]:
             for _ in range(entry["count"]):
                 name = content["file_name"].format(**entry, seed=len(lines))
-                meta = {"scenario": domain, "problem_file": f"{domain}/{name}"}
+                meta = {"scenario": domain, "problem_file": f"{domain}/{name}", "problem_pddl": "(define ...)"}
                 lines.append(json.dumps({"prompt": "Plan.", "meta": meta}))
         (tmp_path / f"{domain}.jsonl").write_text("\n".join(lines) + "\n")
     return tmp_path
@@ -85,7 +85,7 @@ def test_it_prints_the_same_for_the_original_names_where_they_are_at_hand(reposi
     if not original.is_dir():
         pytest.skip(f"{original} is not there")
     done = run(repository, "--data_root", str(original), PYTHONIOENCODING="utf-8")
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 1 and done.stderr.count(b"500 of 500 rows lack a file") == 4  # there are names alone
     check_against_golden(repository, blocks(done.stdout))
 
 
@@ -97,7 +97,8 @@ def test_a_terminal_without_the_sign_gets_a_question_mark(repository: Path, data
 
 def test_names_that_do_not_fit_are_warned_about_and_easy(repository: Path, tmp_path: Path) -> None:
     names = ["problem1.pddl", "bw_ops3_n4_seed1.pddl", "bw_ops3_n5_seed1.pddl"]
-    rows = [{"prompt": "Plan.", "meta": {"scenario": "blocksworld", "problem_file": name}} for name in names]
+    meta = {"scenario": "blocksworld", "problem_pddl": "(define ...)"}
+    rows = [{"prompt": "Plan.", "meta": {**meta, "problem_file": name}} for name in names]
     (tmp_path / "blocksworld.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = run(repository, "--data_root", str(tmp_path), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0
