@@ -84,10 +84,10 @@ def json_lines(path: Path) -> Generator[tuple[str, Any | RowFault]]:
                 except RowFault as fault:
                     yield source, fault
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {cause_of(error)}") from error
+        raise DataError(f"{path} cannot be read: {_cause(error)}") from error
 
 
-def cause_of(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -117,7 +117,7 @@ def _files(root: Path) -> list[Path]:
         found = sorted(path for path in root.iterdir() if path.suffix.lower() == SUFFIX)
         deeper = [] if found else sorted(path for path in root.rglob("*") if path.suffix.lower() == SUFFIX)
     except (OSError, ValueError) as error:
-        raise DataError(f"data root {root} cannot be read: {cause_of(error)}") from error
+        raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
     if deeper:
         folders = sorted({str(path.parent) for path in deeper})
         raise DataError(f"data root {root} holds no {SUFFIX} file, but folders in it do: name one ({_listed(folders)})")

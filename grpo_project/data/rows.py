@@ -25,9 +25,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import text_of
+from grpo_project.common.files import read_text
 from grpo_project.data.origin import Origin
-from grpo_project.data.row_files import RowFault, cause_of, domain_files, json_lines, row_files
+from grpo_project.data.row_files import RowFault, domain_files, json_lines, row_files
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError, PddlError
 from grpo_project.pddl import Domain, Problem, Task, compile_task, parse_domain, parse_problem
@@ -99,7 +99,7 @@ class Row:
             return inline, "meta.domain_pddl"  # one name for all rows, so that equal texts are parsed once
         path = self.origin.find(name, self.scenario) if name else None
         if path is not None:
-            return _read_text(path), str(path)
+            return read_text(path), str(path)
         if self.scenario not in all_domains():
             raise DataError(self._nowhere("domain", name or "") + "; the suite has no domain of that name")
         return all_domains()[self.scenario].domain_pddl, f"<{self.scenario} domain>"
@@ -112,7 +112,7 @@ class Row:
         path = self.origin.find(self.problem_file, self.scenario)
         if path is None:
             raise DataError(self._nowhere("problem", self.problem_file))
-        return _read_text(path), str(path)
+        return read_text(path), str(path)
 
     def _nowhere(self, what: str, name: str) -> str:
         return (
@@ -324,13 +324,6 @@ def _encodable(value: Any, name: str) -> str:
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return "null" if value is None else names[type(value)]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return text_of(path.read_bytes(), path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {cause_of(error)}") from error
 
 
 def _shown(text: str) -> str:
