@@ -42,3 +42,36 @@ def write(root: Path, scenario: str, lines: list[Any]) -> Path:
     ]
     path.write_bytes(b"\n".join(encoded) + b"\n")
     return path
+
+
+# A domain of a user's own, which the registry does not know.
+DEPOT = """(define (domain depot) (:requirements :strips :typing) (:types place truck crate)
+ (:predicates (at ?c - crate ?p - place) (in ?c - crate ?t - truck) (stands ?t - truck ?p - place))
+ (:action drive :parameters (?t - truck ?from ?to - place)
+  :precondition (stands ?t ?from) :effect (and (stands ?t ?to) (not (stands ?t ?from))))
+ (:action load :parameters (?c - crate ?t - truck ?p - place)
+  :precondition (and (at ?c ?p) (stands ?t ?p)) :effect (and (in ?c ?t) (not (at ?c ?p))))
+ (:action unload :parameters (?c - crate ?t - truck ?p - place)
+  :precondition (and (in ?c ?t) (stands ?t ?p)) :effect (and (at ?c ?p) (not (in ?c ?t)))))
+"""
+
+
+def depot_rows(count: int, crates: int = 0) -> list[dict[str, Any]]:
+    """Rows of `count` problems with crates + 0, 1, 2, ... crates; the domain is in depot.pddl, which the rows name."""
+    rows = []
+    for size in range(crates, crates + count):
+        names = [f"crate{number}" for number in range(size)]
+        goal = " ".join(f"(at {name} away)" for name in names) + " (stands van away)"
+        text = (
+            f"(define (problem depot-{size}) (:domain depot) (:objects home away - place van - truck {' '.join(names)}"
+            f"{' - crate' if names else ''}) (:init (stands van home) {' '.join(f'(at {name} home)' for name in names)})"
+            f" (:goal (and {goal})))"
+        )
+        meta = {
+            "scenario": "depot",
+            "problem_file": f"depot/depot-{size}.pddl",
+            "domain_file": "depot.pddl",
+            "problem_pddl": text,
+        }
+        rows.append({"meta": meta})
+    return rows

@@ -95,9 +95,9 @@ def _find_deeper(root: Path, files: Files, name: str, scenario: str) -> Path | N
     own = {path: file for path, file in deeper.items() if scenario in path}
     fitting = own if len(own) == 1 else deeper
     if len(fitting) > 1:
-        shown = ", ".join(map(str, list(fitting.values())[:3]))
+        shown = ", ".join(map(str, sorted(fitting.values())[:3]))
         raise DataError(
-            f"{name} may be any of {len(fitting)} files under {root} ({shown}, ...): name a folder that has one of them"
+            f"{name} may be any of {len(fitting)} files under {root} ({shown}): name a --problem_root with one of them"
         )
     return next(iter(fitting.values()), None)
 

@@ -275,14 +275,12 @@ def _read_row(value: Any, source: str, domain: str | None, origin: Origin, valid
     if cost is not None and abs(cost) > sys.float_info.max:
         raise RowFault("meta.reference_cost is larger than any number that a plan can cost")
     known = row.scenario in all_domains()
-    if domain not in (None, row.scenario) or not (known or meta.get("domain_pddl") or meta.get("domain_file")):
+    if domain not in (None, row.scenario):
         whose = "another domain's" if known else "no known domain's"
-        where = (
-            f", in the file of {domain}"
-            if domain not in (None, row.scenario)
-            else "; such a row needs domain_pddl or domain_file"
-        )
-        raise RowFault(f"meta.scenario is {_shown(row.scenario)}, {whose} name{where}")
+        raise RowFault(f"meta.scenario is {_shown(row.scenario)}, {whose} name, in the file of {domain}")
+    if not (known or meta.get("domain_pddl") or meta.get("domain_file")):
+        wanted = "give meta.domain_pddl or domain_file"
+        raise RowFault(f"meta.scenario is {_shown(row.scenario)}, no known domain's name: {wanted}")
     if validate_pddl or not row.prompt:
         try:
             _ = row.problem
