@@ -33,7 +33,7 @@ def domain_files(root: Path, domains: Sequence[str] | None = None) -> dict[str, 
     """Domain to the file of its rows, for the domains named or for all (sorted); domains in lower case.
 
     A file is a domain's where its name is a domain of the registry, or the meta.scenario of its own first row. Others, such as
-    merged.jsonl, are named in the log and left out. Raises DataError for a root, file or domain that is not there and for two
+    merged.jsonl, are left out, and named in the log unless domains are. Raises DataError for a root, file or domain that is not there and for two
     files of one domain; ConfigError for domains that name none, or one twice.
     """
     present, others = _sorted_out(root)
@@ -48,7 +48,8 @@ def domain_files(root: Path, domains: Sequence[str] | None = None) -> dict[str, 
     for name in names:
         if name not in present:
             raise DataError(f"{root / (name + SUFFIX)} does not exist; --domains may name {', '.join(sorted(present))}")
-    _tell(others)
+    if domains is None:
+        _tell(others)
     return {name: present[name] for name in names}
 
 

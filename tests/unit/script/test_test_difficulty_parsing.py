@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sample_rows import DEPOT, a_row, depot_rows, write
+
 GRIPPERS = """\
 Domain: grippers
   Samples analyzed: 500
@@ -104,6 +106,35 @@ def test_names_that_do_not_fit_are_warned_about_and_easy(repository: Path, tmp_p
     assert done.returncode == 0
     assert b"    Min:    0.0\n" in done.stdout
     assert done.stderr.count(b"problem1.pddl") == 1
+
+
+def test_rows_whose_files_are_not_found_do_not_pass(repository: Path, tmp_path: Path) -> None:
+    rows, files = tmp_path / "rows", tmp_path / "files"
+    rows.mkdir()
+    (files / "depot").mkdir(parents=True)
+    (files / "depot" / "depot.pddl").write_text(DEPOT)
+    depot = depot_rows(3)
+    for row in depot:
+        (files / row["meta"]["problem_file"]).write_text(row["meta"].pop("problem_pddl"))
+    write(rows, "depot", [{"prompt": "Plan.", **row} for row in depot])
+    write(rows, "ferry", [a_row("ferry"), a_row("ferry", meta__problem_pddl=None)])
+    write(rows, "merged", depot)
+    options = ["--data_root", str(rows), "--difficulty_pattern", r"depot-(\d+)"]
+    done = run(repository, *options, PYTHONIOENCODING="utf-8")
+    assert done.returncode == 1 and list(blocks(done.stdout)) == ["depot", "ferry"]
+    merged, *lines = done.stderr.decode().splitlines()
+    assert "merged.jsonl is left out" in merged
+    assert lines[0].startswith(
+        f"depot: 3 of 3 rows lack a file, and training refuses the domain: {rows / 'depot.jsonl'}:1: domain file"
+    )
+    assert lines[1].startswith(f"ferry: 1 of 2 rows lack a file, and training skips them: {rows / 'ferry.jsonl'}:2: problem file")
+    assert len(lines) == 2 and lines[0].endswith("the suite has no domain of that name")
+    assert run(repository, *options, "--domains", "ferry", PYTHONIOENCODING="utf-8").returncode == 0
+    done = run(repository, *options, "--domains", "depot", "--problem_root", str(files), PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    assert "    Max:    2.0" in done.stdout.decode()
+    by_size = run(repository, *options[:2], "--domains", "depot", "--problem_root", str(files), PYTHONIOENCODING="utf-8")
+    assert "    Min:    4.0" in by_size.stdout.decode() and "    Max:    8.0" in by_size.stdout.decode()
 
 
 @pytest.mark.parametrize("make", ["nothing", "empty", "broken"])
