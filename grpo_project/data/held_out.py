@@ -77,7 +77,7 @@ def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | N
     if own and config.test_data is None:
         raise DataError(
             f"there are no held-out problems of {', '.join(own)}, and the suite cannot make any: name a folder of them with "
-            "--test_data (script/convert_data.py --test_share makes one), or go without by --eval_samples 0"
+            "--test_data (script/convert_data.py --split makes one), or go without by --eval_samples 0"
         )
     if root is None and config.test_data is not None:
         raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")

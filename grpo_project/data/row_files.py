@@ -33,8 +33,8 @@ def domain_files(root: Path, domains: Sequence[str] | None = None) -> dict[str, 
     """Domain to the file of its rows, for the domains named or for all (sorted); domains in lower case.
 
     A file is a domain's where its name is a domain of the registry, or the meta.scenario of its own first row. Others, such as
-    merged.jsonl, are left out, and named in the log unless domains are. Raises DataError for a root, file or domain that is not there and for two
-    files of one domain; ConfigError for domains that name none, or one twice.
+    merged.jsonl, are left out, and named in the log unless domains are. Raises DataError for a root, file or domain that is not
+    there and for two files of one domain; ConfigError for domains that name none, or one twice.
     """
     present, others = _sorted_out(root)
     names = sorted(present) if domains is None else [name.lower() for name in domains]
@@ -81,7 +81,7 @@ def json_lines(path: Path) -> Generator[tuple[str, Any | RowFault]]:
             for number, line in _lines(handle):
                 source = f"{path}:{number}"
                 try:
-                    yield source, _decode(line)
+                    yield source, decode(line)
                 except RowFault as fault:
                     yield source, fault
     except OSError as error:
@@ -179,7 +179,8 @@ def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             yield number, line
 
 
-def _decode(line: bytes | None) -> Any:
+def decode(line: bytes | None) -> Any:
+    """The JSON value of a line; None, a line that is too long, and anything else that is none raise RowFault."""
     if line is None:
         raise RowFault(f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")
     try:

@@ -241,12 +241,12 @@ def _read_file(origin: Origin, path: Path, domain: str | None, validate_pddl: bo
         try:
             if isinstance(value, RowFault):
                 raise value
-            yield _read_row(value, source, domain, origin, validate_pddl)
+            yield read_row(value, source, domain, origin, validate_pddl)
         except RowFault as fault:
             yield BadRow(source, str(fault))
 
 
-def _read_row(value: Any, source: str, domain: str | None, origin: Origin, validate_pddl: bool) -> Row:
+def read_row(value: Any, source: str, domain: str | None, origin: Origin, validate_pddl: bool) -> Row:
     """The row of a JSON value, or RowFault."""
     if not isinstance(value, dict):
         raise RowFault(f"a JSON object was expected, found {_kind(value)}")
