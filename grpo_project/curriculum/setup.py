@@ -46,7 +46,8 @@ class RunCurriculum:
 def check_quotas(config: Settings) -> None:
     """Raises ConfigError for a batch that cannot be shared out, before any row is read."""
     root = locate(config.data_root)
-    domains = config.domains or tuple(domain_names(root) if root is not None else ())
+    named = tuple(name.lower() for name in config.domains or ())
+    domains = named or tuple(domain_names(root) if root is not None else ())
     weights = parse_domain_weights(config.domain_weights or ())
     if domains:
         domain_quotas(config.batch_size, domains, weights)

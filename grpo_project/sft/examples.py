@@ -45,6 +45,12 @@ class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
         """SHA-256 of all that is learned from, in order."""
         return hash_of([hashlib.sha256(part.data).hexdigest() for part in (self.tokens, self.lengths, self.starts)])
 
+    @property
+    def repeats(self) -> int:
+        """Rows whose prompt and plan an earlier row has word by word."""
+        starts = self.ends - self.lengths
+        return len(self) - len({hash(self.tokens[start:end].tobytes()) for start, end in zip(starts, self.ends, strict=True)})
+
     def __len__(self) -> int:
         return len(self.lengths)
 

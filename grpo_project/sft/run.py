@@ -95,7 +95,8 @@ def _run(config: SftConfig, ending: Ending) -> int:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     adapters = f", {trained / 1e6:.2f} M of them trained (LoRA of rank {config.lora_rank})" if config.lora_rank else ""
     what = f"model with {parameters / 1e6:.2f} M parameters{adapters}, vocabulary {len(tokenizer)}"
-    say(f"{len(dataset)} rows, {tokens} tokens; {what}")
+    repeated = f" ({dataset.repeats} of them repeat another, word by word)" if dataset.repeats else ""
+    say(f"{len(dataset)} rows{repeated}, {tokens} tokens; {what}")
     learned = {"tokenizer": hash_of([tokenizer.get_vocab(), tokenizer.chat_template]), "data": dataset.fingerprint}
     identity = RunIdentity(asdict(config), of_the_machine(start.model, ranks.world_size()) | learned)
     if start.checkpoint is not None:

@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     ferry = get_domain("ferry")
     texts = {"ferry": {}, "depot": {Path(r["meta"]["problem_file"]).name: r["meta"]["problem_pddl"] for r in depot_rows(12)}}
     for seed in range(12):
-        sizes = {"l": 3, "c": 1 + seed % 3}
+        sizes = {"l": 3 + seed % 4, "c": 1 + seed % 3}  # twelve different ones
         texts["ferry"][ferry.file_name(sizes, seed)] = render_problem(ferry.generate(random.Random(seed), sizes, False))
     merged = []
     (root / "my_rows").mkdir()
