@@ -71,16 +71,7 @@ def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | N
     if config.eval_samples == 0:
         return None
     domains = training_rows.domains
-    name = config.test_data or DEFAULT_TEST_DATA
-    root = locate(name)
-    own = [domain for domain in domains if domain not in all_domains()]
-    if own and config.test_data is None:
-        raise DataError(
-            f"there are no held-out problems of {', '.join(own)}, and the suite cannot make any: name a folder of them with "
-            "--test_data (script/convert_data.py --split makes one), or go without by --eval_samples 0"
-        )
-    if root is None and config.test_data is not None:
-        raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
+    name, root = _test_folder(config, domains)
     if root is None:
         table = generate_problems(domains, config.eval_samples, GENERATED_SEED, [training_rows])
         return EvaluationSet(table, range(len(table)), f"generated problems, seed {GENERATED_SEED}")
@@ -89,11 +80,30 @@ def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | N
     return _from_folder(table, chosen, name, training_rows)
 
 
+def _test_folder(config: Settings, domains: Sequence[str]) -> tuple[str, Path | None]:
+    """The folder of held-out problems by name and path, which is None where they are generated. Raises DataError."""
+    name = config.test_data or DEFAULT_TEST_DATA
+    root, own = locate(name), _without_generator(domains)
+    if own and config.test_data is None:
+        raise DataError(
+            f"there are no held-out problems of {', '.join(own)}, and the suite cannot make any: name a folder of them with "
+            "--test_data (script/convert_data.py --split makes one), or go without by --eval_samples 0"
+        )
+    if root is None and config.test_data is not None:
+        raise DataError(f"--test_data {name}: no such folder. script/generate_data.py makes one; --eval_samples 0 goes without")
+    return name, root
+
+
+def _without_generator(domains: Sequence[str]) -> list[str]:
+    """Those that the registry does not know."""
+    return [domain for domain in domains if domain not in all_domains()]
+
+
 def _measured(config: Settings, table: RowTable, domain: str) -> int:
-    """How many of a domain's first rows measure the run. Problems of a domain without a generator must also steer it."""
+    """How many of a domain's first rows measure the run. Where one domain has no generator, a quarter of each must steer it."""
     count = len(table.indices_of(domain))
-    steering = min(config.max_eval_samples, count // 4) if config.eval_every_n_steps != 0 else 0
-    return min(config.eval_samples, count if domain in all_domains() else count - steering)
+    shared = config.eval_every_n_steps != 0 and _without_generator(table.domains)
+    return min(config.eval_samples, count - (min(config.max_eval_samples, count // 4) if shared else 0))
 
 
 def _from_folder(table: RowTable, chosen: Sequence[Sequence[int]], name: str, training_rows: RowTable) -> EvaluationSet:
@@ -114,19 +124,18 @@ def steering_set(config: Settings, training_rows: RowTable, held_out: Evaluation
     if every == 0:
         return None
     domains, count = training_rows.domains, config.max_eval_samples
-    own = [domain for domain in domains if domain not in all_domains()]
-    name = config.test_data or DEFAULT_TEST_DATA
-    root = locate(name)
+    (name, root), own = _test_folder(config, domains), _without_generator(domains)
     if root is not None:
         table = held_out.table if held_out else read_rows(Origin.of_settings(root, config), domains, config.on_bad_row)
-        spare = [table.indices_of(domain)[_measured(config, table, domain) :][:count] for domain in domains]
-        if all(spare) and (own or all(len(indices) == count for indices in spare)):
-            return _from_folder(table, spare, name, training_rows)
-    if own:
-        raise DataError(
-            f"{name} has no problem to steer {', '.join(own)} by, beside those that measure the run: add some, or set "
-            "--eval_every_n_steps 0"
-        )
+        spare = {domain: table.indices_of(domain)[_measured(config, table, domain) :][:count] for domain in domains}
+        lacking = [domain for domain, indices in spare.items() if len(indices) < (1 if own else count)]
+        if not lacking:
+            return _from_folder(table, list(spare.values()), name, training_rows)
+        if own:
+            raise DataError(
+                f"{name} has no problem to steer {', '.join(lacking)} by, beside those that measure the run: add some, or set "
+                "--eval_every_n_steps 0"
+            )
     apart_from = [training_rows, held_out.table] if held_out else [training_rows]
     table = generate_problems(domains, count, STEERING_SEED, apart_from)
     return EvaluationSet(table, range(len(table)), f"generated problems, seed {STEERING_SEED}")

@@ -95,7 +95,7 @@ class Row:
     @cached_property
     def _domain_text_and_name(self) -> tuple[str, str]:
         inline, name = self.meta.get("domain_pddl"), self.meta.get("domain_file")
-        if inline is not None:
+        if inline:
             return inline, "meta.domain_pddl"  # one name for all rows, so that equal texts are parsed once
         path = self.origin.find(name, self.scenario) if name else None
         if path is not None:
@@ -107,7 +107,7 @@ class Row:
     @cached_property
     def _problem_text_and_name(self) -> tuple[str, str]:
         inline = self.meta.get("problem_pddl")
-        if inline is not None:
+        if inline:
             return inline, f"{self.source}:meta.problem_pddl"
         path = self.origin.find(self.problem_file, self.scenario)
         if path is None:

@@ -60,6 +60,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "outcomes": _outcomes(run),
         "feedback": str(run.described.get("feedback") or ""),
         "held_out": str(run.described.get("held_out") or ""),
+        "held_out_remark": str(run.described.get("held_out_remark") or ""),
         "alarms": [vars(alarm) for alarm in alarms(run)],
         "reasons": reasons_data(run.samples, run.plan_reading),
         "traces": traces,

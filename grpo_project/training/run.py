@@ -103,6 +103,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         "environment": environment,
         "reward": {found["name"]: found for found in reward_source(inputs.rewards)},
         "held_out": held_out.name if held_out else "",
+        "held_out_remark": held_out.remark if held_out else None,
         "steering": steering.name if steering else "",
         "buckets": {domain: vars(found) for domain, found in data.buckets.statistics.items()},
     }

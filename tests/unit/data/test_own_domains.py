@@ -114,6 +114,8 @@ def test_what_measures_and_what_steers_it_comes_from_a_folder(root: Path, tmp_pa
         assert not set(held_out.indices) & set(steering.indices)
         return len(held_out), len(steering)
 
+    with pytest.raises(DataError, match="no held-out problems of depot"):
+        steering_set(TrainingConfig(eval_samples=0), training, None, 25)
     assert sets(8) == (6, 2)  # a quarter steers
     assert sets(8, max_eval_samples=1) == (7, 1)
     assert sets(8, eval_samples=3) == (3, 5)
@@ -121,3 +123,19 @@ def test_what_measures_and_what_steers_it_comes_from_a_folder(root: Path, tmp_pa
         sets(3)
     config = TrainingConfig(test_data=str(test_data), eval_every_n_steps=0)
     assert len(held_out_set(config, training) or ()) == 3 and steering_set(config, training, None, 0) is None
+
+
+def test_beside_it_a_known_domain_shares_its_test_problems_too(root: Path, data_root: Path, tmp_path: Path) -> None:
+    ferry = (data_root / "ferry.jsonl").read_text()
+    (root / "ferry.jsonl").write_text(ferry)
+    training = read_rows(root)
+    config = TrainingConfig(test_data=str(root))
+    held_out = held_out_set(config, training)
+    steering = steering_set(config, training, held_out, 25)
+    assert held_out is not None and steering is not None
+    counted = [[row.scenario for row in found.rows] for found in (held_out, steering)]
+    assert [(names.count("depot"), names.count("ferry")) for names in counted] == [(6, 9), (2, 3)]
+    (root / "ferry.jsonl").write_text(ferry.splitlines()[0])
+    few = held_out_set(config, read_rows(root))
+    with pytest.raises(DataError, match="has no problem to steer ferry by"):
+        steering_set(config, training, few, 25)
