@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from grpo_project.configs.reward import RewardConfig
+from grpo_project.data.origin import Origin
 from grpo_project.data.rows import read_rows
 from grpo_project.errors import BackendMissing
 from grpo_project.pddl import Task, Verdict, compile_task, parse_domain, parse_problem, validate_text
@@ -75,9 +76,11 @@ class PlanningTask(vf.Task[PlanningData, vf.State, PlanningTaskConfig]):
 
 
 class PlanningTasksetConfig(vf.TasksetConfig):
-    """`data_root`: folder with one <domain>.jsonl per domain. `domains`: those to take; None for all."""
+    """`data_root`: folder with one <domain>.jsonl per domain. `problem_root`: folders in which the PDDL files that rows name are
+    looked for too. `domains`: those to take; None for all."""
 
     data_root: str = "data/test"
+    problem_root: list[str] = []
     domains: list[str] | None = None
     task: PlanningTaskConfig = PlanningTaskConfig()
 
@@ -87,7 +90,7 @@ class PlanningTaskset(vf.Taskset[PlanningTask, PlanningTasksetConfig]):
 
     def load(self) -> Iterable[PlanningTask]:
         """Raises DataError for a data root that cannot be used."""
-        table = read_rows(self.config.data_root, self.config.domains)
+        table = read_rows(Origin.of(self.config.data_root, self.config.problem_root), self.config.domains)
         for row in table.rows:
             data = PlanningData(
                 name=row.problem_file,

@@ -47,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data_root", default="data/test", metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
     add("--samples", type=int, metavar="N", help="problems per domain, the first N; default all")
+    add("--problem_root", nargs="+", default=[], metavar="DIR", help="where the rows' PDDL files are looked for too")
+    add("--difficulty_pattern", metavar="TEXT", help="as in training: scores file names that follow no grammar of this suite")
     add_prompt_flags(problems)
     add(
         "--probe",
@@ -128,6 +130,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def evaluate_model(arguments: argparse.Namespace) -> int:
     """Evaluates, then once more for every probe, with what it cost. Returns the exit status."""
+    from grpo_project.data.origin import Origin
     from grpo_project.data.probes import PROBES, probed_table
     from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.comparison import compare
@@ -136,7 +139,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     for way in arguments.probe:
         if way not in PROBES:
             raise ConfigError(f"--probe must be among {', '.join(PROBES)}, got {way!r}")
-    table = read_rows(Path(arguments.data_root), arguments.domains)
+    table = read_rows(Origin.of(arguments.data_root, arguments.problem_root, arguments.difficulty_pattern), arguments.domains)
     for message in table.bad_rows:
         print(f"skipped {message}", file=sys.stderr)
     answerer, own_style, chat = load_answerer(arguments, table)
@@ -281,6 +284,9 @@ def describe_settings(
         settings |= {"repair_turns": arguments.repair_turns, "repair_detail": arguments.repair_detail}
     if arguments.step_by_step:
         settings["step_by_step"] = arguments.step_by_step
+    for name in ("problem_root", "difficulty_pattern"):
+        if getattr(arguments, name):
+            settings[name] = getattr(arguments, name)
     if arguments.plan_reading != "strict":
         settings["plan_reading"] = arguments.plan_reading
     if arguments.planner:

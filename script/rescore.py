@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--reward_bands", default="", metavar="BANDS", help="of --reward banded, as in training")
     add("--reading", default="strict", metavar="NAME", help="the answer is read so before it is verified (default strict)")
     add("--validator", choices=("builtin", "val", "both"), default="builtin", help="whose verdicts (default builtin)")
+    add("--problem_root", nargs="+", default=[], metavar="DIR", help="the folders of its PDDL files, likewise")
     add("--data_root", metavar="DIR", help="the problems of an evaluation's result, where they are no longer where they were")
     add("--examples", type=int, default=10, metavar="N", help="answers shown of each reason (default 10)")
     add("--json", action="store_true", help="one JSON object: counts by reason and reading, mean reward, every verdict")
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--reading must be one of {', '.join(READINGS)}, got {arguments.reading!r}")
     rewards = parse_rewards(arguments.reward, arguments.reward_bands)
     verify = make_verifier(arguments.validator, Path(), lambda line: print(line, file=sys.stderr))
-    answers = read_saved(arguments.saved, arguments.data_root)
+    answers = read_saved(arguments.saved, arguments.data_root, arguments.problem_root)
     if arguments.reading != "strict":
         read = READINGS[arguments.reading].read
         answers = [replace(answer, text=read(answer.task, answer.text)) for answer in answers]

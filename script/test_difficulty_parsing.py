@@ -1,6 +1,7 @@
-"""Prints how the problems of a data root fall into easy, medium and hard, per domain. Reads the file names only.
+"""Prints how the problems of a data root fall into easy, medium and hard, per domain, and whether their PDDL files are found.
 
 python script/test_difficulty_parsing.py --data_root data/four_domain
+python script/test_difficulty_parsing.py --data_root my_rows --domains logistics --problem_root my_pddl
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
     from grpo_project.data.difficulty import BucketStatistics
 
 DEFAULT_DATA_ROOT = "data/four_domain"
+NO_PROBLEMS = 1
 FAULT = 2
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="test_difficulty_parsing.py",
-        description="Difficulty scores and buckets of each domain, read from the problems' file names.",
+        description="Difficulty scores and buckets of each domain, read from the problems' file names. Exit status 1: training "
+        "would refuse a domain, since no problem file of it is found.",
     )
+    add = parser.add_argument
+    add("--domains", nargs="+", default=None, metavar="NAME", help="default: every domain that has a file")
+    add("--problem_root", nargs="+", default=[], metavar="DIR", help="where PDDL files are looked for too, however deep")
+    add("--difficulty_pattern", metavar="TEXT", help="as in training: scores file names that follow no grammar of this suite")
     parser.add_argument(
         "--data_root",
         default=None,
@@ -57,15 +64,19 @@ def report(domain: str, statistics: BucketStatistics) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one block per domain. Returns 0, or 2 after a one-line message on standard error."""
+    """Prints one block per domain. Returns 0; 1 where a domain has no problem file, 2 where nothing can be read, both with one
+    line on standard error."""
     arguments = parse_arguments(argv)
     from grpo_project.data.difficulty import fill_buckets
-    from grpo_project.data.rows import read_rows
+    from grpo_project.data.origin import Origin
+    from grpo_project.data.rows import read_rows, rows_without_files
     from grpo_project.errors import GrpoProjectError
 
     data_root = Path(arguments.data_root) if arguments.data_root is not None else REPOSITORY / DEFAULT_DATA_ROOT
     try:
-        table = read_rows(data_root, validate_pddl=False)
+        origin = Origin.of(data_root, arguments.problem_root, arguments.difficulty_pattern)
+        table = read_rows(origin, arguments.domains, validate_pddl=False)
+        missing = {name: rows_without_files([table.rows[index] for index in table.indices_of(name)]) for name in table.domains}
         buckets = fill_buckets(table.rows, table.domains)
     except GrpoProjectError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,7 +84,13 @@ def main(argv: list[str] | None = None) -> int:
     text = "\n\n".join(report(domain, statistics) for domain, statistics in buckets.statistics.items())
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))  # a terminal without the sign for "at most" shows ?
-    return 0
+    left = {name: statistics.count - len(missing[name]) for name, statistics in buckets.statistics.items()}
+    for name, rows in missing.items():
+        if rows:
+            then = "skips them" if left[name] else "refuses the domain"
+            counted = f"{len(rows)} of {len(rows) + left[name]} rows lack a file"
+            print(f"{name}: {counted}, and training {then}: {rows[0]}", file=sys.stderr)
+    return 0 if all(left.values()) else NO_PROBLEMS
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ class Settings(ChatSettings):
         "folder of held-out problems; without one data/test, or else problems generated from a named seed")
     domains: tuple[str, ...] | None = setting(None, DATA, FIXED, NOT_BY_CARD,
         "domains to train on, separated by spaces or commas; default: every file of the data root")
+    problem_root: tuple[str, ...] | None = setting(None, DATA, FIXED, NOT_BY_CARD,
+        "folders in which the PDDL files that rows name are looked for too, however deep")
+    difficulty_pattern: str | None = setting(None, DATA, FIXED, NOT_BY_CARD,
+        "regular expression for file names that follow no grammar of this suite, as 'p(\\d+)-d(\\d+)': the sum of its groups is "
+        "the difficulty score; default: objects and goals of a domain that the suite does not know, else 0")
     on_bad_row: str = setting("skip", DATA, FIXED, NOT_BY_CARD,
         "skip rows that do not parse (they are named and counted), or stop at the first", choices=("skip", "error"))
 

@@ -19,6 +19,7 @@ from grpo_project.curriculum.quotas import domain_quotas, parse_domain_weights
 from grpo_project.curriculum.registry import FLAG, CurriculumInputs, make_curriculum, told_in_one_line, weights_function_of
 from grpo_project.curriculum.schedules import WeightsFunction
 from grpo_project.curriculum.weights import domain_weights
+from grpo_project.data.row_files import domain_names
 from grpo_project.errors import ConfigError
 
 Scores = Sequence[float]  # difficulty, by row index
@@ -45,7 +46,8 @@ class RunCurriculum:
 def check_quotas(config: Settings) -> None:
     """Raises ConfigError for a batch that cannot be shared out, before any row is read."""
     root = locate(config.data_root)
-    domains = config.domains or tuple(sorted(path.stem for path in root.glob("*.jsonl")) if root is not None else ())
+    named = tuple(name.lower() for name in config.domains or ())
+    domains = named or tuple(domain_names(root) if root is not None else ())
     weights = parse_domain_weights(config.domain_weights or ())
     if domains:
         domain_quotas(config.batch_size, domains, weights)

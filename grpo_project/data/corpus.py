@@ -20,9 +20,6 @@ from typing import Any
 
 from grpo_project import __version__
 from grpo_project.common.files import write_json_atomically, write_text_atomically
-from grpo_project.data.rows import read_rows
-from grpo_project.domains import get_domain, training_domains
-from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.data.instances import (
     SPLITS,
     generate_instance,
@@ -32,9 +29,11 @@ from grpo_project.data.instances import (
     without_constraints,
 )
 from grpo_project.data.object_names import NAMINGS
+from grpo_project.data.rows import read_rows
+from grpo_project.domains import get_domain, training_domains
+from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import render_problem
-from grpo_project.pddl.canonical import canonical_form
 from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
@@ -139,7 +138,12 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         digest = hashlib.sha256("\n".join(sorted(excluded)).encode()).hexdigest()
         wanted["exclude"] = {"problems": len(excluded), "sha256": digest}
     # The usual case leaves no trace: folders made before there was a choice can be continued.
-    for name, usual in (("with_prompt", True), ("prompt_format", "pddl"), ("ignore_constraints_share", 0.0), ("names", "conventional")):
+    for name, usual in (
+        ("with_prompt", True),
+        ("prompt_format", "pddl"),
+        ("ignore_constraints_share", 0.0),
+        ("names", "conventional"),
+    ):
         if wanted[name] == usual:
             del wanted[name]
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
@@ -193,7 +197,7 @@ def _progress_bars() -> Iterator[ShowProgress]:
 
 def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
     """Canonical forms of all problems of these data roots. Raises DataError as reading them does."""
-    return frozenset(canonical_form(row.domain, row.problem) for root in roots for row in read_rows(root).rows)
+    return frozenset(row.canonical for root in roots for row in read_rows(root).rows)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -1,4 +1,4 @@
-"""Difficulty of a problem from its file name, and the three buckets of a domain."""
+"""Difficulty of a problem, for the most part from its file name, and the three buckets of a domain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from grpo_project.data.rows import Row
-from grpo_project.domains import get_domain
+from grpo_project.domains import all_domains, get_domain
 from grpo_project.errors import DataError
+from grpo_project.pddl.canonical import conjuncts
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +33,51 @@ class Difficulty:
     matched: bool = True
 
 
-def difficulty_of(scenario: str, problem_file: str) -> Difficulty:
-    """The difficulty that a file name states by its domain's grammar and formula; folders in front are ignored.
+def difficulty_of(scenario: str, problem_file: str, pattern: str | None = None) -> Difficulty:
+    """The difficulty that a file name states by its domain's grammar and formula, else by `pattern`, whose groups in the first
+    match are added up; folders in front are ignored.
 
-    A name that does not fit is warned about once per name and counts as score 0, which is always easy. Raises the domain
-    registry's error for an unknown scenario.
+    A name that fits neither is warned about once per name and counts as score 0, which is always easy. Raises the domain
+    registry's error for an unknown scenario without a pattern.
     """
-    domain = get_domain(scenario)
+    domain = all_domains().get(scenario) if pattern is not None else get_domain(scenario)
     name = re.split(r"[/\\]", problem_file)[-1]
-    parameters = domain.parameters_of(name) if len(name) <= LONGEST_FILE_NAME else None
-    if parameters is None:
-        if (scenario, name) not in _warned:
-            _warned.add((scenario, name))
-            shown = name if len(name) <= 80 else name[:77] + "..."
-            fitting = domain.file_name_format
-            logger.warning("%s: file name %r does not fit %s; its difficulty counts as 0, easy", scenario, shown, fitting)
-        return Difficulty(0.0, {}, False)
-    return Difficulty(domain.difficulty(parameters), parameters, True)
+    readable = len(name) <= LONGEST_FILE_NAME
+    parameters = domain.parameters_of(name) if domain is not None and readable else None
+    if domain is not None and parameters is not None:
+        return Difficulty(domain.difficulty(parameters), parameters)
+    score = _score_by(pattern, name) if pattern is not None and readable else None
+    if score is not None:
+        return Difficulty(score)
+    if (scenario, name) not in _warned:
+        _warned.add((scenario, name))
+        shown = name if len(name) <= 80 else name[:77] + "..."
+        own = [domain.file_name_format] if domain is not None else []
+        fitting = " or ".join([*own, *([f"--difficulty_pattern {pattern}"] if pattern is not None else [])])
+        logger.warning("%s: file name %r does not fit %s; its difficulty counts as 0, easy", scenario, shown, fitting)
+    return Difficulty(0.0, {}, False)
+
+
+def difficulty_of_row(row: Row) -> Difficulty:
+    """By its file name, as `difficulty_of`; of a domain that the registry does not know, without a pattern, the number of objects
+    and of goals. Raises DataError or PddlError as the row's problem does."""
+    known = row.scenario in all_domains()
+    pattern = row.origin.difficulty_pattern
+    if known or pattern is not None:
+        return difficulty_of(row.scenario, row.problem_file, pattern)
+    counted = {"objects": len(row.problem.objects), "goals": len(list(conjuncts(row.problem.goal)))}
+    return Difficulty(float(sum(counted.values())), counted)
+
+
+def _score_by(pattern: str, name: str) -> float | None:
+    """The sum of the groups that took part in the first match; None without a match, or where a group is no number from 0 on."""
+    match = re.search(pattern, name, re.IGNORECASE)
+    groups = [group for group in match.groups() if group is not None] if match else []
+    try:
+        score = math.fsum(map(float, groups))
+    except (ValueError, OverflowError):
+        return None
+    return score if groups and 0 <= score < math.inf else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +111,10 @@ class BucketStatistics:
 
 
 def bucket_scores(scores: Iterable[float], bands: str = "percentiles") -> BucketStatistics:
-    """Statistics and bucket borders of the scores of one domain, by one of DIFFICULTY_BANDS. Raises DataError without scores or with one not finite."""
+    """Statistics and bucket borders of the scores of one domain, by one of DIFFICULTY_BANDS.
+
+    Raises DataError without scores or with one not finite.
+    """
     values = [float(score) for score in scores]
     if not values:
         raise DataError("no difficulty score to put into buckets: the domain has no rows")
@@ -121,8 +153,8 @@ class Buckets:
 
 
 def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None, bands: str = "percentiles") -> Buckets:
-    """Sorts rows into the buckets of their own domain, by file name. `domains` sets the order, else that of first appearance;
-    `bands`: one of DIFFICULTY_BANDS.
+    """Sorts rows into the buckets of their own domain, by `difficulty_of_row`. `domains` sets the order, else that of first
+    appearance; `bands`: one of DIFFICULTY_BANDS.
 
     Raises DataError for a domain without rows and for a row of a domain that `domains` leaves out.
     """
@@ -133,7 +165,7 @@ def fill_buckets(rows: Sequence[Row], domains: Sequence[str] | None = None, band
         if row.scenario not in members:
             raise DataError(f"row {index} is of {row.scenario}, which is not among the domains ({', '.join(names)})")
         members[row.scenario].append(index)
-        scores.append(difficulty_of(row.scenario, row.problem_file).score)
+        scores.append(difficulty_of_row(row).score)
     empty = [name for name in names if not members[name]]
     if empty:
         raise DataError(f"no rows for {', '.join(empty)}")

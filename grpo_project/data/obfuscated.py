@@ -17,7 +17,6 @@ from grpo_project.common.random_streams import stream
 from grpo_project.data.rows import Row, read_rows
 from grpo_project.errors import DataError
 from grpo_project.pddl import extract_plan, render_domain, render_problem
-from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import Renaming, obfuscation
 from grpo_project.prompting import render_plan
 
@@ -41,7 +40,7 @@ def obfuscated_row(row: Row, seed: int) -> dict[str, Any]:
         "scenario": row.scenario,
         "problem_file": row.problem_file,
         "constraints": row.problem.constraints is not None,
-        "canonical": canonical_form(row.domain, row.problem),
+        "canonical": row.canonical,
         **{key: row.meta[key] for key in ("split", "reference_cost", "reference_optimal") if key in row.meta},
         "domain_pddl": _on_one_line(render_domain(names.domain(row.domain))),
         "problem_pddl": _on_one_line(render_problem(names.problem(row.problem, PROBLEM_NAME), names.domain(row.domain))),

@@ -1,9 +1,9 @@
 """Other names for a problem's objects, and another order of their list: the same problem, as somebody else might write it.
 
-    conventional   as the domain's generator names and lists them
-    drawn          names of the domain's vocabulary, each kind among its own: b1 may become b7, and l1 never
-    invented       short words without a meaning, which no vocabulary holds
-    any            drawn, and invented in one problem of four
+conventional   as the domain's generator names and lists them
+drawn          names of the domain's vocabulary, each kind among its own: b1 may become b7, and l1 never
+invented       short words without a meaning, which no vocabulary holds
+any            drawn, and invented in one problem of four
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _in_listed_order(goal: Formula, objects: list[str]) -> Formula:
     if not isinstance(goal, And) or not all(isinstance(part, Literal) for part in goal.parts):
         return goal
     place = {name: number for number, name in enumerate(objects)}
-    atoms = sorted((part.atom for part in goal.parts if isinstance(part, Literal)), key=lambda a: [place.get(o, -1) for o in a[1:]])
+    atoms = sorted(
+        (part.atom for part in goal.parts if isinstance(part, Literal)), key=lambda a: [place.get(o, -1) for o in a[1:]]
+    )
     return And(tuple(map(Literal, atoms)))
 
 

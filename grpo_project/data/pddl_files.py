@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from grpo_project.common.files import read_text
+from grpo_project.data.origin import Origin
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
 from grpo_project.pddl import Domain, parse_domain
@@ -19,13 +20,13 @@ def table_of_files(domain_file: str, problem_files: Sequence[str]) -> RowTable:
     Raises DataError for a file that cannot be read, PddlError for one that is no PDDL.
     """
     scenario = scenario_of(parse_domain(read_text(domain_file), domain_file))
-    rows = []
+    rows, origin = [], Origin(Path())
     for name in problem_files:
         read_text(name)  # says in one line why it cannot be read
         meta = {"scenario": scenario, "problem_file": name, "domain_file": domain_file}
-        row = Row("", scenario, name, None, None, meta, name, Path())
+        row = Row("", scenario, name, None, None, meta, name, origin)
         rows.append(replace(row, prompt=render_prompt(scenario, row.domain_text, row.problem, "full")))
-    return RowTable(Path(), [scenario], rows, [], "")
+    return RowTable(origin, [scenario], rows, [], "")
 
 
 def scenario_of(domain: Domain) -> str:

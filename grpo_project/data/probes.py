@@ -21,7 +21,6 @@ from grpo_project.pddl import extract_plan, render_problem
 from grpo_project.pddl.renaming import Renaming
 from grpo_project.prompting import render_plan, render_prompt
 
-
 # Probe to the naming of its objects.
 PROBES: Mapping[str, str] = MappingProxyType({"order": "conventional", "names": "drawn", "unseen_names": "invented"})
 
@@ -50,5 +49,4 @@ def probed_row(row: Row, probe: str, seed: int) -> Row:
 def probed_table(table: RowTable, probe: str, seed: int) -> RowTable:
     """Every row of a table, probed, at the same index."""
     rows = [probed_row(row, probe, seed) for row in table.rows]
-    return RowTable(table.data_root, table.domains, rows, table.bad_rows, f"{table.fingerprint}/{probe}/{seed}")
-
+    return RowTable(table.origin, table.domains, rows, table.bad_rows, f"{table.fingerprint}/{probe}/{seed}")

@@ -8,8 +8,8 @@ A row is a JSON object on one line:
     response      optional text, a reference plan
     class_label   optional text
 
-PDDL is taken from the inline text, else from the file named in meta, relative to the data root, then to the working
-directory; a domain file that is nowhere gives way to the domain's own text. A row that cannot be used is named with its file
+PDDL is taken from the inline text, else from the file named in meta (`Origin.find`); a domain file that is nowhere gives way to
+the text that the registry has of the domain. Scenarios are read in lower case. A row that cannot be used is named with its file
 and line, counted, and skipped or refused.
 """
 
@@ -18,28 +18,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from grpo_project.common.files import text_of
+from grpo_project.common.files import read_text
+from grpo_project.data.origin import Origin
+from grpo_project.data.row_files import RowFault, domain_files, json_lines, row_files
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError, PddlError
 from grpo_project.pddl import Domain, Problem, Task, compile_task, parse_domain, parse_problem
+from grpo_project.pddl.canonical import canonical_form
 from grpo_project.prompting import render_prompt
 
 logger = logging.getLogger(__name__)
 
 ON_BAD_ROW = ("skip", "error")
-# A row of ours takes a few kilobytes. A longer line is a file of another kind, and must not fill the memory.
-MAX_LINE_BYTES = 16 * 1024 * 1024
-WANTED = "name a folder with one <domain>.jsonl per domain, or run make data"
 NAMED_PER_FILE = 20  # bad rows named one by one in the log; `RowTable.bad_rows` holds all
 CACHED_TASKS = 4096  # compiled tasks kept; the least recently used go first
 
-_BOM = b"\xef\xbb\xbf"
 _parsed_domain = lru_cache(maxsize=64)(parse_domain)  # rows of one file mostly share their domain text
 
 
@@ -69,7 +69,7 @@ class Row:
     class_label: str | None
     meta: Mapping[str, Any]
     source: str
-    data_root: Path
+    origin: Origin
 
     @cached_property
     def domain_text(self) -> str:
@@ -88,27 +88,37 @@ class Row:
         return parse_problem(self.problem_text, self.domain, self._problem_text_and_name[1])
 
     @cached_property
+    def canonical(self) -> str:
+        """`canonical_form` of the problem: equal for rows whose problems differ in names and order alone."""
+        return canonical_form(self.domain, self.problem)
+
+    @cached_property
     def _domain_text_and_name(self) -> tuple[str, str]:
         inline, name = self.meta.get("domain_pddl"), self.meta.get("domain_file")
-        if inline is not None:
+        if inline:
             return inline, "meta.domain_pddl"  # one name for all rows, so that equal texts are parsed once
-        path = _find(name, self.data_root) if name is not None else None
+        path = self.origin.find(name, self.scenario) if name else None
         if path is not None:
-            return _read_text(path), str(path)
+            return read_text(path), str(path)
+        if self.scenario not in all_domains():
+            raise DataError(self._nowhere("domain", name or "") + "; the suite has no domain of that name")
         return all_domains()[self.scenario].domain_pddl, f"<{self.scenario} domain>"
 
     @cached_property
     def _problem_text_and_name(self) -> tuple[str, str]:
         inline = self.meta.get("problem_pddl")
-        if inline is not None:
+        if inline:
             return inline, f"{self.source}:meta.problem_pddl"
-        path = _find(self.problem_file, self.data_root)
+        path = self.origin.find(self.problem_file, self.scenario)
         if path is None:
-            raise DataError(
-                f"{self.source}: problem file {_shown(self.problem_file)} is neither under {self.data_root} "
-                f"nor under {Path.cwd()}, and the row has no problem_pddl text"
-            )
-        return _read_text(path), str(path)
+            raise DataError(self._nowhere("problem", self.problem_file))
+        return read_text(path), str(path)
+
+    def _nowhere(self, what: str, name: str) -> str:
+        return (
+            f"{self.source}: {what} file {_shown(name)} is neither under {self.origin.places}, and the row has no {what}_pddl "
+            "text: name its folder with --problem_root"
+        )
 
 
 class RowTable:
@@ -120,9 +130,9 @@ class RowTable:
     """
 
     def __init__(
-        self, data_root: Path, domains: Sequence[str], rows: Sequence[Row], bad_rows: Sequence[BadRow], fingerprint: str
+        self, origin: Origin, domains: Sequence[str], rows: Sequence[Row], bad_rows: Sequence[BadRow], fingerprint: str
     ) -> None:
-        self.data_root = data_root
+        self.origin = origin
         self.domains = tuple(domains)
         self.rows = tuple(rows)
         self.bad_rows = tuple(bad_rows)
@@ -151,83 +161,59 @@ class RowTable:
 
 
 def read_rows(
-    data_root: str | Path, domains: Sequence[str] | None = None, on_bad_row: str = "skip", validate_pddl: bool = True
+    data_root: str | Path | Origin, domains: Sequence[str] | None = None, on_bad_row: str = "skip", validate_pddl: bool = True
 ) -> RowTable:
-    """All usable rows of `<data_root>/<domain>.jsonl`, for the domains named or for every .jsonl file there (sorted).
+    """All usable rows of a data root's domains, those named or all that have a file (`row_files.domain_files`).
 
-    `validate_pddl` parses the PDDL of every row now (0.3 ms a row) and drops what does not parse; without it no problem file
-    is opened, and a row needs only its fields.
+    `data_root`: a folder, or one with all that its rows share. `validate_pddl` parses the PDDL of every row now (0.3 ms a row)
+    and drops what does not parse; without it no problem file is opened, and a row needs only its fields.
 
     Raises ConfigError for an unknown `on_bad_row` or a domain named twice, DataError for a root, file or domain that is not
     there, for a domain left without rows and, with on_bad_row="error", for the first bad row.
     """
     if on_bad_row not in ON_BAD_ROW:
         raise ConfigError(f"on_bad_row must be one of {', '.join(ON_BAD_ROW)}, got {on_bad_row!r}")
-    root = Path(data_root)
+    origin = data_root if isinstance(data_root, Origin) else Origin(Path(data_root))
     rows: list[Row] = []
     bad_rows: list[BadRow] = []
-    files = _domain_files(root, domains)
+    files = domain_files(origin.data_root, domains)
     for domain, path in files.items():
-        kept, bad = _keep_usable(_read_file(root, path, domain, validate_pddl), path, on_bad_row)
+        kept, bad = _keep_usable(_read_file(origin, path, domain, validate_pddl), path, on_bad_row)
         if not kept:
             first = f"; the first: {bad[0]}" if bad else ""
             why = f"all {len(bad)} rows are bad{first}" if bad else "the file is empty"
             raise DataError(f"{path}: no row left for {domain}, {why}. Repair the file, or leave {domain} out of the domains")
         rows += kept
         bad_rows += bad
-    return RowTable(root, list(files), rows, bad_rows, _fingerprint(rows, validate_pddl))
+    return RowTable(origin, list(files), rows, bad_rows, _fingerprint(rows, validate_pddl))
 
 
-def _files(root: Path) -> list[Path]:
-    """The .jsonl files of a data root, one or more, by name."""
-    try:
-        if not root.exists():
-            raise DataError(f"data root {root} does not exist: {WANTED}")
-        if not root.is_dir():
-            raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
-        found = sorted(root.glob("*.jsonl"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
-    if not found:
-        raise DataError(f"data root {root} holds no .jsonl file: {WANTED}")
-    return found
-
-
-def _domain_files(root: Path, domains: Sequence[str] | None) -> dict[str, Path]:
-    """Domain name -> its file, in order. Every name is known and every file there."""
-    present = sorted(path.stem for path in _files(root))
-    names = present if domains is None else list(domains)
-    if not names:
-        raise ConfigError(f"--domains names none: name some of {', '.join(present)}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"--domains names one more than once: {', '.join(twice)}")
-    known = all_domains()
-    for name in names:
-        if name not in known:
-            raise DataError(
-                f"{root / f'{name}.jsonl'}: {name} is no known domain ({', '.join(known)}). Name others with --domains, "
-                f"or add grpo_project/domains/{name}.py"
-            )
-        if name not in present:
-            raise DataError(f"{root / f'{name}.jsonl'} does not exist; --domains may name {', '.join(present)}")
-    return {name: root / f"{name}.jsonl" for name in names}
-
-
-def stream_rows(data_root: str | Path) -> Iterator[Row]:
+def stream_rows(data_root: str | Path | Origin) -> Iterator[Row]:
     """All rows of a data root one by one, so that a million need no memory. PDDL is not opened unless a row lacks its prompt.
 
-    A file may have any name and rows of several domains. Raises DataError as `read_rows` does, and for the first bad row.
+    The files are `row_files.row_files`. Raises DataError as `read_rows` does, and for the first bad row.
     """
-    for path in _files(Path(data_root)):
+    origin = data_root if isinstance(data_root, Origin) else Origin(Path(data_root))
+    for path in row_files(origin.data_root):
         empty = True
-        for found in _read_file(Path(data_root), path, None, validate_pddl=False):
+        for found in _read_file(origin, path, None, validate_pddl=False):
             if isinstance(found, BadRow):
                 raise DataError(f"{found}. Repair the row, or take it out")
             empty = False
             yield found
         if empty:
             raise DataError(f"{path}: the file is empty. Fill it, or take it out")
+
+
+def rows_without_files(rows: Sequence[Row]) -> list[BadRow]:
+    """The rows whose problem or domain file is nowhere or no text, each with the reason. Parses nothing."""
+    found = []
+    for row in rows:
+        try:
+            _ = row.domain_text, row.problem_text
+        except DataError as error:
+            found.append(BadRow(row.source, str(error).removeprefix(f"{row.source}:").lstrip()))
+    return found
 
 
 def _keep_usable(found: Iterator[Row | BadRow], path: Path, on_bad_row: str) -> tuple[list[Row], list[BadRow]]:
@@ -249,81 +235,59 @@ def _keep_usable(found: Iterator[Row | BadRow], path: Path, on_bad_row: str) -> 
     return kept, bad
 
 
-def _read_file(root: Path, path: Path, domain: str | None, validate_pddl: bool) -> Iterator[Row | BadRow]:
+def _read_file(origin: Origin, path: Path, domain: str | None, validate_pddl: bool) -> Iterator[Row | BadRow]:
     """What each line of a file holds; `domain` None: rows of any. Raises DataError where the file cannot be read."""
-    try:
-        if path.is_dir():
-            raise DataError(f"{path} is a folder, not a file of rows")
-        with open(path, "rb") as handle:
-            for number, line in _lines(handle):
-                source = f"{path}:{number}"
-                try:
-                    yield _read_row(line, source, domain, root, validate_pddl)
-                except _Fault as fault:
-                    yield BadRow(source, str(fault))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {_cause(error)}") from error
+    for source, value in json_lines(path):
+        try:
+            if isinstance(value, RowFault):
+                raise value
+            yield read_row(value, source, domain, origin, validate_pddl)
+        except RowFault as fault:
+            yield BadRow(source, str(fault))
 
 
-def _lines(handle: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """(number from 1, line) of every line that is not blank; None stands for one longer than MAX_LINE_BYTES."""
-    number = 0
-    while line := handle.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
-                line = handle.readline(MAX_LINE_BYTES)
-            yield number, None
-            continue
-        if number == 1:
-            line = line.removeprefix(_BOM)
-        if line.strip():
-            yield number, line
-
-
-class _Fault(Exception):
-    """Why one row cannot be used; never leaves this module."""
-
-
-def _read_row(line: bytes | None, source: str, domain: str | None, root: Path, validate_pddl: bool) -> Row:
-    """The row of a line, or _Fault."""
-    value = _decode(line)
+def read_row(value: Any, source: str, domain: str | None, origin: Origin, validate_pddl: bool) -> Row:
+    """The row of a JSON value, or RowFault."""
     if not isinstance(value, dict):
-        raise _Fault(f"a JSON object was expected, found {_kind(value)}")
+        raise RowFault(f"a JSON object was expected, found {_kind(value)}")
     meta = value.get("meta")
     if "meta" not in value:
-        raise _Fault("field meta is missing")
+        raise RowFault("field meta is missing")
     if not isinstance(meta, dict):
-        raise _Fault(f"meta must be an object, found {_kind(meta)}")
+        raise RowFault(f"meta must be an object, found {_kind(meta)}")
     row = Row(
-        prompt=_text(value, "prompt") if "prompt" in value else "",
-        scenario=_text(meta, "scenario", "meta."),
+        prompt=_text(value, "prompt") if value.get("prompt") is not None else "",
+        scenario=_text(meta, "scenario", "meta.").lower(),
         problem_file=_text(meta, "problem_file", "meta."),
         response=_optional_text(value, "response"),
         class_label=_optional_text(value, "class_label"),
         meta=meta,
         source=source,
-        data_root=root,
+        origin=origin,
     )
     for name in ("domain_file", "problem_pddl", "domain_pddl", "split"):
         _optional_text(meta, name, "meta.")
     constraints, cost = meta.get("constraints"), meta.get("reference_cost")
     if constraints is not None and not isinstance(constraints, bool):
-        raise _Fault(f"meta.constraints must be true or false, found {_kind(constraints)}")
+        raise RowFault(f"meta.constraints must be true or false, found {_kind(constraints)}")
     if cost is not None and (isinstance(cost, bool) or not isinstance(cost, (int, float))):
-        raise _Fault(f"meta.reference_cost must be a number, found {_kind(cost)}")
+        raise RowFault(f"meta.reference_cost must be a number, found {_kind(cost)}")
+    if cost is not None and abs(cost) > sys.float_info.max:
+        raise RowFault("meta.reference_cost is larger than any number that a plan can cost")
     known = row.scenario in all_domains()
-    if not known or domain not in (None, row.scenario):
+    if domain not in (None, row.scenario):
         whose = "another domain's" if known else "no known domain's"
-        where = f", in the file of {domain}" if domain is not None else ""
-        raise _Fault(f"meta.scenario is {_shown(row.scenario)}, {whose} name{where}")
+        raise RowFault(f"meta.scenario is {_shown(row.scenario)}, {whose} name, in the file of {domain}")
+    if not (known or meta.get("domain_pddl") or meta.get("domain_file")):
+        wanted = "give meta.domain_pddl or domain_file"
+        raise RowFault(f"meta.scenario is {_shown(row.scenario)}, no known domain's name: {wanted}")
     if validate_pddl or not row.prompt:
         try:
             _ = row.problem
         except (PddlError, DataError) as error:
-            raise _Fault(str(error).removeprefix(f"{source}:").lstrip()) from error
+            raise RowFault(str(error).removeprefix(f"{source}:").lstrip()) from error
         except RecursionError as error:
-            raise _Fault("the PDDL is nested too deeply") from error
+            raise RowFault("the PDDL is nested too deeply") from error
     if not row.prompt:
         # A prompt_style in meta is that of a prompt which is not there.
         own = {**meta, "prompt_style": "full"} if "prompt_style" in meta else meta
@@ -331,25 +295,12 @@ def _read_row(line: bytes | None, source: str, domain: str | None, root: Path, v
     return row
 
 
-def _decode(line: bytes | None) -> Any:
-    if line is None:
-        raise _Fault(f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")
-    try:
-        return json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _Fault(f"not UTF-8 at byte {error.start + 1} of the line") from error
-    except json.JSONDecodeError as error:
-        raise _Fault(f"broken JSON at column {error.colno}: {error.msg}") from error
-    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
-        raise _Fault("broken JSON: nested too deeply, or a number with too many digits") from error
-
-
 def _text(holder: Mapping[str, Any], name: str, where: str = "") -> str:
     if name not in holder:
-        raise _Fault(f"field {where}{name} is missing")
+        raise RowFault(f"field {where}{name} is missing")
     text = _encodable(holder[name], where + name)
     if not text.strip():
-        raise _Fault(f"{where}{name} is empty")
+        raise RowFault(f"{where}{name} is empty")
     return text
 
 
@@ -360,11 +311,11 @@ def _optional_text(holder: Mapping[str, Any], name: str, where: str = "") -> str
 def _encodable(value: Any, name: str) -> str:
     """The text. JSON can spell half of a surrogate pair; every tokenizer and file would fail on it much later."""
     if not isinstance(value, str):
-        raise _Fault(f"{name} must be text, found {_kind(value)}")
+        raise RowFault(f"{name} must be text, found {_kind(value)}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise _Fault(f"{name} holds half of a surrogate pair at character {error.start + 1}") from error
+        raise RowFault(f"{name} holds half of a surrogate pair at character {error.start + 1}") from error
     return value
 
 
@@ -373,30 +324,8 @@ def _kind(value: Any) -> str:
     return "null" if value is None else names[type(value)]
 
 
-def _find(name: str, root: Path) -> Path | None:
-    """The file of a name in meta: relative to the data root, then to the working directory."""
-    for folder in (root, Path.cwd()):
-        try:
-            if (folder / name).is_file():
-                return folder / name
-        except (OSError, ValueError):  # too long for a file name, or with a NUL
-            return None
-    return None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return text_of(path.read_bytes(), path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {_cause(error)}") from error
-
-
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _fingerprint(rows: Sequence[Row], with_pddl: bool) -> str:

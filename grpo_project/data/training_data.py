@@ -9,8 +9,10 @@ from typing import Any
 from grpo_project.common.paths import locate
 from grpo_project.configs.settings import Settings
 from grpo_project.data.difficulty import Buckets, fill_buckets
+from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
-from grpo_project.data.rows import WANTED, RowTable, read_rows
+from grpo_project.data.row_files import WANTED
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
 
@@ -19,7 +21,8 @@ from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
 class TrainingData:
     """`prompts`: the user turn of every row, in the model's style. `prompt_tokens`: their lengths with the chat template.
 
-    `buckets` sorts all rows; `drawn` are those that batches are drawn from, {domain: {bucket: row indices}}: without the `too_long`.
+    `buckets` sorts all rows; `drawn` are those that batches are drawn from, {domain: {bucket: row indices}}: without the
+    `too_long`.
     """
 
     rows: RowTable
@@ -66,7 +69,7 @@ def read_training_rows(config: Settings) -> RowTable:
     root = locate(config.data_root)
     if root is None:
         raise DataError(f"--data_root {config.data_root} does not exist: {WANTED}")
-    return read_rows(root, config.domains, config.on_bad_row)
+    return read_rows(Origin.of_settings(root, config), config.domains, config.on_bad_row)
 
 
 def measure(
@@ -77,9 +80,10 @@ def measure(
     chat: ChatOptions = PLAIN_CHAT,
     bands: str = "percentiles",
 ) -> TrainingData:
-    """The rows with their prompts, of which those above `max_prompt_length` tokens are left out: a cut problem is another problem.
+    """The rows with their prompts; those above `max_prompt_length` tokens are left out: a cut problem is another problem.
 
-    `style`: as the model was taught; `chat`: what stands around a prompt; `bands`: as `fill_buckets` takes them. Raises DataError where that leaves a domain without any.
+    `style`: as the model was taught; `chat`: what stands around a prompt; `bands`: as `fill_buckets` takes them. Raises DataError
+    where that leaves a domain without any.
     """
     prompts = [row_prompt(row, style) for row in rows.rows]
     texts = [render_chat(tokenizer, prompt, chat=chat) for prompt in prompts]

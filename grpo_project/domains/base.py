@@ -102,7 +102,7 @@ class PlanningDomain:
     @cached_property
     def _file_name_pattern(self) -> re.Pattern[str]:
         """`file_name_format` read backwards."""
-        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(self.file_name_format)))
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(self.file_name_format)), re.IGNORECASE)
 
     def parameters_of(self, file_name: str) -> dict[str, int] | None:
         """The integers in a problem's file name (folders before it are ignored), `seed` included; None where it does not fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from grpo_project.common.statistics import mcnemar
 from grpo_project.errors import DataError
@@ -39,7 +40,10 @@ class PairedCounts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`counts`: by domain, in the first result's order, and ALL together. `unpaired`: problems that only one result has."""
+    """`counts`: by domain, in the first result's order, and ALL together. `unpaired`: problems that only one result has.
+
+    Each different problem is one pair, whatever its number of rows.
+    """
 
     counts: dict[str, PairedCounts]
     unpaired: int
@@ -47,13 +51,18 @@ class Comparison:
 
 
 def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
-    """Pairs the greedy verdicts by domain and problem file (the n-th of a name with the n-th).
+    """Pairs the greedy verdicts by domain and problem file (the n-th of a name with the n-th); of problems that are equal up to
+    names and order, the first pair counts.
 
     Raises DataError where the results share no problem.
     """
     problems = _by_key(first), _by_key(second)
-    shared = [key for key in problems[0] if key in problems[1]]
-    if not shared:
+    rows = [key for key in problems[0] if key in problems[1]]
+    first_of: dict[tuple[Any, ...], tuple[str, str, int]] = {}
+    for key in rows:
+        first_of.setdefault((key[0], problems[0][key].canonical or problems[1][key].canonical or key), key)
+    shared = list(first_of.values())
+    if not rows:
         raise DataError(f"{first.name!r} and {second.name!r} were evaluated on different problems: none is in both")
     outcomes: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for key in shared:
@@ -61,13 +70,16 @@ def compare(first: EvaluationResult, second: EvaluationResult) -> Comparison:
     counts = {domain: paired_counts(pairs) for domain, pairs in outcomes.items()}
     counts[ALL] = paired_counts([pair for pairs in outcomes.values() for pair in pairs])
     warnings = []
+    if len(shared) < len(rows):
+        repeated = f"{len(rows) - len(shared)} of {len(rows)} pairs repeat a problem (equal up to names and order)"
+        warnings.append(f"{repeated}: each of the {len(shared)} different problems is counted once")
     fingerprints = [result.settings.get("data_fingerprint") for result in (first, second)]
     if None not in fingerprints and fingerprints[0] != fingerprints[1]:
         warnings.append("the data differ in content (renamed, or made again): problems are paired by their files' names")
     readings = [result.settings.get("plan_reading", STRICT) for result in (first, second)]
     if readings[0] != readings[1]:
         warnings.append(f"the answers were read in two ways, {readings[0]} and {readings[1]} (--plan_reading)")
-    return Comparison(counts, len(problems[0]) + len(problems[1]) - 2 * len(shared), tuple(warnings))
+    return Comparison(counts, len(problems[0]) + len(problems[1]) - 2 * len(rows), tuple(warnings))
 
 
 def _by_key(result: EvaluationResult) -> dict[tuple[str, str, int], ProblemResult]:

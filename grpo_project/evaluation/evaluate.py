@@ -63,7 +63,7 @@ def verify_answers(
     price_per_million: of prompt and of completion tokens. plan_reading: that of PLAN_READINGS whose verdict counts (an answer is
     verified under both); None for answers that are made up of several ones, which are read strictly and in no other way.
     """
-    buckets = fill_buckets(table.rows, table.domains).of_row
+    buckets = fill_buckets(table.rows, table.domains)
     problems = []
     for index in indices:
         row, task, answer = table.rows[index], table.task(index), answers[Key(index)]
@@ -73,7 +73,9 @@ def verify_answers(
             ProblemResult(
                 domain=row.scenario,
                 problem_file=row.problem_file,
-                bucket=buckets[index],
+                bucket=buckets.of_row[index],
+                difficulty=buckets.scores[index],
+                canonical=row.canonical,
                 constrained=row.problem.constraints is not None,
                 reference_cost=row.meta.get("reference_cost"),
                 constraint_kind=constraint_kind(row.problem.constraints),

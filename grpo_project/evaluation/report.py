@@ -22,7 +22,7 @@ _SHORT = {
 
 def print_result(result: EvaluationResult) -> None:
     """Everything that script/evaluate.py shows of a result."""
-    tables = [success_table, readings_line, answer_table, group_table]
+    tables = [success_table, repeats_line, readings_line, answer_table, group_table]
     if result.num_samples:
         tables.append(best_of_table)
     if result.settings.get("repair_turns"):
@@ -40,6 +40,17 @@ def success_table(result: EvaluationResult) -> str:
     ]
     rows.append(["average", "", percent(result.average()), *[""] * len(ks)])
     return _titled("Success, greedy (intervals are 95%)", ["domain", "solved", "success", *(f"pass@{k}" for k in ks)], rows)
+
+
+def repeats_line(result: EvaluationResult) -> str:
+    """How many of the problems are different ones; "" where all are."""
+    count, different = len(result.problems), len(result.without_repeats().problems)
+    if count == different:
+        return ""
+    return (
+        f"warning: the {count} problems are {different} different ones, up to names and order: repeats count in the rates, and "
+        "make the intervals too narrow; paired comparisons count each problem once"
+    )
 
 
 def readings_line(result: EvaluationResult) -> str:
@@ -123,7 +134,7 @@ def best_of_table(result: EvaluationResult) -> str:
 
 def repair_table(result: EvaluationResult) -> str:
     """One line a turn: success after so many repairs, beside independent answers: as many, and for as many tokens; paired."""
-    rows = []
+    rows, result = [], result.without_repeats()  # a problem that stands twice must not count twice in a test
     for turns in range(int(result.settings.get("repair_turns", 0)) + 1):
         conversation = repaired(result, turns)
         rows.append([str(turns), "repairs", *_bought(conversation), "", "", ""])

@@ -11,6 +11,7 @@ from typing import Any
 
 from grpo_project.common.files import read_lines
 from grpo_project.common.text import percent, rate_text, text_table
+from grpo_project.data.origin import Origin
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain
 from grpo_project.errors import DataError, PddlError
@@ -44,13 +45,13 @@ class Rescored:
     reason: str
 
 
-def read_saved(path: str, data_root: str | None = None) -> list[SavedAnswer]:
+def read_saved(path: str, data_root: str | None = None, problem_roots: Sequence[str] = ()) -> list[SavedAnswer]:
     """The answers of a run folder, of a file like its completions.jsonl, or of a result of script/evaluate.py.
 
-    data_root: where a result's problems are, unless where they were. Raises DataError where there is none.
+    data_root, problem_roots: where a result's problems are, unless where they were. Raises DataError where there is none.
     """
     found = Path(path) / SAVED if Path(path).is_dir() else Path(path)
-    answers = list(_of_result(found, data_root) if found.suffix == ".json" else _of_lines(found))
+    answers = list(_of_result(found, data_root, problem_roots) if found.suffix == ".json" else _of_lines(found))
     if not answers:
         raise DataError(f"{found} holds no completion")
     return answers
@@ -85,12 +86,12 @@ def _of_lines(path: Path) -> Iterator[SavedAnswer]:
         yield SavedAnswer(source, domain, problem, task, text, sample.get("verdict_class"), sample.get("reward"))
 
 
-def _of_result(path: Path, data_root: str | None) -> Iterator[SavedAnswer]:
+def _of_result(path: Path, data_root: str | None, problem_roots: Sequence[str]) -> Iterator[SavedAnswer]:
     result = read_result(path)
     root = data_root or result.settings.get("data_root")
     if not isinstance(root, str) or "probe" in result.settings:
         raise DataError(f"{path}: its problems are nowhere on disk; name their folder with --data_root")
-    table = read_rows(root, list(result.domains))
+    table = read_rows(Origin.of(root, problem_roots or result.settings.get("problem_root") or ()), list(result.domains))
     place = {(row.scenario, row.problem_file): index for index, row in enumerate(table.rows)}
     for problem in result.problems:
         index = place.get((problem.domain, problem.problem_file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class ProblemResult:
     answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: the words in which a server
     refused the question. samples: drawn answers. repairs: the greedy answer's successors in its conversation with the verifier.
     by_reading: the verdict class under each of PLAN_READINGS, of which verdict_class is one; None where it was read in one way.
-    dropped: what the lenient reading left out (pddl/lenient.py), sorted and joined by +.
+    dropped: what the lenient reading left out (pddl/lenient.py), sorted and joined by +. difficulty: its score; canonical: its
+    canonical form, which equal problems share. Results of before these were kept have None and "".
     """
 
     domain: str
@@ -68,6 +69,8 @@ class ProblemResult:
     dropped: str = ""
     samples: tuple[SampleResult, ...] = ()
     repairs: tuple[SampleResult, ...] = ()
+    difficulty: float | None = None
+    canonical: str = ""
 
     @property
     def success(self) -> bool:
@@ -110,6 +113,13 @@ class EvaluationResult:
     @property
     def domains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(problem.domain for problem in self.problems))
+
+    def without_repeats(self) -> EvaluationResult:
+        """With the first row alone of problems that are equal up to names and order."""
+        first: dict[tuple[str, str], ProblemResult] = {}
+        for number, problem in enumerate(self.problems):
+            first.setdefault((problem.domain, problem.canonical or str(number)), problem)
+        return replace(self, problems=tuple(first.values()))
 
     @property
     def num_samples(self) -> int:

@@ -13,6 +13,7 @@ from grpo_project.common.paths import locate, locate_model
 from grpo_project.common.text import text_table
 from grpo_project.configs.batches import possible_micro_batches
 from grpo_project.configs.settings import Settings, flag_of
+from grpo_project.data.row_files import domain_names
 from grpo_project.errors import ConfigError, ModelError, first_line
 from grpo_project.models.loading import LoadPlan, is_small, plan_for
 from grpo_project.models.memory import GIB, MIB, Architecture, Estimate, Load, estimate, weight_bytes
@@ -259,8 +260,8 @@ def forecast_for_a_gpu(config: Settings, gib: float | None) -> Forecast:
     small = is_small(model)
     name = config.backend if config.backend != "auto" else "transformers" if small or config.use_vllm else "unsloth"
     plan = plan_for(name, "cuda", "it is asked for", small, True, config.load_in_4bit, config.lora_rank, "bf16")
-    data_root = locate(config.data_root) or Path(config.data_root)
-    domains = len(config.domains or list(data_root.glob("*.jsonl"))) or 1
+    data_root = locate(config.data_root)
+    domains = len(config.domains or (domain_names(data_root) if data_root is not None else ())) or 1
     return forecast(config, model, plan, None if gib is None else gib * GIB, domains=domains).fitted()
 
 

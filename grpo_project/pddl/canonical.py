@@ -47,7 +47,7 @@ def canonical_form(domain: Domain, problem: Problem) -> str:
     # Where a formula has members without an order, its words will not do.
     unordered: list[tuple[str, Formula | Constraint]] = []
     # A formula is a fact too: its words in order, with the objects' places left open.
-    for goal in _conjuncts(problem.goal):
+    for goal in conjuncts(problem.goal):
         if _is_ordered(goal):
             facts.append(("goal", *_WORD.findall(render_formula(goal))))
         else:
@@ -82,10 +82,11 @@ def canonical_form(domain: Domain, problem: Problem) -> str:
     return hashlib.sha256(repr((domain.name, sorted(colours.values()), lines)).encode()).hexdigest()
 
 
-def _conjuncts(goal: Formula) -> Iterator[Formula]:
+def conjuncts(goal: Formula) -> Iterator[Formula]:
+    """What a goal asks for, one by one: the parts of its `and`, however nested."""
     if isinstance(goal, And):
         for part in goal.parts:
-            yield from _conjuncts(part)
+            yield from conjuncts(part)
     else:
         yield goal
 

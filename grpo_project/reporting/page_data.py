@@ -12,6 +12,7 @@ from grpo_project.common.statistics import wilson_interval
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.data.difficulty import BUCKETS, difficulty_of
 from grpo_project.evaluation import EvaluationResult
+from grpo_project.evaluation.results import ProblemResult
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.reporting.alarms import alarms
 from grpo_project.reporting.reasons import reasons_data
@@ -59,6 +60,7 @@ def run_data(run: RecordedRun) -> dict[str, Any]:
         "outcomes": _outcomes(run),
         "feedback": str(run.described.get("feedback") or ""),
         "held_out": str(run.described.get("held_out") or ""),
+        "held_out_remark": str(run.described.get("held_out_remark") or ""),
         "alarms": [vars(alarm) for alarm in alarms(run)],
         "reasons": reasons_data(run.samples, run.plan_reading),
         "traces": traces,
@@ -217,11 +219,15 @@ def _evaluation(stored: StoredEvaluation) -> dict[str, Any]:
     }
 
 
+def _score_of(problem: ProblemResult) -> float:
+    if problem.difficulty is not None:
+        return problem.difficulty
+    return difficulty_of(problem.domain, problem.problem_file).score  # of a result that does not have it yet
+
+
 def _by_score(result: EvaluationResult, domain: str) -> list[list[float]]:
     """[mean difficulty score, successes, problems] from low to high; neighbouring scores share a point of PROBLEMS_PER_POINT."""
-    scored = sorted(
-        (difficulty_of(domain, problem.problem_file).score, problem.success) for problem in result.where(domain=domain)
-    )
+    scored = sorted((_score_of(problem), problem.success) for problem in result.where(domain=domain))
     groups: list[list[tuple[float, bool]]] = []
     for number, (score, success) in enumerate(scored):
         same = number > 0 and scored[number - 1][0] == score

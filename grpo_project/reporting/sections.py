@@ -149,7 +149,9 @@ class _Page:
     def held_out_about(self) -> str:
         sources = "; ".join(dict.fromkeys(run["held_out"] for run in self.runs if run["held_out"]))
         of = f" ({sources})" if sources else ""
-        return f"Greedy answers to problems the model never trains on{of}. Brackets are 95% Wilson intervals."
+        remarks = dict.fromkeys(f"{run['name']}: {run['held_out_remark']}" for run in self.runs if run["held_out_remark"])
+        what = "evaluation problems" if remarks else "problems the model never trains on"
+        return f"Greedy answers to {what}{of}. {''.join(f'{text}. ' for text in remarks)}Brackets are 95% Wilson intervals."
 
     def held_out(self) -> Iterator[Block]:
         if "held_out" in self.charts:

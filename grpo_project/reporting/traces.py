@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from grpo_project.common.paths import locate
+from grpo_project.data.origin import Origin
+from grpo_project.data.row_files import domain_names
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.errors import DataError, GrpoProjectError
 from grpo_project.evaluation.rescoring import sample_task
@@ -173,6 +174,6 @@ def _held_out_rows(run: RecordedRun, domains: set[str]) -> tuple[RowTable, dict[
     root = locate(name) if isinstance(name, str) and name else None
     if root is None:
         raise DataError(f"their problems ({name or 'source unknown'}) are no folder here")
-    present = [domain for domain in sorted(domains) if (Path(root) / f"{domain}.jsonl").exists()]
-    table = read_rows(root, present, validate_pddl=False)
+    origin = Origin.of(root, run.settings.get("problem_root") or ())
+    table = read_rows(origin, [domain for domain in domain_names(root) if domain in domains], validate_pddl=False)
     return table, {(row.scenario, row.problem_file): index for index, row in enumerate(table.rows)}

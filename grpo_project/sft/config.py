@@ -34,6 +34,8 @@ class SftConfig(ChatSettings):
 
     # fmt: off
     data_roots: tuple[str, ...] = setting((), DATA, FREE, "folders of <domain>.jsonl rows with responses", flag="--data_root")
+    problem_root: tuple[str, ...] | None = setting(None, DATA, FREE,
+        "folders in which the PDDL files that rows name are looked for too, however deep")
     output_dir: str = setting("", DATA, PER_LAUNCH, "new or empty folder: checkpoints, and the finished model under model/")
     resume_from_checkpoint: str | None = setting(None, DATA, PER_LAUNCH,
         "checkpoint folder to go on from, with its settings, or 'auto' for the newest good one in --output_dir")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from grpo_project.common.random_streams import stream
+from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
@@ -43,6 +44,12 @@ class PlanDataset(torch.utils.data.Dataset[dict[str, np.ndarray]]):
     def fingerprint(self) -> str:
         """SHA-256 of all that is learned from, in order."""
         return hash_of([hashlib.sha256(part.data).hexdigest() for part in (self.tokens, self.lengths, self.starts)])
+
+    @property
+    def repeats(self) -> int:
+        """Rows whose prompt and plan an earlier row has word by word."""
+        starts = self.ends - self.lengths
+        return len(self) - len({hash(self.tokens[start:end].tobytes()) for start, end in zip(starts, self.ends, strict=True)})
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,9 +92,9 @@ class LengthGroupedOrder(torch.utils.data.Sampler[int]):
 
 
 def read_examples(
-    roots: Sequence[str], tokenizer: Any, prompt_style: str, longest: int | None = None, chat: ChatOptions = PLAIN_CHAT
+    roots: Sequence[str | Origin], tokenizer: Any, prompt_style: str, longest: int | None = None, chat: ChatOptions = PLAIN_CHAT
 ) -> PlanDataset:
-    """All rows of the data roots, tokenised.
+    """All rows of the data roots, tokenised; a root may come with all that its rows share.
 
     A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
     DataError as `stream_rows` does, and, with file and line, for a row without a response or with more than `longest` tokens.
@@ -96,7 +103,7 @@ def read_examples(
 
 
 def _tokenized(
-    root: str, tokenizer: Any, prompt_style: str, longest: int | None, chat: ChatOptions
+    root: str | Origin, tokenizer: Any, prompt_style: str, longest: int | None, chat: ChatOptions
 ) -> Iterator[tuple[list[int], int]]:
     rows = stream_rows(root)
     while block := list(islice(rows, READ_AT_ONCE)):

@@ -25,6 +25,7 @@ from grpo_project.callbacks.timing import StepTimer
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.paths import REPOSITORY, locate_model
+from grpo_project.data.origin import Origin
 from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
@@ -87,13 +88,15 @@ def _run(config: SftConfig, ending: Ending) -> int:
         # faster one (16 rows of 160 tokens through 3 layers: 3.2 s, eagerly 4.1 s).
         model.set_attn_implementation("eager")
     longest = min(config.max_seq_length, getattr(model.config, "max_position_embeddings", config.max_seq_length))
-    dataset = read_examples(config.data_roots, tokenizer, policy.prompt_style, longest, policy.chat)
+    roots = [Origin.of(root, config.problem_root or ()) for root in config.data_roots]
+    dataset = read_examples(roots, tokenizer, policy.prompt_style, longest, policy.chat)
     tokens = int(dataset.lengths.sum())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     adapters = f", {trained / 1e6:.2f} M of them trained (LoRA of rank {config.lora_rank})" if config.lora_rank else ""
     what = f"model with {parameters / 1e6:.2f} M parameters{adapters}, vocabulary {len(tokenizer)}"
-    say(f"{len(dataset)} rows, {tokens} tokens; {what}")
+    repeated = f" ({dataset.repeats} of them repeat another, word by word)" if dataset.repeats else ""
+    say(f"{len(dataset)} rows{repeated}, {tokens} tokens; {what}")
     learned = {"tokenizer": hash_of([tokenizer.get_vocab(), tokenizer.chat_template]), "data": dataset.fingerprint}
     identity = RunIdentity(asdict(config), of_the_machine(start.model, ranks.world_size()) | learned)
     if start.checkpoint is not None:
@@ -136,9 +139,9 @@ def _run(config: SftConfig, ending: Ending) -> int:
 
     # -- the model folder
     losses = [{"step": row["step"], "loss": float(row["loss"])} for row in trainer.state.log_history if "loss" in row]
-    checkpoint, roots = start.checkpoint and start.checkpoint.name, [Path(root) for root in config.data_roots]
-    manifests = [root / "manifest.json" for root in roots]  # how script/generate_data.py made them
-    settings = asdict(config) | {"data_roots": [root.name for root in roots], "resume_from_checkpoint": checkpoint}
+    checkpoint = start.checkpoint and start.checkpoint.name
+    manifests = [root.data_root / "manifest.json" for root in roots]  # how script/generate_data.py made them
+    settings = asdict(config) | {"data_roots": [root.data_root.name for root in roots], "resume_from_checkpoint": checkpoint}
     del settings["output_dir"]  # says nothing about the model
     record = {
         "config": settings,
@@ -235,7 +238,7 @@ class HeldOutSuccess(Observer):
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         if self._every:
-            self._table = read_rows(config.eval_data or "")
+            self._table = read_rows(Origin.of(config.eval_data or "", config.problem_root or ()))
             self._indices = [i for name in self._table.domains for i in self._table.indices_of(name)[: config.eval_samples]]
             self._complete = greedy_completions(policy, longest_plan, None)
 

@@ -56,7 +56,8 @@ def evaluate_held_out(
         return None
     folder.write_json(path.name, result.to_json())
     rates = ", ".join(f"{domain} {result.rate(domain):.1%}" for domain in result.domains)
-    say(f"Held-out success {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
+    what = "Held-out success" if problems.remark is None else f"Success ({problems.remark})"
+    say(f"{what} {when} training, greedy: {rates}; average {result.average():.1%} ({result.seconds:.0f} s)")
     return result
 
 

@@ -16,6 +16,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check_quotas, set_up_curriculum
 from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
+from grpo_project.data.repeats import repeats_remark
 from grpo_project.data.training_data import TrainingData, measure, read_training_rows
 from grpo_project.models.forecast import MEMORY_ESTIMATE, Forecast, announced_forecast
 from grpo_project.models.loading import LoadPlan, load_tokenizer, plan_load
@@ -64,6 +65,9 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     check_quotas(config)
     rows = read_training_rows(config)
     held_out = held_out_set(config, rows)
+    for remark in (repeats_remark(rows.rows, config.data_root), *_remarks_on(held_out)):
+        if remark is not None:
+            say(f"warning: {remark}")
     buckets = fill_buckets(rows.rows, rows.domains, config.difficulty_bands)
     check_curriculum(config, buckets.rows, buckets.scores, get_curriculum_weights)
     quiet_hugging_face(start.model)
@@ -101,3 +105,7 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
         identity.refuse_changes(start.checkpoint)
         require_trainer_state(start.checkpoint)
     return RunInputs(config, forecast, algorithm, rewards, plan, tokenizer, chat, data, curriculum, held_out, steering, identity)
+
+
+def _remarks_on(held_out: EvaluationSet | None) -> list[str | None]:
+    return [] if held_out is None else [repeats_remark(held_out.rows, held_out.name), held_out.remark]

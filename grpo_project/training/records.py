@@ -11,6 +11,7 @@ from typing import Any
 from grpo_project.common import ranks
 from grpo_project.common.files import write_text_atomically
 from grpo_project.configs.training import TrainingConfig
+from grpo_project.data.held_out import EvaluationSet
 from grpo_project.errors import ModelError
 from grpo_project.evaluation import EvaluationResult, comparison_table
 from grpo_project.runs import run_folder
@@ -56,12 +57,15 @@ def save_model(folder: RunFolder, write: Callable[[Path], None]) -> None:
 
 
 def write_results(
-    folder: RunFolder, name: str, max_steps: int, before: EvaluationResult, after: EvaluationResult, seconds: float
+    folder: RunFolder, problems: EvaluationSet, max_steps: int, before: EvaluationResult, after: EvaluationResult, seconds: float
 ) -> str:
-    """The table of results.md, with its head line; the same text for the console. `name`: where the problems come from."""
+    """The table of results.md, with its head line; the same text for the console."""
+    kind = "held-out problems" if problems.remark is None else "problems"
     text = (
-        f"Greedy success on {len(after.problems)} held-out problems ({name}), "
+        f"Greedy success on {len(after.problems)} {kind} ({problems.name}), "
         f"{max_steps} steps, {seconds / 60:.1f} minutes in all:\n\n{comparison_table(before, after)}\n"
     )
+    if problems.remark is not None:
+        text += f"\n{problems.remark}\n"
     write_text_atomically(folder.path / "results.md", text)
     return text

@@ -104,6 +104,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         "environment": environment,
         "reward": {found["name"]: found for found in reward_source(inputs.rewards)},
         "held_out": held_out.name if held_out else "",
+        "held_out_remark": held_out.remark if held_out else None,
         "steering": steering.name if steering else "",
         "buckets": {domain: vars(found) for domain, found in data.buckets.statistics.items()},
     }
@@ -246,7 +247,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         save_model(folder, lambda aside: save_policy(policy, aside, history, weights))
     after = evaluate_held_out(held_out, shown_answers, folder, "after", False, config.plan_reading)
     if held_out is not None and before is not None and after is not None:
-        say(write_results(folder, held_out.name, config.max_steps, before, after, time.monotonic() - began))
+        say(write_results(folder, held_out, config.max_steps, before, after, time.monotonic() - began))
         rates = {result.name: {domain: result.rate(domain) for domain in result.domains} for result in (before, after)}
         trackers.summary({"evaluation": rates})
     say(f"Trained model: {folder.model}")

@@ -19,7 +19,6 @@ GUIDES = (
     "CONTRIBUTING.md",
     "docs/faq.md",
     "docs/migration.md",
-    "docs/own_data.md",
     "docs/train_on_gpu.md",
     "docs/verifier.md",
 )

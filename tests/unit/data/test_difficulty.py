@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from grpo_project.data import difficulty
 from grpo_project.data.difficulty import BUCKETS, bucket_scores, difficulty_of, fill_buckets
+from grpo_project.data.origin import Origin
 from grpo_project.errors import DataError, GrpoProjectError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "difficulty" / "distribution.json").read_text())
@@ -119,6 +120,7 @@ def test_scores_that_cannot_be_sorted_are_refused() -> None:
 class Named:
     scenario: str
     problem_file: str
+    origin: Origin = Origin(Path())
 
 
 def test_rows_fall_into_the_buckets_of_their_own_domain() -> None:

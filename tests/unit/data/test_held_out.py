@@ -36,7 +36,7 @@ def test_generated_problems_take_after_the_training_rows(
     named = [replace(row, meta={**row.meta, "names": naming}) for row in rows]
     sizes = {row.problem_file.rpartition("/")[2].rpartition("-s")[0] for row in rows}
     assert rows and len(sizes) > 1
-    made = generate_problems(["ferry"], 20, apart_from=[RowTable(given.data_root, ("ferry",), named, (), "changed")])
+    made = generate_problems(["ferry"], 20, apart_from=[RowTable(given.origin, ("ferry",), named, (), "changed")])
     assert {row.problem.constraints is not None for row in made.rows} == {constrained}
     assert {row.problem_file.rpartition("-s")[0] for row in made.rows} <= sizes
     listed = [list(row.problem.objects) for row in made.rows]

@@ -71,7 +71,9 @@ def test_more_objects_than_names_swap_theirs(table: RowTable) -> None:
     row = next(row for row in table.rows if row.scenario == "blocksworld")
     many = [f"b{number}" for number in range(1, 25)]
     facts = " ".join(f"(on-table {name}) (clear {name})" for name in many)
-    text = f"(define (problem p) (:domain blocksworld) (:objects {' '.join(many)}) (:init (arm-empty) {facts}) (:goal (on b1 b2)))"
+    text = (
+        f"(define (problem p) (:domain blocksworld) (:objects {' '.join(many)}) (:init (arm-empty) {facts}) (:goal (on b1 b2)))"
+    )
     large = replace(row, meta={"scenario": "blocksworld", "problem_pddl": text}, response=None)
     probed = probed_row(large, "names", 3)
     assert sorted(probed.problem.objects) == sorted(many) and list(probed.problem.objects) != many

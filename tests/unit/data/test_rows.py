@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grpo_project.data import row_files
 from grpo_project.data import rows as rows_module
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError, DataError, PddlError
-from grpo_project.pddl import compile_task, parse_problem, render_problem
-
-SIZES = {"blocksworld": {"ops": 4, "n": 3}, "ferry": {"l": 3, "c": 2}}
-
-
-@lru_cache
-def problem_text(scenario: str, seed: int) -> str:
-    domain = get_domain(scenario)
-    return render_problem(domain.generate(random.Random(f"rows/{seed}"), SIZES[scenario], False))
-
-
-def a_row(scenario: str = "blocksworld", seed: int = 1, **changes: Any) -> dict[str, Any]:
-    """A good row with its problem inline. `changes` replace fields; those named meta__x replace x in meta; None removes."""
-    name = get_domain(scenario).file_name(SIZES[scenario], seed)
-    meta = {"scenario": scenario, "problem_file": f"{scenario}/{name}", "domain_file": f"{scenario}/domain.pddl"}
-    row: dict[str, Any] = {"prompt": f"Plan {seed}", "meta": {**meta, "problem_pddl": problem_text(scenario, seed)}}
-    for key, value in changes.items():
-        holder, key = (row["meta"], key.removeprefix("meta__")) if key.startswith("meta__") else (row, key)
-        if value is None:
-            del holder[key]
-        else:
-            holder[key] = value
-    return row
-
-
-def write(root: Path, scenario: str, lines: list[Any]) -> Path:
-    """Lines that are no text or bytes become JSON."""
-    path = root / f"{scenario}.jsonl"
-    encoded = [
-        line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode() for line in lines
-    ]
-    path.write_bytes(b"\n".join(encoded) + b"\n")
-    return path
+from grpo_project.pddl import compile_task, parse_problem
+from tests.sample_rows import a_row, problem_text, write
 
 
 def test_a_good_row_comes_through_whole(tmp_path: Path) -> None:
@@ -182,7 +150,7 @@ def test_a_bad_row_is_named_and_skipped_or_refused(tmp_path: Path, caplog: pytes
 
 
 def test_a_line_beyond_the_limit_costs_that_line_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "MAX_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(row_files, "MAX_LINE_BYTES", 1 << 20)
     path = write(tmp_path, "blocksworld", [a_row(prompt="x" * (3 << 20)), a_row(seed=2)])
     table = read_rows(tmp_path)
     assert [row.source for row in table.rows] == [f"{path}:2"]
@@ -239,7 +207,7 @@ def test_data_roots_that_cannot_be_used_say_what_to_do(tmp_path: Path) -> None:
         read_rows(path)
     with pytest.raises(DataError, match=r"blocksworld\.jsonl does not exist; --domains may name ferry"):
         read_rows(tmp_path, ["ferry", "blocksworld"])
-    with pytest.raises(DataError, match="chess is no known domain"):
+    with pytest.raises(DataError, match=r"chess\.jsonl does not exist; --domains may name ferry"):
         read_rows(tmp_path, ["chess"])
     (tmp_path / "blocksworld.jsonl").mkdir()
     with pytest.raises(DataError, match="is a folder"):

@@ -1,16 +1,17 @@
 """Evaluation counts what really happened, and the planner is the ceiling."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from grpo_project.data.rows import read_rows
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer, Key
 from grpo_project.evaluation.comparison import compare
 from grpo_project.evaluation.evaluate import count_usage, verify_answers
-from grpo_project.evaluation.report import success_table
+from grpo_project.evaluation.report import print_result, repair_table, success_table
 from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
 
 
@@ -124,6 +125,38 @@ def test_a_comparison_pairs_problems_and_not_positions(rows):
     assert found.unpaired == 0
     part = evaluate(rows, [0, 1], lambda _: ["", ""], "C")
     assert compare(first, part).unpaired == 10
+
+
+def test_a_problem_that_stands_three_times_is_one_pair(rows, capsys):
+    thrice = RowTable(rows.origin, rows.domains, rows.rows * 3, (), "")
+    plans = planner_completions(rows, range(12))
+
+    def result(table, solved, name):
+        answers = [plans[index % 12] if index % 12 in solved else "" for index in range(len(table))]
+        return evaluate(table, range(len(table)), lambda _: answers, name)
+
+    once = compare(result(rows, {0}, "A"), result(rows, set(range(9)), "B"))
+    first, second = result(thrice, {0}, "A"), result(thrice, set(range(9)), "B")
+    repeated = compare(first, second)
+    assert repeated.counts == once.counts and once.counts["all"].p_value == pytest.approx(0.0078, rel=0.01)
+    assert once.warnings == () and repeated.unpaired == 0
+    counted = "24 of 36 pairs repeat a problem (equal up to names and order): each of the 12 different problems is counted once"
+    assert repeated.warnings == (counted,)
+    print_result(second)
+    assert "warning: the 36 problems are 12 different ones" in capsys.readouterr().out
+    unknown = [replace(found, problems=tuple(replace(p, canonical="") for p in found.problems)) for found in (first, second)]
+    assert compare(*unknown).counts["all"].count == 36  # of before canonical forms were kept
+
+
+def test_strategies_are_compared_on_different_problems(rows):
+    twice = RowTable(rows.origin, rows.domains, rows.rows * 2, (), "")
+    table_of = {}
+    for table in (rows, twice):
+        indices = list(range(len(table)))
+        answers = answers_with_samples(table, indices, {(index, 1) for index in indices})
+        result = verify_answers(table, indices, answers, 4, seconds=1.0, settings={"repair_turns": 1})
+        table_of[table] = repair_table(result)
+    assert table_of[rows] == table_of[twice] and "0.000488" in table_of[rows]
 
 
 def test_results_without_a_common_problem_are_not_compared(rows):

@@ -89,3 +89,11 @@ def test_scripts_never_make_markup_of_text():
     for asset in ASSETS.glob("*.js"):
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
             assert word not in asset.read_text(), f"{asset.name} uses {word}"
+
+
+def test_problems_that_training_has_are_not_called_new_on_the_page(finished_run, page):
+    assert "problems the model never trains on" in page
+    data = page_data([read_run(finished_run.path)])
+    data["runs"][0]["held_out_remark"] = "4 of 8 problems of here are training problems too"
+    shown = render_page(data)
+    assert "4 of 8 problems of here are training problems too" in shown and "problems the model never trains on" not in shown

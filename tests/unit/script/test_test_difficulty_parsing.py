@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sample_rows import DEPOT, a_row, depot_rows, write
+
 GRIPPERS = """\
 Domain: grippers
   Samples analyzed: 500
@@ -36,7 +38,7 @@ def run(repository: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 @pytest.fixture
 def data_root(repository: Path, tmp_path: Path) -> Path:
-    """The golden distribution as rows whose problem files do not exist, in reverse order of names."""
+    """The golden distribution as rows, in reverse order of names."""
     golden = json.loads((repository / "tests" / "golden" / "difficulty" / "distribution.json").read_text())
     assert sorted(golden) == ["blocksworld", "ferry", "grippers", "spanner"]
     for domain, content in golden.items():
@@ -44,7 +46,7 @@ def data_root(repository: Path, tmp_path: Path) -> Path:
         for entry in content["names"]:
             for _ in range(entry["count"]):
                 name = content["file_name"].format(**entry, seed=len(lines))
-                meta = {"scenario": domain, "problem_file": f"{domain}/{name}"}
+                meta = {"scenario": domain, "problem_file": f"{domain}/{name}", "problem_pddl": "(define ...)"}
                 lines.append(json.dumps({"prompt": "Plan.", "meta": meta}))
         (tmp_path / f"{domain}.jsonl").write_text("\n".join(lines) + "\n")
     return tmp_path
@@ -85,7 +87,7 @@ def test_it_prints_the_same_for_the_original_names_where_they_are_at_hand(reposi
     if not original.is_dir():
         pytest.skip(f"{original} is not there")
     done = run(repository, "--data_root", str(original), PYTHONIOENCODING="utf-8")
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 1 and done.stderr.count(b"500 of 500 rows lack a file") == 4  # there are names alone
     check_against_golden(repository, blocks(done.stdout))
 
 
@@ -97,12 +99,42 @@ def test_a_terminal_without_the_sign_gets_a_question_mark(repository: Path, data
 
 def test_names_that_do_not_fit_are_warned_about_and_easy(repository: Path, tmp_path: Path) -> None:
     names = ["problem1.pddl", "bw_ops3_n4_seed1.pddl", "bw_ops3_n5_seed1.pddl"]
-    rows = [{"prompt": "Plan.", "meta": {"scenario": "blocksworld", "problem_file": name}} for name in names]
+    meta = {"scenario": "blocksworld", "problem_pddl": "(define ...)"}
+    rows = [{"prompt": "Plan.", "meta": {**meta, "problem_file": name}} for name in names]
     (tmp_path / "blocksworld.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = run(repository, "--data_root", str(tmp_path), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0
     assert b"    Min:    0.0\n" in done.stdout
     assert done.stderr.count(b"problem1.pddl") == 1
+
+
+def test_rows_whose_files_are_not_found_do_not_pass(repository: Path, tmp_path: Path) -> None:
+    rows, files = tmp_path / "rows", tmp_path / "files"
+    rows.mkdir()
+    (files / "depot").mkdir(parents=True)
+    (files / "depot" / "depot.pddl").write_text(DEPOT)
+    depot = depot_rows(3)
+    for row in depot:
+        (files / row["meta"]["problem_file"]).write_text(row["meta"].pop("problem_pddl"))
+    write(rows, "depot", [{"prompt": "Plan.", **row} for row in depot])
+    write(rows, "ferry", [a_row("ferry"), a_row("ferry", meta__problem_pddl=None)])
+    write(rows, "merged", depot)
+    options = ["--data_root", str(rows), "--difficulty_pattern", r"depot-(\d+)"]
+    done = run(repository, *options, PYTHONIOENCODING="utf-8")
+    assert done.returncode == 1 and list(blocks(done.stdout)) == ["depot", "ferry"]
+    merged, *lines = done.stderr.decode().splitlines()
+    assert "merged.jsonl is left out" in merged
+    assert lines[0].startswith(
+        f"depot: 3 of 3 rows lack a file, and training refuses the domain: {rows / 'depot.jsonl'}:1: domain file"
+    )
+    assert lines[1].startswith(f"ferry: 1 of 2 rows lack a file, and training skips them: {rows / 'ferry.jsonl'}:2: problem file")
+    assert len(lines) == 2 and lines[0].endswith("the suite has no domain of that name")
+    assert run(repository, *options, "--domains", "ferry", PYTHONIOENCODING="utf-8").returncode == 0
+    done = run(repository, *options, "--domains", "depot", "--problem_root", str(files), PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    assert "    Max:    2.0" in done.stdout.decode()
+    by_size = run(repository, *options[:2], "--domains", "depot", "--problem_root", str(files), PYTHONIOENCODING="utf-8")
+    assert "    Min:    4.0" in by_size.stdout.decode() and "    Max:    8.0" in by_size.stdout.decode()
 
 
 @pytest.mark.parametrize("make", ["nothing", "empty", "broken"])

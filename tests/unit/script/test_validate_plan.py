@@ -37,6 +37,15 @@ def test_verdicts(main, tmp_path, capsys, text, status, words):
     assert capsys.readouterr().out.startswith(words)
 
 
+def test_byte_order_marks_are_no_part_of_domain_problem_and_plan(main, tmp_path, capsys):
+    marked = []
+    for name in ("domain.pddl", "problem.pddl", "plan.txt"):
+        (tmp_path / name).write_text((LAMPS / name).read_text(encoding="utf-8"), encoding="utf-8-sig")
+        marked.append(str(tmp_path / name))
+    assert main(marked) == 0
+    assert capsys.readouterr().out.startswith("success_plans")
+
+
 DOMAIN, PROBLEM = str(LAMPS / "domain.pddl"), str(LAMPS / "problem.pddl")
 
 

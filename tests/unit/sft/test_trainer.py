@@ -59,6 +59,7 @@ def tokenizer() -> Any:
 
 def test_loss_is_on_the_plan_and_its_end_and_on_nothing_else(root: Callable[..., Path], tokenizer: Any) -> None:
     dataset = examples.read_examples([str(root(sft_row(), sft_row(PROMPT + " !clear b2", PLAN * 2)))], tokenizer, "compact")
+    assert dataset.repeats == 0
     batch = examples.collate([dataset[0], dataset[1]], tokenizer.pad_token_id)
     assert {tensor.shape for tensor in batch.values()} == {(2, 48)}  # 48 tokens: a multiple of 8
     for index, (prompt, plan) in enumerate([(PROMPT, PLAN), (PROMPT + " !clear b2", PLAN * 2)]):
@@ -104,10 +105,14 @@ def test_a_row_in_another_style_is_rendered_again(make_data_root: Callable[..., 
         ([sft_row(), "{broken"], r"blocksworld\.jsonl:2: broken JSON at column 2"),
         ([sft_row(), sft_row(), {"prompt": PROMPT, "meta": {}}], r"blocksworld\.jsonl:3: field meta\.scenario is missing"),
         ([sft_row(), {**sft_row(), "response": 3}], r"blocksworld\.jsonl:2: response must be text, found a number"),
-        (["[1, 2]"], r"blocksworld\.jsonl:1: a JSON object was expected, found a list"),
+        ([sft_row(), "[1, 2]"], r"blocksworld\.jsonl:2: a JSON object was expected, found a list"),
+        (["[1, 2]"], r"blocksworld\.jsonl is one JSON array, not one object a line"),
         ([sft_row(response="")], r"blocksworld\.jsonl:1: no response"),
         ([sft_row(), {**sft_row(), "response": None}], r"blocksworld\.jsonl:2: no response"),
-        ([sft_row(scenario="chess")], r"blocksworld\.jsonl:1: meta\.scenario is 'chess', no known domain's name\. Repair"),
+        (
+            [sft_row(scenario="chess")],
+            r"blocksworld\.jsonl:1: meta\.scenario is 'chess', no known domain's name: give .*\. Repair",
+        ),
         (
             [sft_row(), sft_row(response=PLAN * 30)],
             r"blocksworld\.jsonl:2: \d+ tokens in all, 13 of the prompt; the model reads 128",
@@ -122,7 +127,8 @@ def test_a_bad_row_is_named(root: Callable[..., Path], tokenizer: Any, rows: lis
 
 def test_line_numbers_count_on_over_blocks(root: Callable[..., Path], tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examples, "READ_AT_ONCE", 2)
-    assert len(examples.read_examples([str(root(*[sft_row()] * 5))], tokenizer, "compact")) == 5
+    five = examples.read_examples([str(root(*[sft_row()] * 5))], tokenizer, "compact")
+    assert (len(five), five.repeats) == (5, 4)
     with pytest.raises(DataError, match=r"jsonl:4: .* the model reads 64"):
         examples.read_examples([str(root(*[sft_row()] * 3, sft_row(response=PLAN * 9)))], tokenizer, "compact", longest=64)
 
@@ -420,7 +426,7 @@ def test_a_continued_warm_start_keeps_what_makes_it_the_same(killed: Path, name:
 def test_what_steps_depend_on_is_fixed() -> None:
     free = {spec.name for spec in fields(SftConfig) if nature_of(spec).on_resume is not FIXED}
     assert free == {
-        *("data_roots", "base_model"),  # their content is held fast by fingerprints
+        *("data_roots", "problem_root", "base_model"),  # their content is held fast by fingerprints
         *("output_dir", "resume_from_checkpoint", "save_steps", "logging_steps", "eval_data", "eval_every", "eval_samples"),
         *("use_gradient_checkpointing", "trust_remote_code", "merge"),  # change memory, or what is written
         "max_seq_length",  # refuses rows; those that are learned from are held fast
