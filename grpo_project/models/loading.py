@@ -244,6 +244,11 @@ def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions | N
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
         raise _not_loaded(base_model, plan.name, error) from error
+    if asked.training and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(
+            f"--base_model {base_model} has no weights that can be trained, as an adapter by its name on the hub has none: "
+            "download it, and name its folder"
+        )
     return Policy(
         model=model,
         tokenizer=tokenizer,
