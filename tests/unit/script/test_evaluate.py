@@ -177,7 +177,11 @@ def test_a_served_planner_is_asked_in_its_own_words_and_what_is_too_long_for_it_
     assert [problem["refused"] is not None for problem in result["problems"]] == [index == chosen[5] for index in chosen]
     assert result["usage"]["refused"] == {"too long for its context": 1} and result["usage"]["prompt_tokens"] == 700
     assert result["domains"]["spanner"]["count"] == 4 and result["domains"]["spanner"]["completion_tokens"] == 20
-    assert "; refused by the server and counted as failed: 1 too long for its context\n" in capsys.readouterr().out
+    # Beside the five verdict classes: what was not answered is no plan that missed its goal.
+    assert result["domains"]["spanner"]["verdicts"] == {"plan_format_error": 3, "no_answer": 1}
+    assert {tuple(problem["by_reading"].values()) for problem in result["problems"] if problem["refused"]} == {("no_answer",) * 2}
+    shown = capsys.readouterr().out
+    assert "goal | no answer |" in shown and "; without an answer, and not solved: 1 too long for its context\n" in shown
 
 
 def test_a_server_that_refuses_everything_leaves_nothing_behind_that_a_later_run_would_take(
@@ -188,7 +192,7 @@ def test_a_server_that_refuses_everything_leaves_nothing_behind_that_a_later_run
     command = endpoint_command(server, data_root, tmp_path / "all.json")
     assert main(command) == 2
     shown = capsys.readouterr().err
-    assert shown.startswith("error: the server refused all of the first 8 requests (HTTP 400: Model Not Exist).")
+    assert shown.startswith("error: the server answered none of the first 8 requests (HTTP 400: Model Not Exist).")
     assert shown.count("\n") == 1
     wrong = False
     assert main(command) == 0
@@ -415,7 +419,7 @@ def test_a_conversation_too_long_for_a_model_loaded_here_is_counted(
     assert all("do not fit a context of 512" in end for end in ends)
     assert result["usage"]["refused"] == {"too long for its context": 2}
     shown = capsys.readouterr().out
-    assert "2 with a question that was refused" in shown and "2 too long for its context" in shown
+    assert "2 without an answer" in shown and "2 too long for its context" in shown
 
 
 def repairing(table: Any, right_at: int) -> Any:
@@ -492,7 +496,7 @@ def test_a_repair_prompt_that_a_server_refuses_and_answers_without_an_end_are_co
     assert [[one["refused"] is None for one in problem["repairs"]] for problem in result["problems"]] == [[True, False]] * 3
     assert result["usage"]["refused"] == {"too long for its context": 3} and result["usage"]["cut_off"] == 6
     shown = capsys.readouterr().out
-    assert "3 with a question that was refused, 3 having repeated an answer that had failed" in shown
+    assert "3 without an answer, 3 having repeated an answer that had failed" in shown
 
 
 def test_repair_turns_of_search_are_refused(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
