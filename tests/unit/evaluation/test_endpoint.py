@@ -250,7 +250,7 @@ def test_a_model_that_is_not_there_ends_at_once(stand_in: Any) -> None:
         (200, {"error": {"message": "no credit left", "code": 402}}, r"refuses the request \(HTTP 402: no credit left\)"),
     ],
 )
-def test_what_waiting_does_not_mend_ends_at_once_and_keeps_what_was_answered(
+def test_what_waiting_does_not_help_ends_at_once_and_keeps_what_was_answered(
     stand_in: Any, status: int, body: Any, told: str
 ) -> None:
     server = stand_in(lambda n, asked, h: echo(n, asked, h) if n < 3 else (status, {}, body))
