@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.asking import (  # noqa: E402
     add_chat_flags,
     add_drawing_flags,
@@ -32,7 +33,7 @@ from grpo_project.configs.asking import (  # noqa: E402
     chat_of,
     check_asking,
 )
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,14 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         check(arguments)
         return compare_results(*arguments.compare) if arguments.compare else evaluate_model(arguments)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         again = "Run the same command again to go on." if arguments.output else "Nothing was written."
         print(f"stopped. {again}", file=sys.stderr)

@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.asking import (  # noqa: E402
     add_chat_flags,
     add_drawing_flags,
@@ -67,20 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        check(arguments)
-        return run(arguments)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head`
-        sys.stderr.close()
-        return 2
+    check(arguments)
+    return run(arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:

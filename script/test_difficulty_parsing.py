@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+
 if TYPE_CHECKING:
     from grpo_project.data.difficulty import BucketStatistics
 
 DEFAULT_DATA_ROOT = "data/four_domain"
-FAULT = 2
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -56,23 +57,17 @@ def report(domain: str, statistics: BucketStatistics) -> str:
     return "\n".join(lines)
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Prints one block per domain. Returns 0, or 2 after a one-line message on standard error."""
     arguments = parse_arguments(argv)
     from grpo_project.data.difficulty import fill_buckets
     from grpo_project.data.rows import read_rows
-    from grpo_project.errors import GrpoProjectError
 
     data_root = Path(arguments.data_root) if arguments.data_root is not None else REPOSITORY / DEFAULT_DATA_ROOT
-    try:
-        table = read_rows(data_root, validate_pddl=False)
-        buckets = fill_buckets(table.rows, table.domains)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAULT
-    text = "\n\n".join(report(domain, statistics) for domain, statistics in buckets.statistics.items())
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # a terminal without the sign for "at most" shows ?
+    table = read_rows(data_root, validate_pddl=False)
+    buckets = fill_buckets(table.rows, table.domains)
+    print("\n\n".join(report(domain, statistics) for domain, statistics in buckets.statistics.items()))
     return 0
 
 
