@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.evaluation.answers import FILTERED, ONLY_REASONING, TOO_LONG, Answer, Question, Record, reason_in
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
+from grpo_project.prompting.content import content_text
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx
 REFUSED_STATUS = frozenset({400, 413, 422})  # of this one request; another may pass
@@ -359,7 +360,7 @@ class Endpoint:
         try:
             choice, usage = value["choices"][0], value.get("usage") or {}
             message, finish = choice["message"], choice.get("finish_reason")
-            text = _text(message.get("content")).encode("utf-8", "replace").decode()
+            text = content_text(message.get("content")).encode("utf-8", "replace").decode()
             prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
             reasoning = message.get("reasoning_content") or message.get("reasoning")
         except (KeyError, IndexError, TypeError, AttributeError):
@@ -419,19 +420,6 @@ def _refused_field(body: Mapping[str, Any], said: str) -> str | None:
         return None
     own = (name for name in body if name not in ("model", "messages"))
     return next((name for name in own if re.search(rf"\b{re.escape(name)}\b", said)), None)
-
-
-def _text(content: Any) -> str:
-    """The words of an answer: a string, or a list's parts that are text. None, or reasoning alone, is an answer without words.
-
-    Raises TypeError for what is neither.
-    """
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise TypeError("no text")
-    parts = [{"text": part} if isinstance(part, str) else part for part in content]
-    return "".join(part["text"] for part in parts if part.get("type", "text") in ("text", "output_text"))
 
 
 def _retry_after(header: str | None) -> float | None:

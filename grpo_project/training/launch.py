@@ -21,6 +21,7 @@ from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import read_run_state, require_names, step_of
+from grpo_project.tracking.wandb_run_id import recorded_run
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,23 @@ def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
                 )
     where = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
     (first, given), *others = layers
-    return resolve([(first, {**given, **where}), *others, (CHECKPOINT, saved)])
+    config = resolve([(first, {**given, **where}), *others, (CHECKPOINT, saved)])
+    if any("wandb_project" in layer for _, layer in layers):
+        _refuse_another_project(config, checkpoint)
+    return config
+
+
+def _refuse_another_project(config: TrainingConfig, checkpoint: Path) -> None:
+    """A W&B run cannot move to another project: only a new one can begin there."""
+    found = recorded_run(checkpoint)
+    sent = config.use_wandb and "wandb" in config.report_to
+    goes_on = sent and not config.force_new_wandb_run and config.wandb_continuity in ("continue", "offline")
+    if found is None or found.project in (None, config.wandb_project) or not goes_on:
+        return
+    raise ConfigError(
+        f"--wandb_project {config.wandb_project}: the W&B run of {checkpoint.name} is in project {found.project}, and no run can "
+        "move: leave it out, or add --wandb_continuity new (or fork) to begin one there"
+    )
 
 
 def _plain(name: str, value: Any) -> Any:
