@@ -30,18 +30,23 @@ def entry_point(interrupted: str = "stopped") -> Callable[[Main], Main]:
             for stream in (sys.stdout, sys.stderr):
                 write_what_it_can(stream)
             try:
-                return main(argv)
+                status = main(argv)
+                sys.stdout.flush()  # while what a full disk says can still be told
+                return status
             except GrpoProjectError as error:
                 return _told(f"error: {error}", MISTAKE)
             except KeyboardInterrupt:
                 return _told(interrupted, INTERRUPTED)
             except BrokenPipeError:  # `| head`
-                sys.stderr.close()  # or Python would complain of the same once more
+                _lead_nowhere(sys.stdout)  # or Python would complain of the same once more
                 return MISTAKE
             except OSError as error:
                 if error.errno not in REFUSED:
                     raise
-                what = error.filename if error.filename is not None else "the output"
+                what = error.filename
+                if what is None:
+                    what = "the output"
+                    _lead_nowhere(sys.stdout)
                 return _told(f"error: {what} cannot be written or read: {error.strerror}", MISTAKE)
 
         return guarded
@@ -58,16 +63,28 @@ def write_what_it_can(stream: TextIO) -> None:
 def leave_dead_streams() -> None:
     """Output to a terminal that was closed, or to a pipe that nobody reads, goes nowhere from now on instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        try:
-            number = stream.fileno()
-        except (OSError, ValueError, AttributeError):
-            continue  # no file, such as a notebook's
-        poll = select.poll()
-        poll.register(number, 0)
-        if poll.poll(0):  # asked for nothing, it tells of errors and hang-ups alone
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+        number = _number(stream)
+        if number is not None:
+            poll = select.poll()
+            poll.register(number, 0)
+            if poll.poll(0):  # asked for nothing, it tells of errors and hang-ups alone
+                _lead_nowhere(stream)
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    number = _number(stream)
+    if number is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def _number(stream: TextIO) -> int | None:
+    """The stream's file descriptor; None where it has none, as a notebook's."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _told(line: str, status: int) -> int:

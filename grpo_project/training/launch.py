@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.files import require_writable
 from grpo_project.common.paths import locate, locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
@@ -135,7 +136,7 @@ def starting_point(config: TrainingConfig) -> Start:
         raise ConfigError(f"--run_name {named} names a folder in outputs/ and must be a plain name; --output_dir takes any path")
     output_dir = Path(config.output_dir) if config.output_dir else Path("outputs") / named
     if ranks.is_main():
-        run_folder.require_writable(output_dir)
+        require_writable(output_dir, "--output_dir")
     if checkpoint is None and ranks.is_main():  # rank 0 makes the folder, so only it can tell whether it was used before
         if asked == "auto" and run_folder.may_begin_again(output_dir):
             logger.warning("%s has no checkpoint: the run begins at step 0, with the settings of this command", output_dir)

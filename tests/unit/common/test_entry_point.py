@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,24 @@ def test_a_mistake_is_one_line(error: BaseException, told: str, capsys: pytest.C
 
     assert main([]) == (130 if isinstance(error, KeyboardInterrupt) else 2)
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(("output", "told"), [("/dev/full", "error: the output cannot be written or read: No space"), (None, "")])
+def test_output_that_is_full_or_not_read_ends_without_a_traceback(output: str | None, told: str, repository: Path) -> None:
+    code = (
+        "from grpo_project.common.entry_point import entry_point\n"
+        "main = entry_point()(lambda argv=None: print('x' * 100_000) or 0)\n"
+        "raise SystemExit(main())\n"
+    )
+    command = [sys.executable, "-c", code]
+    if output is None:  # `| head`
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=repository, check=False)
+    os.close(writer)
+    assert done.returncode == 2 and done.stderr.startswith(told) and done.stderr.count("\n") == bool(told)
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:

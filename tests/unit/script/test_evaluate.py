@@ -82,17 +82,17 @@ def test_stopped_in_the_middle_it_ends_where_an_unbroken_one_does(
 ) -> None:
     from grpo_project.models import answers, generation
 
-    batches = 0
+    ended = 0
 
-    def stopping(*arguments: Any, on_batch: Any, **named: Any) -> Any:
-        def count(*batch: Any) -> None:
-            nonlocal batches
-            batches += 1
-            if batches in (3, 9):  # once among greedy answers, once among samples
+    def stopping(*arguments: Any, on_answer: Any, **named: Any) -> Any:
+        def count(*answer: Any) -> None:
+            nonlocal ended
+            ended += 1
+            if ended in (5, 30):  # once among greedy answers, once among samples, in the middle of a batch
                 raise KeyboardInterrupt
-            on_batch(*batch)
+            on_answer(*answer)
 
-        return generation.complete(*arguments, on_batch=count, **named)
+        return generation.complete(*arguments, on_answer=count, **named)
 
     monkeypatch.setattr(answers, "complete", stopping)
     output = tmp_path / "stopped.json"
@@ -325,6 +325,7 @@ def test_probes_ask_the_same_problems_again_and_a_second_run_asks_nothing(
         (["--planner", "--num_samples", "2", "--temperature", "0"], "--temperature"),
         (["--planner", "--data_root", "nowhere"], "nowhere"),
         (["--planner", "--output", "."], "--output"),
+        (["--model", "m", "--output", "/dev/null/r.json"], "the folder of --output, /dev/null cannot be written to"),
         (["--planner", "--probe", "names"], "--probe"),
         (["--model", "m", "--probe", "colours"], "order, names, unseen_names"),
         (["--compare", "a.json", "b.json"], "a.json"),
@@ -385,17 +386,17 @@ def test_repairs_of_a_model_loaded_here_are_the_same_after_a_stop(
     lengths = [[problem["prompt_tokens"], *(one["prompt_tokens"] for one in problem["repairs"])] for problem in whole["problems"]]
     assert all(first < second < third for first, second, third in lengths)
 
-    batches = 0
+    ended = 0
 
-    def stopping(*arguments: Any, on_batch: Any, **named: Any) -> Any:
-        def count(*batch: Any) -> None:
-            nonlocal batches
-            batches += 1
-            if batches == 8:  # 2 of greedy answers, 4 of drawn ones, then repairs
+    def stopping(*arguments: Any, on_answer: Any, **named: Any) -> Any:
+        def count(*answer: Any) -> None:
+            nonlocal ended
+            ended += 1
+            if ended == 15:  # 4 greedy answers, 8 drawn ones, then repairs
                 raise KeyboardInterrupt
-            on_batch(*batch)
+            on_answer(*answer)
 
-        return generation.complete(*arguments, on_batch=count, **named)
+        return generation.complete(*arguments, on_answer=count, **named)
 
     monkeypatch.setattr(answers, "complete", stopping)
     stopped = tmp_path / "stopped.json"
