@@ -97,7 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     table = table_of_files(arguments.domain, arguments.problem)
     tasks = [table.task(index) for index in range(len(table))]  # bad input ends in one line before a model is loaded
-    answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds)
+    line = ProgressLine()
+    answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
     style = arguments.prompt_style or own_style
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in table.rows]
     failure: GrpoProjectError | None = None
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = Answers()
         if arguments.journal:
             known = stack.enter_context(Journal(Path(arguments.journal), describe_settings(arguments, prompts) | chat))
-        line = stack.enter_context(ProgressLine(f"asking {arguments.model}", len(prompts)))
+        stack.enter_context(line.about(f"asking {arguments.model}", len(prompts), longest=arguments.max_completion_length))
 
         def on_wave(unsolved: int, questions: int) -> None:
             line.expect(questions, f"{len(prompts) - unsolved} of {len(prompts)} solved, asking {arguments.model}")

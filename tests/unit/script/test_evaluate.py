@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -347,6 +348,22 @@ def test_what_cannot_work_ends_in_one_line(
     assert message.startswith("error: ") and named in message and message.count("\n") == 1
     assert "hidden" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_was_answered(
+    main: Any, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    output = tmp_path / "r.json"
+    command = ["--planner", "--data_root", str(data_root), "--samples", "1", "--domains", "ferry", "--output", str(output)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command) == 2
+    assert capsys.readouterr().err == f"error: {output} cannot be written or read: No space left on device\n"
+    assert main(command) == 0
+    assert "1 answers of them from before" in capsys.readouterr().out
 
 
 def test_a_compact_model_has_one_form_of_prompt(
