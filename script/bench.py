@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+
 if TYPE_CHECKING:
     import random
 
@@ -434,6 +436,7 @@ def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
     )
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("training", "verifier", "large", "entropy"), help="one part; default the first two")

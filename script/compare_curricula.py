@@ -29,8 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.common.files import write_json_atomically, write_text_atomically  # noqa: E402
-from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError, DataError  # noqa: E402
 from grpo_project.runs.run_folder import checkpoints  # noqa: E402
 
 TRAINING_SCRIPT = ROOT / "script" / "train_grpo_unsloth_stl_v2.py"
@@ -198,38 +199,32 @@ def report(parts: list[Part], options: argparse.Namespace) -> None:
 _OWN = ("curriculum", "seed", "output_dir", "run_name", "resume_from_checkpoint")
 
 
+@entry_point("\nStopped. The same command goes on from here.")
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 all done (or a report), 3 some runs are left, 2 a mistake that the message names, 130 interrupted."""
     options = parse(argv)
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
-    try:
-        parts = parts_of(options)
-        for part in parts:
-            _arm(part.curriculum)
-        unknown = set(options.only) - {part.name for part in parts} - set(options.curricula)
-        if unknown:
-            raise ConfigError(f"--only {', '.join(sorted(unknown))}: no such run; they are {', '.join(p.name for p in parts)}")
-        options.out.mkdir(parents=True, exist_ok=True)
-        fix_settings(options)
-        chosen = [p for p in parts if not options.only or p.name in options.only or p.curriculum in options.only]
-        for part in chosen if not options.report else []:
-            if part.done:
-                continue
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
-            began = time.monotonic()
-            finished = run_part(part, options, deadline)
-            minutes = (time.monotonic() - began) / 60
-            print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
-        report(parts, options)
-        return 0 if options.report or all(part.done for part in parts) else 3
-    except GrpoProjectError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    parts = parts_of(options)
+    for part in parts:
+        _arm(part.curriculum)
+    unknown = set(options.only) - {part.name for part in parts} - set(options.curricula)
+    if unknown:
+        raise ConfigError(f"--only {', '.join(sorted(unknown))}: no such run; they are {', '.join(p.name for p in parts)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    fix_settings(options)
+    chosen = [p for p in parts if not options.only or p.name in options.only or p.curriculum in options.only]
+    for part in chosen if not options.report else []:
+        if part.done:
+            continue
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+        print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
+        began = time.monotonic()
+        finished = run_part(part, options, deadline)
+        minutes = (time.monotonic() - began) / 60
+        print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
+    report(parts, options)
+    return 0 if options.report or all(part.done for part in parts) else 3
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import DataError, GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+from grpo_project.errors import DataError  # noqa: E402
 
 NAMED = 10  # refused records
 
@@ -37,21 +38,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Returns 0; 1 where some records were refused, 2 after a one-line message where nothing was written."""
     arguments = build_parser().parse_args(argv)
-    try:
-        from grpo_project.data.conversion import convert, describe, write_converted
+    from grpo_project.data.conversion import convert, describe, write_converted
 
-        converted = convert(arguments.sources, arguments.problem_root, arguments.split)
-        for line in converted.refused[:NAMED]:
-            print(f"refused: {line}", file=sys.stderr)
-        if not converted.rows:
-            raise DataError(f"none of {converted.counts['records']} records can be used")
-        write_converted(converted, Path(arguments.out))
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    converted = convert(arguments.sources, arguments.problem_root, arguments.split)
+    for line in converted.refused[:NAMED]:
+        print(f"refused: {line}", file=sys.stderr)
+    if not converted.rows:
+        raise DataError(f"none of {converted.counts['records']} records can be used")
+    write_converted(converted, Path(arguments.out))
     print(f"{arguments.out}: {describe(converted)}")
     if converted.refused:
         print(f"{len(converted.refused)} records are refused; the first {NAMED} are named above", file=sys.stderr)

@@ -21,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+from grpo_project.common.files import require_writable  # noqa: E402
 from grpo_project.configs.asking import (  # noqa: E402
     add_chat_flags,
     add_drawing_flags,
@@ -32,7 +34,7 @@ from grpo_project.configs.asking import (  # noqa: E402
     chat_of,
     check_asking,
 )
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,14 +92,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         check(arguments)
         return compare_results(*arguments.compare) if arguments.compare else evaluate_model(arguments)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         again = "Run the same command again to go on." if arguments.output else "Nothing was written."
         print(f"stopped. {again}", file=sys.stderr)
@@ -126,10 +126,13 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--k must lie in 1..{arguments.num_samples} (--num_samples), got {arguments.k}")
     if arguments.output and Path(arguments.output).is_dir():
         raise ConfigError(f"--output {arguments.output} is a folder; name a file in it")
+    if arguments.output:
+        require_writable(Path(arguments.output).parent, "the folder of --output,")
 
 
 def evaluate_model(arguments: argparse.Namespace) -> int:
     """Evaluates, then once more for every probe, with what it cost. Returns the exit status."""
+    from grpo_project.common.progress import ProgressLine
     from grpo_project.data.origin import Origin
     from grpo_project.data.probes import PROBES, probed_table
     from grpo_project.data.rows import read_rows
@@ -142,7 +145,8 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     table = read_rows(Origin.of(arguments.data_root, arguments.problem_root, arguments.difficulty_pattern), arguments.domains)
     for message in table.bad_rows:
         print(f"skipped {message}", file=sys.stderr)
-    answerer, own_style, chat = load_answerer(arguments, table)
+    line = ProgressLine()
+    answerer, own_style, chat = load_answerer(arguments, table, line)
     style = arguments.prompt_style or own_style
     output = Path(arguments.output) if arguments.output else None
     # Probes and later states are asked in words of ours, so the problems as they are must be, too: the rows' own may say more.
@@ -150,12 +154,13 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     prompt_format = arguments.prompt_format or ("pddl" if told_anew else None)
     settings = describe_settings(arguments, table.fingerprint, style, prompt_format) | chat
     result = known_result(output, settings) if arguments.probe else None
-    result = result or evaluate_table(arguments, table, answerer, settings, output)
+    result = result or evaluate_table(arguments, table, answerer, settings, output, line)
     for way in arguments.probe:
         other = output.with_name(f"{output.stem}.{way}.json") if output else None
         changed = {**settings, "probe": way, "probe_seed": arguments.seed}
         probed = known_result(other, changed)
-        probed = probed or evaluate_table(arguments, probed_table(table, way, arguments.seed), answerer, changed, other)
+        other_table = probed_table(table, way, arguments.seed)
+        probed = probed or evaluate_table(arguments, other_table, answerer, changed, other, line)
         print(paired_table(compare(result, probed), "as they are", f"--probe {way}"))
     return 0
 
@@ -172,13 +177,12 @@ def known_result(output: Path | None, settings: dict[str, Any]) -> Any:
 
 
 def evaluate_table(
-    arguments: argparse.Namespace, table: Any, answerer: Any, settings: dict[str, Any], output: Path | None
+    arguments: argparse.Namespace, table: Any, answerer: Any, settings: dict[str, Any], output: Path | None, line: Any
 ) -> Any:
     """Asks for answers to the rows of a table, verifies them, prints and writes the result, and returns it."""
     from contextlib import ExitStack
 
     from grpo_project.common.files import write_json_atomically
-    from grpo_project.common.progress import ProgressLine
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
     from grpo_project.evaluation.conversation import Repair
@@ -207,12 +211,12 @@ def evaluate_table(
         if output:
             journal = stack.enter_context(Journal(output.with_name(f"{output.name}.journal.jsonl"), settings))
         known = len(journal.answers) if journal else 0
-        line = stack.enter_context(ProgressLine(f"asking {name}", len(questions), known))
+        stack.enter_context(line.about(f"asking {name}", len(questions), known, arguments.max_completion_length))
 
         def answer(left: Any, record: Record) -> None:
             def shown(question: Question, found: Answer) -> None:
                 record(question, found)
-                line.advance()
+                line.advance(found.completion_tokens or 0)
 
             line.expect(len(left))  # repairs are questions that turn up later
             answerer(left, shown)
@@ -248,7 +252,7 @@ def evaluate_table(
     return result
 
 
-def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, dict[str, Any]]:
+def load_answerer(arguments: argparse.Namespace, table: Any, line: Any) -> tuple[Any, str, dict[str, Any]]:
     """(who answers, the prompt style that it reads unless another is asked for, the settings of its chats that are not left to
     the template)."""
     if arguments.planner:
@@ -257,7 +261,7 @@ def load_answerer(arguments: argparse.Namespace, table: Any) -> tuple[Any, str, 
         return planner_answerer(table, arguments.node_budget), "full", {}
     from grpo_project.models.asking import asked_model
 
-    return asked_model(arguments)
+    return asked_model(arguments, wrote=line.wrote)
 
 
 def describe_settings(

@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,30 +38,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names."""
     arguments = build_parser().parse_args(argv)
-    try:
-        from grpo_project.models.export import find_converter, merge, to_gguf
+    from grpo_project.models.export import find_converter, merge, to_gguf
 
-        if arguments.llama_cpp and not arguments.gguf:
-            raise ConfigError("--llama_cpp goes with --gguf")
-        # before minutes of merging
-        converter = find_converter(arguments.model, arguments.llama_cpp) if arguments.gguf else None
-        how = merge(
-            arguments.model,
-            arguments.merged,
-            base=arguments.base,
-            backend=arguments.backend,
-            trust_remote_code=arguments.trust_remote_code,
-        )
-        print(f"{arguments.merged}: the whole model (merged by {how})")
-        if converter is not None:
-            to_gguf(arguments.merged, arguments.gguf, arguments.gguf_type, converter)
-            print(f"{arguments.gguf}: {arguments.gguf_type}")
-    except GrpoProjectError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        return 2
+    if arguments.llama_cpp and not arguments.gguf:
+        raise ConfigError("--llama_cpp goes with --gguf")
+    # before minutes of merging
+    converter = find_converter(arguments.model, arguments.llama_cpp) if arguments.gguf else None
+    how = merge(
+        arguments.model,
+        arguments.merged,
+        base=arguments.base,
+        backend=arguments.backend,
+        trust_remote_code=arguments.trust_remote_code,
+    )
+    print(f"{arguments.merged}: the whole model (merged by {how})")
+    if converter is not None:
+        to_gguf(arguments.merged, arguments.gguf, arguments.gguf_type, converter)
+        print(f"{arguments.gguf}: {arguments.gguf_type}")
     return 0
 
 

@@ -19,9 +19,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 healthy or written, 1 findings, 2 cannot run."""
     parser = argparse.ArgumentParser(prog=Path(__file__).name, description=__doc__.split("\n\n")[0], allow_abbrev=False)
@@ -34,23 +35,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
     from grpo_project.repair.curriculum import FILE, diagnose, write_fresh_state
-    from grpo_project.repair.findings import CANNOT_RUN, HEALTHY, report
+    from grpo_project.repair.findings import HEALTHY, report
     from grpo_project.repair.resume import run_and_checkpoint
 
-    try:
-        run, checkpoint = run_and_checkpoint(flags.checkpoint or flags.output_dir or Path())
-        if flags.create_fresh and flags.checkpoint is None:
-            parser.error("--create-fresh needs --checkpoint")
-        run = flags.output_dir or run
-        if not flags.create_fresh:
-            return report(lambda: diagnose(run), as_json=flags.json, fix=flags.auto_fix, notes=[f"run {run}"])
-        source = write_fresh_state(run / FILE, checkpoint)
-        text = f"{run / FILE} written from {source}"
-        print(json.dumps({"written": str(run / FILE), "from": source}) if flags.json else text)
-        return HEALTHY
-    except (GrpoProjectError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return CANNOT_RUN
+    run, checkpoint = run_and_checkpoint(flags.checkpoint or flags.output_dir or Path())
+    if flags.create_fresh and flags.checkpoint is None:
+        parser.error("--create-fresh needs --checkpoint")
+    run = flags.output_dir or run
+    if not flags.create_fresh:
+        return report(lambda: diagnose(run), as_json=flags.json, fix=flags.auto_fix, notes=[f"run {run}"])
+    source = write_fresh_state(run / FILE, checkpoint)
+    text = f"{run / FILE} written from {source}"
+    print(json.dumps({"written": str(run / FILE), "from": source}) if flags.json else text)
+    return HEALTHY
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 healthy, 1 findings, 2 cannot run."""
     parser = argparse.ArgumentParser(prog=Path(__file__).name, description=__doc__.split("\n\n")[0], allow_abbrev=False)
@@ -27,18 +28,14 @@ def main(argv: list[str] | None = None) -> int:
     how.add_argument("--report-only", action="store_true", help="change nothing (as without --auto-fix)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     flags = parser.parse_args(argv)
-    from grpo_project.repair.findings import CANNOT_RUN, report
+    from grpo_project.repair.findings import report
     from grpo_project.repair.resume import diagnose, run_and_checkpoint
 
-    try:
-        notes = []
-        if flags.checkpoint is not None:
-            run, checkpoint = run_and_checkpoint(flags.checkpoint)
-            notes = [f"run {run}", f"checkpoint {checkpoint.name if checkpoint else 'none that is good'}"]
-        return report(lambda: diagnose(flags.checkpoint), as_json=flags.json, fix=flags.auto_fix, notes=notes)
-    except (GrpoProjectError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return CANNOT_RUN
+    notes = []
+    if flags.checkpoint is not None:
+        run, checkpoint = run_and_checkpoint(flags.checkpoint)
+        notes = [f"run {run}", f"checkpoint {checkpoint.name if checkpoint else 'none that is good'}"]
+    return report(lambda: diagnose(flags.checkpoint), as_json=flags.json, fix=flags.auto_fix, notes=notes)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,25 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point("stopped. Run the same command again to go on.")
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        match = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
-        if not match or int(match[1]) >= int(match[2]):
-            raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {arguments.shard!r}")
-        from grpo_project.data.corpus import CorpusConfig, generate_corpus
+    match = re.fullmatch(r"(\d+)/(\d+)", arguments.shard)
+    if not match or int(match[1]) >= int(match[2]):
+        raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {arguments.shard!r}")
+    from grpo_project.data.corpus import CorpusConfig, generate_corpus
 
-        settings = {
-            name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "exclude", "workers")
-        }
-        settings |= {"domains": tuple(arguments.domains or ()), "exclude": tuple(arguments.exclude or ())}
-        generate_corpus(CorpusConfig(**settings, shard=int(match[1]), shards=int(match[2])), arguments.workers)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped. Run the same command again to go on.", file=sys.stderr)
-        return 130
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("shard", "domains", "exclude", "workers")}
+    settings |= {"domains": tuple(arguments.domains or ()), "exclude": tuple(arguments.exclude or ())}
+    generate_corpus(CorpusConfig(**settings, shard=int(match[1]), shards=int(match[2])), arguments.workers)
     return 0
 
 

@@ -15,26 +15,20 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import train_grpo_unsloth_stl_v2 as main_script  # noqa: E402
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.environment import read_environment  # noqa: E402
-from grpo_project.errors import GrpoProjectError  # noqa: E402
 
 DEFAULTS: dict[str, object] = {"eval_every_n_steps": 25, "max_eval_samples": 8, "curriculum": "stage"}
 
 
+@entry_point("\nInterrupted before the run began; nothing was written.")
 def main(argv: list[str] | None = None) -> int:
     """Exit status as of the main script."""
-    try:
-        given = main_script.parse_flags(argv)
-        named = {*given, *read_environment().values}
-        if not named & {"resume_from_checkpoint", "config_file"}:
-            given |= {name: value for name, value in DEFAULTS.items() if name not in named}
-        return main_script.start(given)
-    except GrpoProjectError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
-        return 130
+    given = main_script.parse_flags(argv)
+    named = {*given, *read_environment().values}
+    if not named & {"resume_from_checkpoint", "config_file"}:
+        given |= {name: value for name, value in DEFAULTS.items() if name not in named}
+    return main_script.start(given)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,19 +32,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point("stopped; nothing was written.")
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        from grpo_project.models.gguf import gguf_of_package, model_from_gguf
+    from grpo_project.models.gguf import gguf_of_package, model_from_gguf
 
-        origin = nullcontext(arguments.gguf) if arguments.gguf else gguf_of_package(arguments.package)
-        notes = model_from_gguf(origin, arguments.output_dir)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written.", file=sys.stderr)
-        return 130
+    origin = nullcontext(arguments.gguf) if arguments.gguf else gguf_of_package(arguments.package)
+    notes = model_from_gguf(origin, arguments.output_dir)
     print("\n".join([*notes, f"Model: {arguments.output_dir}"]))
     return 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,18 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point("stopped. Run the same command again.")
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        from grpo_project.data.obfuscated import write_obfuscated
+    from grpo_project.data.obfuscated import write_obfuscated
 
-        written = write_obfuscated(arguments.data_root, arguments.out, arguments.seed)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped. Run the same command again.", file=sys.stderr)
-        return 130
+    written = write_obfuscated(arguments.data_root, arguments.out, arguments.seed)
     print(f"{arguments.out}: " + ", ".join(f"{domain} {count}" for domain, count in written.items()))
     return 0
 

@@ -21,8 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.asking import at_least  # noqa: E402
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,16 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head`
-        sys.stderr.close()
-        return 2
+    return run(arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,25 +44,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point("stopped. Run the same command again to go on.")
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, 2 for a mistake that the message names, 130 after Ctrl-C."""
     arguments = build_parser().parse_args(argv)
-    try:
-        from grpo_project.domains import training_domains
-        from grpo_project.sft.self_improvement import SelfImprovementConfig, improve
+    from grpo_project.domains import training_domains
+    from grpo_project.sft.self_improvement import SelfImprovementConfig, improve
 
-        given = vars(arguments) | {
-            "domains": tuple(arguments.domains or training_domains()),
-            "demonstrations": tuple(arguments.demonstrations),
-            "sft": tuple(arguments.sft),
-        }
-        model = improve(SelfImprovementConfig(**given))
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped. Run the same command again to go on.", file=sys.stderr)
-        return 130
+    given = vars(arguments) | {
+        "domains": tuple(arguments.domains or training_domains()),
+        "demonstrations": tuple(arguments.demonstrations),
+        "sft": tuple(arguments.sft),
+    }
+    model = improve(SelfImprovementConfig(**given))
     print(f"Model: {model}")
     return 0
 

@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.asking import (  # noqa: E402
     add_chat_flags,
     add_drawing_flags,
@@ -67,20 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    try:
-        check(arguments)
-        return run(arguments)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `| head`
-        sys.stderr.close()
-        return 2
+    check(arguments)
+    return run(arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -105,7 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     table = table_of_files(arguments.domain, arguments.problem)
     tasks = [table.task(index) for index in range(len(table))]  # bad input ends in one line before a model is loaded
-    answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds)
+    line = ProgressLine()
+    answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
     style = arguments.prompt_style or own_style
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in table.rows]
     failure: GrpoProjectError | None = None
@@ -113,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = Answers()
         if arguments.journal:
             known = stack.enter_context(Journal(Path(arguments.journal), describe_settings(arguments, prompts) | chat))
-        line = stack.enter_context(ProgressLine(f"asking {arguments.model}", len(prompts)))
+        stack.enter_context(line.about(f"asking {arguments.model}", len(prompts), longest=arguments.max_completion_length))
 
         def on_wave(unsolved: int, questions: int) -> None:
             line.expect(questions, f"{len(prompts) - unsolved} of {len(prompts)} solved, asking {arguments.model}")

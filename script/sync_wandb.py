@@ -17,9 +17,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from grpo_project.errors import GrpoProjectError  # noqa: E402
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 W&B has every point, 1 it still lacks some, 2 the server or the run cannot be reached."""
     parser = argparse.ArgumentParser(prog=Path(__file__).name, description=__doc__.split("\n\n")[0], allow_abbrev=False)
@@ -29,11 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     from grpo_project.tracking.wandb_sync import sync_folder_to_wandb
 
-    try:
-        results = sync_folder_to_wandb(flags.output_dir, flags.seconds)
-    except GrpoProjectError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
+    results = sync_folder_to_wandb(flags.output_dir, flags.seconds)
     if flags.json:
         print(json.dumps({"runs": results}))
     for run in results if not flags.json else ():

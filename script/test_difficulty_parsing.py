@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+
 if TYPE_CHECKING:
     from grpo_project.data.difficulty import BucketStatistics
 
 DEFAULT_DATA_ROOT = "data/four_domain"
 NO_PROBLEMS = 1
-FAULT = 2
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -63,6 +64,7 @@ def report(domain: str, statistics: BucketStatistics) -> str:
     return "\n".join(lines)
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     """Prints one block per domain. Returns 0; 1 where a domain has no problem file, 2 where nothing can be read, both with one
     line on standard error."""
@@ -70,20 +72,13 @@ def main(argv: list[str] | None = None) -> int:
     from grpo_project.data.difficulty import fill_buckets
     from grpo_project.data.origin import Origin
     from grpo_project.data.rows import read_rows, rows_without_files
-    from grpo_project.errors import GrpoProjectError
 
     data_root = Path(arguments.data_root) if arguments.data_root is not None else REPOSITORY / DEFAULT_DATA_ROOT
-    try:
-        origin = Origin.of(data_root, arguments.problem_root, arguments.difficulty_pattern)
-        table = read_rows(origin, arguments.domains, validate_pddl=False)
-        missing = {name: rows_without_files([table.rows[index] for index in table.indices_of(name)]) for name in table.domains}
-        buckets = fill_buckets(table.rows, table.domains)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAULT
-    text = "\n\n".join(report(domain, statistics) for domain, statistics in buckets.statistics.items())
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # a terminal without the sign for "at most" shows ?
+    origin = Origin.of(data_root, arguments.problem_root, arguments.difficulty_pattern)
+    table = read_rows(origin, arguments.domains, validate_pddl=False)
+    missing = {name: rows_without_files([table.rows[index] for index in table.indices_of(name)]) for name in table.domains}
+    buckets = fill_buckets(table.rows, table.domains)
+    print("\n\n".join(report(domain, statistics) for domain, statistics in buckets.statistics.items()))
     left = {name: statistics.count - len(missing[name]) for name, statistics in buckets.statistics.items()}
     for name, rows in missing.items():
         if rows:

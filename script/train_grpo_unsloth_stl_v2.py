@@ -18,10 +18,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.resolution import convert, describe_settings  # noqa: E402
 from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder  # noqa: E402
 from grpo_project.configs.settings import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
-from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
+from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def get_curriculum_weights(step: int, max_steps: int) -> Dict[str, float]:  # noqa: UP006
@@ -146,17 +147,11 @@ def start(given: dict[str, object]) -> int:
     return train(config, get_curriculum_weights)
 
 
+@entry_point("\nInterrupted before the run began; nothing was written.")
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 3 and 4 stopped by --on_collapse and --on_anomaly, 130
     interrupted."""
-    try:
-        return start(parse_flags(argv))
-    except GrpoProjectError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted before the run began; nothing was written.", file=sys.stderr)
-        return 130
+    return start(parse_flags(argv))
 
 
 if __name__ == "__main__":

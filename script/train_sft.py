@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder  # noqa: E402
-from grpo_project.errors import GrpoProjectError  # noqa: E402
 from grpo_project.sft.config import GROUPS, MODEL, SftConfig, resolve_settings  # noqa: E402
 
 
@@ -59,19 +59,13 @@ def true_or_false(text: str) -> bool:
     return text.lower() == "true"
 
 
+@entry_point("Interrupted before training began; nothing was written.")
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 after Ctrl-C, 143 after SIGTERM."""
-    try:
-        config = resolve_settings(vars(build_parser().parse_args(argv)))
-        from grpo_project.sft.run import train_sft
+    config = resolve_settings(vars(build_parser().parse_args(argv)))
+    from grpo_project.sft.run import train_sft
 
-        return train_sft(config)
-    except GrpoProjectError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted before training began; nothing was written.", file=sys.stderr)
-        return 130
+    return train_sft(config)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from grpo_project.common.entry_point import entry_point  # noqa: E402
+
 SECONDS = 570.0
 STEPS, MIDDLE = 6, 3
 LARGE = {"hidden_size": 1536, "intermediate_size": 6144, "num_hidden_layers": 16, "num_attention_heads": 12}
@@ -228,6 +230,7 @@ def _headline() -> str:
     return f"{torch.cuda.get_device_name(0)}; {', '.join(versions)}"
 
 
+@entry_point()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base_model", type=Path, help="a model folder; default: a random Llama made for this")

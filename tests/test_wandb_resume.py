@@ -176,7 +176,7 @@ def test_the_callback_goes_on_from_what_the_checkpoint_keeps(
         if step == 2:
             (checkpoint / "tracking_state.json").write_text(json.dumps({"wandb": first.position()}))
     first.close()
-    second = DetailedWandbCallback(run, "p", "name", "offline", {}, checkpoint, continuity)
+    second = DetailedWandbCallback(run, "other", "name", "offline", {}, checkpoint, continuity)
     for step in (3, 4, 5):
         second.record({"step": step, "loss": 1.0 / step})
     second.close()
@@ -184,6 +184,9 @@ def test_the_callback_goes_on_from_what_the_checkpoint_keeps(
 
     ids = [json.loads((checkpoint / "tracking_state.json").read_text())["wandb"]["run_id"], second.position()["run_id"]]
     assert (ids[0] == ids[1]) is same_run
+    projects = {ids[0]: "p"} | ({} if same_run else {ids[1]: "other"})  # a run stays where it is
+    assert second.position()["project"] == projects[ids[1]]
+    assert json.loads((run / "wandb_sync_state.json").read_text())["projects"] == projects
     files = sorted((run / "wandb").glob(f"offline-run-*/run-{ids[1]}.wandb"))
     assert [point[STEP_AXIS] for file in files for point in read_points(file)] == steps
 

@@ -1,14 +1,15 @@
-"""Ctrl-C and SIGTERM: the first lets the step finish and writes a checkpoint, the second stops at once."""
+"""Ctrl-C, SIGTERM and a scheduler's warnings: the first lets the step finish and writes a checkpoint, a second Ctrl-C or SIGTERM
+stops at once."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from grpo_project.common import ranks
+from grpo_project.common import ranks, signals
+from grpo_project.common.entry_point import leave_dead_streams
 from grpo_project.runs.observer import Control, Observer
 
 
@@ -22,31 +23,32 @@ class Interrupts(Observer):
         self._may_save = may_save
         self.interrupted = False
         self.signal_number = 0
+        self._told_to_stop = False
 
     def step_ended(self, step: int, control: Control) -> None:
         self.interrupted = ranks.any_rank(self.interrupted)
+        if self.interrupted:
+            leave_dead_streams()
         if self.interrupted and self._may_save(step) and not control.should_training_stop:
             control.should_training_stop = True  # who stopped it before decided about the checkpoint, too
             control.should_save = True
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Takes over SIGINT and SIGTERM inside, and gives them back. Does nothing outside the main thread."""
+        """Takes over the signals of common/signals.py inside, and gives them back. Does nothing outside the main thread."""
 
         def first_asks_second_stops(raised: int, frame: Any) -> None:
-            if self.interrupted:
+            leave_dead_streams()
+            # A warning comes before the signal that it warns of, and a terminal may hang up twice: neither is a second Ctrl-C.
+            if raised in signals.STOPS and self._told_to_stop:
                 raise KeyboardInterrupt
-            self.interrupted, self.signal_number = True, raised
-            print("\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+            self._told_to_stop |= raised in signals.STOPS
+            if not self.interrupted:
+                self.interrupted, self.signal_number = True, raised
+                with suppress(RuntimeError):  # it may come in the middle of another line
+                    print(
+                        "\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr, flush=True
+                    )
 
-        before: dict[int, Any] = {}
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, first_asks_second_stops)
-        except ValueError:
-            pass  # another thread's business
-        try:
+        with signals.caught(signals.STOPS | signals.WARNINGS, first_asks_second_stops):
             yield
-        finally:
-            for taken, handler in before.items():
-                signal.signal(taken, handler)

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,17 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with open(aside, "xb") as handle:
-            if path.exists():
-                os.fchmod(handle.fileno(), path.stat().st_mode & 0o7777)
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(aside, path)
-    except BaseException as error:  # Ctrl-C too: no temporary file may stay behind
+        with naming(path):
+            with open(aside, "xb") as handle:
+                if path.exists():
+                    os.fchmod(handle.fileno(), path.stat().st_mode & 0o7777)
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(aside, path)
+    except BaseException:  # Ctrl-C too: no temporary file may stay behind
         with contextlib.suppress(OSError):  # a read-only disk refuses also to remove what is not there
             aside.unlink()
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
 
@@ -55,16 +54,37 @@ def write_json_atomically(path: str | Path, value: Any) -> None:
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n")
 
 
+def require_writable(path: Path, flag: str) -> None:
+    """Raises ConfigError where this process may not make the folder `path` or write to it. Writes nothing itself."""
+    try:
+        nearest = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    except OSError as error:  # a name that is too long
+        raise ConfigError(f"{flag} {path} cannot be a folder: {error.strerror}") from None
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "is read-only, or not this user's to write to" if nearest.is_dir() else "is a file: choose a folder"
+        raise ConfigError(f"{flag} {path} cannot be written to: {nearest} {why}")
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError from inside names `path`: what a full disk says of a write names nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
 def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
     """Appends one line of JSON and hands it to the operating system at once. Missing folders are made.
 
     NaN and infinities become null, so that every line is standard JSON. A last line that a crash left without its end is
-    closed first: it costs that one line, not the new one too.
+    closed first: it costs that one line, not the new one too. Raises OSError, which names `path`.
     """
     line = json.dumps(without_nan(value), ensure_ascii=False, allow_nan=False, default=_plain)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as handle:
+    with naming(path), open(path, "a+b") as handle:
         if handle.seek(0, os.SEEK_END) > 0:
             handle.seek(-1, os.SEEK_END)
             if handle.read(1) != b"\n":

@@ -65,7 +65,12 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     """What concerns a model loaded here, and what concerns an endpoint."""
     local = parser.add_argument_group("a model loaded here")
     add = local.add_argument
-    add("--batch_size", type=int, default=64, help="completions at a time; does not show in the answers (default 64)")
+    add(
+        "--batch_size",
+        type=int,
+        default=64,
+        help="completions at a time, at most: fewer of long ones; does not show in the answers (default 64)",
+    )
     add("--backend", choices=("auto", "unsloth", "transformers"), default="auto")
     add("--no_4bit", dest="load_in_4bit", action="store_false", help="keep a large model's weights as they are")
     add("--trust_remote_code", action="store_true", help="run code that comes with the model")

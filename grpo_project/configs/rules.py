@@ -11,6 +11,7 @@ from grpo_project.errors import ConfigError
 
 MOST_COMPLETIONS = 2**20  # per step; far beyond what is trained with, and what is counted out for it still fits the memory
 TRACKERS = ("wandb", "tensorboard", "trackio")
+NOT_IN_A_PROJECT = "/\\#?%:"
 TRUNCATIONS = ("top_p", "top_k", "min_p")
 COUNTED_OVER_THE_ANSWER = ("repetition_penalty", "presence_penalty", "frequency_penalty", "min_new_tokens")
 
@@ -61,6 +62,11 @@ def _check_names(config: Settings) -> None:
     named = config.report_to
     if not named or set(named) - {*TRACKERS, "none"}:
         raise ConfigError(f"--report_to must name some of {', '.join(TRACKERS)}, or be none, got {' '.join(named) or 'nothing'}")
+    if found := sorted(set(config.wandb_project) & set(NOT_IN_A_PROJECT)):
+        raise ConfigError(
+            f"--wandb_project {config.wandb_project!r}: W&B takes no {' '.join(found)} in the name of a project (none of "
+            f"{' '.join(NOT_IN_A_PROJECT)}). The team it belongs to is named by WANDB_ENTITY"
+        )
     if "none" in named and named != ("none",):
         raise ConfigError(f"--report_to may be none, or others, got {' '.join(named)}")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import __version__
-from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project.common.files import naming, write_json_atomically, write_text_atomically
 from grpo_project.data.instances import (
     SPLITS,
     generate_instance,
@@ -236,7 +236,7 @@ def _generate_domain(
     not_optimal = sum(not row["meta"]["reference_optimal"] for row in rows)
     show(domain.name, written, target)
     last_new = start
-    with partial.open("a", encoding="utf-8") as file:
+    with naming(partial), partial.open("a", encoding="utf-8") as file:
         # Few rows take small batches: what is worked on ahead is thrown away in the end.
         batch = max(4, min(BATCH, (target - written) // 8))
         for index, row in _attempts(domain.name, config, ranges, start, batch, pool):

@@ -2,7 +2,7 @@
 
 A question is one completion to be had: sample 0 is the greedy one, 1..N are drawn at a temperature. Whoever answers (a local
 model, an endpoint, the planner) is a function `(questions, record) -> None` that calls `record(question, answer)` once for each.
-A server may refuse a question for good, because it is too long for it: that is an answer without a plan. What follows from an
+A server may refuse a question for good, because it is too long for it: that is counted, and is no plan. What follows from an
 answer, such as the verifier's words on it, is a question too, one turn later in the same conversation.
 """
 
@@ -22,19 +22,28 @@ from grpo_project.errors import DataError, GrpoProjectError
 
 GREEDY = 0
 TOO_LONG, FILTERED, OTHERWISE = "too long for its context", "stopped by its content filter", "otherwise"
+UNFINISHED, ONLY_REASONING = "at the limit before any word", "only reasoning"
 # What servers call it: OpenAI, vLLM, SGLang, llama.cpp, Mistral, Gemini, Anthropic, TGI; Azure and OpenAI for filters.
 _REASONS = {
     TOO_LONG: re.compile(
-        r"HTTP 413|context|prompt is too long|longer than the maximum|input token|`inputs` tokens", re.IGNORECASE
+        r"HTTP 413|context(?! deadline| cancel)|prompt is too long|longer than the maximum|input token|`inputs` tokens",
+        re.IGNORECASE,
     ),
     FILTERED: re.compile(r"content.?(filter|management|policy)|moderation", re.IGNORECASE),
+    UNFINISHED: re.compile("finish_reason length"),
+    ONLY_REASONING: re.compile(ONLY_REASONING),
 }
-# A server that has refused so many questions and answered none refuses something that they have in common.
+# A server that has answered none of so many questions lacks something that they have in common.
 REFUSED_IN_VAIN = 10
 
 
 class AllRefused(GrpoProjectError):
-    """The server refused every question that it was asked, so nothing was measured."""
+    """The server answered none of the questions that it was asked, so nothing was measured."""
+
+
+def reason_in(words: str) -> str:
+    """Why there is no answer, from a server's words: TOO_LONG, FILTERED, UNFINISHED, ONLY_REASONING or OTHERWISE."""
+    return next((reason for reason, known in _REASONS.items() if known.search(words)), OTHERWISE)
 
 
 class Key(NamedTuple):
@@ -85,8 +94,8 @@ class Question:
 class Answer:
     """A completion. `seconds`: how long it took; in a batch, its share. `cut_off`: it ended at the limit on tokens.
 
-    Token counts and `cut_off` are None where they are unknown. `refused`: the words in which a server refused the question for
-    good, else None.
+    Token counts and `cut_off` are None where they are unknown. `refused`: why there is no answer, and will be none: the words in
+    which a server refused the question for good, or how it ended without any; else None.
     """
 
     text: str
@@ -98,10 +107,8 @@ class Answer:
 
     @property
     def refusal(self) -> str | None:
-        """Why a question was refused, as one of TOO_LONG, FILTERED and OTHERWISE; None where it was not."""
-        if self.refused is None:
-            return None
-        return next((reason for reason, words in _REASONS.items() if words.search(self.refused)), OTHERWISE)
+        """Why there is no answer, in one of the words of `reason_in`; None where there is one."""
+        return None if self.refused is None else reason_in(self.refused)
 
 
 Record = Callable[[Question, Answer], None]
@@ -129,8 +136,8 @@ def ask(
 
     follow_up: the question that follows from an answer, or None. The answerer gets all questions of one turn together.
 
-    Raises ValueError where the answerer leaves one out; AllRefused where a server refuses all, or the first REFUSED_IN_VAIN for
-    another reason than its context or filter.
+    Raises ValueError where the answerer leaves one out; AllRefused where a server answers none, or none of the first
+    REFUSED_IN_VAIN for another reason than its context or filter.
     """
     known = known or Answers()
     answers = known.answers
@@ -139,7 +146,7 @@ def ask(
     def record(question: Question, answer: Answer) -> None:
         held.append((question, answer))
         if answer.refused is not None and not answers:
-            if sum(one.refusal == OTHERWISE for _, one in held) >= REFUSED_IN_VAIN:
+            if sum(one.refusal not in (TOO_LONG, FILTERED) for _, one in held) >= REFUSED_IN_VAIN:
                 raise _all_refused(held)
             return
         for each, found in held:
@@ -165,7 +172,7 @@ def ask(
 
 def _all_refused(held: Sequence[tuple[Question, Answer]]) -> AllRefused:
     return AllRefused(
-        f"the server refused all of the first {len(held)} requests ({held[-1][1].refused}). Nothing was measured: see --model, "
+        f"the server answered none of the first {len(held)} requests ({held[-1][1].refused}). Nothing was measured: see --model, "
         "--max_completion_length and --request_fields"
     )
 

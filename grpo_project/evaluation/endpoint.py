@@ -24,15 +24,23 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from grpo_project.errors import ConfigError, GrpoProjectError
-from grpo_project.evaluation.answers import Answer, Question, Record
+from grpo_project.evaluation.answers import FILTERED, ONLY_REASONING, TOO_LONG, Answer, Question, Record, reason_in
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
+from grpo_project.prompting.content import content_text
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx
 REFUSED_STATUS = frozenset({400, 413, 422})  # of this one request; another may pass
-LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+LIMIT, NEWER_LIMIT, SEED = "max_tokens", "max_completion_tokens", "seed"
+OTHER_FORM = {LIMIT: NEWER_LIMIT, SEED: None}  # of a field that a server refuses; None: it is left out
+_REFUSES_A_FIELD = re.compile(
+    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated|instead",
+    re.IGNORECASE,
+)
+_NO_MONEY = re.compile(r"insufficient[ _](quota|balance|credit|fund)", re.IGNORECASE)  # a 429 that no waiting helps
+ENDED = frozenset({"stop", "eos", "end_turn", None})  # finish_reason of an answer that the model itself ended
 OWN_FIELDS = frozenset({"messages", "n", "stream"})  # as the client needs them
 LONG_KEY = 8  # characters that do not stand in a text by chance; a shorter key is struck out only as a word of its own
 LONGEST_WAIT_SECONDS = 60.0
@@ -158,7 +166,7 @@ class Endpoint:
         self._key = key
         edges = ("", "") if key is None or len(key) >= LONG_KEY else (r"(?<!\w)", r"(?!\w)")
         self._written_key = re.compile(re.escape(key or "").join(edges)) if key else None
-        self._limit = LIMIT  # the field that limits tokens, as this server calls it
+        self._forms: dict[str, str | None] = {}  # of OTHER_FORM, those that this server wants
         self._lock = threading.Lock()  # around changes of it
         self._on_retry, self._on_stop = on_retry, on_stop
         # A server on this machine is not behind the proxy that the environment may name.
@@ -234,30 +242,45 @@ class Endpoint:
         raise AssertionError("unreachable")
 
     def _ask(self, question: Question) -> bytes:
-        """What the server answers; where it wants the limit on tokens under its newer name, it gets it so from now on."""
-        limit = self._limit
-        try:
-            return self._post(self._body(question, limit))
-        except _Refused as refusal:
-            if limit == NEWER_LIMIT or LIMIT in self.config.request_fields or not _wants_newer_limit(str(refusal)):
-                raise
-            with self._lock:
-                first, self._limit = self._limit == LIMIT, NEWER_LIMIT
-            if first:
-                self._on_retry(f"{refusal}. Asking with {NEWER_LIMIT} from now on", 0.0)
-        return self._post(self._body(question, NEWER_LIMIT))
+        """What the server answers; a field that it refuses has its other form from then on.
 
-    def _body(self, question: Question, limit: str) -> dict[str, Any]:
+        Raises EndpointError for a field that has no other form, or that one is refused too.
+        """
+        while True:
+            forms = self._forms
+            body = self._body(question, forms)
+            try:
+                return self._post(body)
+            except _Refused as refusal:
+                name = _refused_field(body, str(refusal))
+                if name is None:
+                    raise
+                if name not in OTHER_FORM or name in forms or name in self.config.request_fields:
+                    raise EndpointError(
+                        f"{self.config.url} refuses the field {name} ({refusal}). Set it otherwise, or take it out: "
+                        f"--request_fields '{json.dumps({name: None})}'"
+                    ) from None
+                self._change(name, str(refusal))
+
+    def _change(self, name: str, refusal: str) -> None:
+        """From now on a field has its other form, which is said once."""
+        with self._lock:
+            first, self._forms = name not in self._forms, {**self._forms, name: OTHER_FORM[name]}
+        if first:
+            how = f"with {OTHER_FORM[name]}" if OTHER_FORM[name] else f"without {name}"
+            self._on_retry(f"{refusal}. Asking {how} from now on", 0.0)
+
+    def _body(self, question: Question, forms: Mapping[str, str | None]) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.config.model,
             "messages": to_messages(question.turns, chat=self.config.chat),
             "chat_template_kwargs": dict(self.config.chat.arguments) or None,
-            limit: self.config.max_tokens,
+            LIMIT: self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
-            "seed": _seed(self.config.seed, question),
-            **self.config.request_fields,
+            SEED: _seed(self.config.seed, question),
         }
-        return {name: value for name, value in body.items() if value is not None}
+        named = {forms.get(name, name): value for name, value in body.items()} | dict(self.config.request_fields)
+        return {name: value for name, value in named.items() if name is not None and value is not None}
 
     def _wait_seconds(self, attempt: int, question: Question, asked: float | None) -> float:
         """What the server asks for, else doubling from the first wait, with a jitter of up to a quarter."""
@@ -292,33 +315,59 @@ class Endpoint:
         said = ""
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             said = error.read(4096).decode("utf-8", errors="replace")
+        self._raise(error.code, said, _retry_after(error.headers.get("Retry-After")))
+
+    def _raise(self, status: int, said: str, wait_seconds: float | None) -> NoReturn:
         message = self._clean(_message(said))
-        told = f"HTTP {error.code}" + (f": {message}" if message else "")
-        if error.code in RETRIED_STATUS or error.code >= 500:
-            raise _Retry(told, _retry_after(error.headers.get("Retry-After")))
-        if error.code in (401, 403):
+        told = f"HTTP {status}" + (f": {message}" if message else "")
+        reason = reason_in(told)
+        if _NO_MONEY.search(said):
+            raise EndpointError(f"{self.config.url} wants to be paid ({told}). Then run the same command again to go on")
+        if status in REFUSED_STATUS or (status >= 500 and reason == TOO_LONG) or (status == 403 and reason == FILTERED):
+            raise _Refused(told)
+        if status in RETRIED_STATUS or status >= 500:
+            raise _Retry(told, wait_seconds)
+        if status in (401, 403):
             how = "refuses the key" if self._key else "wants a key, and the environment names none"
             raise ConfigError(f"{self.config.url} {how} ({told}). See --api_key_env")
-        if 300 <= error.code < 400:
+        if 300 <= status < 400:
             raise ConfigError(f"{self.config.url} points elsewhere ({told}); name the final address with --base_url")
-        if error.code in REFUSED_STATUS:
-            raise _Refused(told)
         raise EndpointError(f"{self.config.url} refuses the request ({told})")
 
-    def _read(self, content: bytes, seconds: float, question: Question) -> Answer:
+    def _completion(self, content: bytes) -> dict[str, Any]:
+        """The JSON object of an answer. A text that was cut short is asked for again; a web page, or an error in the place of an
+        answer, would only come again."""
+        said = content.decode("utf-8", "replace")
         try:
             value = json.loads(content)
-            choice = value["choices"][0]
-            text = _text(choice["message"].get("content"))
-            usage = value.get("usage") or {}
+        except ValueError:
+            if said.lstrip().startswith("<"):
+                raise EndpointError(
+                    f"{self.config.url} answers with a web page ({self._clean(said)}): --base_url must end where the server's "
+                    "/chat/completions begins, mostly in /v1"
+                ) from None
+            raise _Retry(f"an answer that is no JSON: {said}") from None
+        error = value.get("error") if isinstance(value, dict) else None
+        if error and not value.get("choices"):
+            code = error.get("code") if isinstance(error, dict) else None
+            self._raise(code if isinstance(code, int) and 400 <= code < 600 else 400, said, None)
+        if not isinstance(value, dict):
+            raise _Refused(f"no chat completion: {self._clean(said)}")
+        return value
+
+    def _read(self, content: bytes, seconds: float, question: Question) -> Answer:
+        value = self._completion(content)
+        try:
+            choice, usage = value["choices"][0], value.get("usage") or {}
+            message, finish = choice["message"], choice.get("finish_reason")
+            text = content_text(message.get("content")).encode("utf-8", "replace").decode()
             prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            finish = choice.get("finish_reason")
-            reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            raise _Retry(f"an answer that is no chat completion: {_message(content.decode('utf-8', 'replace'))}") from None
+            reasoning = message.get("reasoning_content") or message.get("reasoning")
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise _Refused(f"no chat completion: {self._clean(content.decode('utf-8', 'replace'))}") from None
         if not text and finish == "length" and isinstance(reasoning, str):
-            text = f"<think>{reasoning}"  # as a model that is loaded here would have written it: cut off while thinking
-        text = text.encode("utf-8", "replace").decode()
+            # As a model that is loaded here would have written it: cut off while thinking.
+            text = f"<think>{reasoning}".encode("utf-8", "replace").decode()
         # A word of the question is nothing that the server tells, and may be one of the plan (a key of `x`).
         asked_with_it = self._written_key is not None and any(map(self._written_key.search, question.turns))
         return Answer(
@@ -327,7 +376,16 @@ class Endpoint:
             completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
             seconds=seconds,
             cut_off=finish == "length" if isinstance(finish, str) else None,
+            refused=None if text else self._no_words(message, finish, reasoning),
         )
+
+    def _no_words(self, message: Mapping[str, Any], finish: Any, reasoning: Any) -> str | None:
+        """Why a message without words is no answer; None where the model itself ended it, having nothing to say."""
+        if message.get("refusal"):
+            return self._clean(f"the model declines: {message['refusal']}")
+        if finish not in ENDED:
+            return self._clean(f"no words, finish_reason {finish}")
+        return f"no words, {ONLY_REASONING}" if reasoning else None
 
     def _strike_key(self, text: str) -> str:
         return self._written_key.sub("[key]", text) if self._written_key else text
@@ -355,23 +413,13 @@ def _message(said: str) -> str:
         return said
 
 
-def _wants_newer_limit(said: str) -> bool:
-    """OpenAI: "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead." vLLM
-    names both fields where either is too large, which is another matter."""
-    return NEWER_LIMIT in said and re.search(r"unsupported|not supported|deprecated|instead", said, re.IGNORECASE) is not None
-
-
-def _text(content: Any) -> str:
-    """The words of an answer: a string, or a list's parts that are text. None, or reasoning alone, is an answer without words.
-
-    Raises TypeError for what is neither.
-    """
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise TypeError("no text")
-    parts = [{"text": part} if isinstance(part, str) else part for part in content]
-    return "".join(part["text"] for part in parts if part.get("type", "text") in ("text", "output_text"))
+def _refused_field(body: Mapping[str, Any], said: str) -> str | None:
+    """The field of the request that a server does not know or take: "Unsupported parameter: 'max_tokens' is not supported with
+    this model" (OpenAI). None where the request itself is at fault: vLLM names both limits where a question is too long."""
+    if reason_in(said) in (TOO_LONG, FILTERED) or not _REFUSES_A_FIELD.search(said):
+        return None
+    own = (name for name in body if name not in ("model", "messages"))
+    return next((name for name in own if re.search(rf"\b{re.escape(name)}\b", said)), None)
 
 
 def _retry_after(header: str | None) -> float | None:

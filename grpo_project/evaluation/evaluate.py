@@ -13,7 +13,7 @@ from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
 from grpo_project.evaluation.answers import GREEDY, Answer, Key, Question, Record
-from grpo_project.evaluation.results import NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
+from grpo_project.evaluation.results import NO_ANSWER, NO_CONSTRAINT, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.pddl import Task, find_plan, validate_text
 from grpo_project.pddl.grounding import TooLarge
 from grpo_project.pddl.lenient import LENIENT, STRICT, read_leniently
@@ -90,15 +90,19 @@ def verify_answers(
 
 def _verified(task: Task, answer: Answer, plan_reading: str | None) -> dict[str, Any]:
     """What a greedy and a drawn answer have in common."""
-    verdict, by_reading, dropped = validate_text(task, answer.text), None, ""
+    verdict, dropped = validate_text(task, answer.text), ""
+    by_reading: dict[str, str] | None = None
     if plan_reading is not None:
         reading = read_leniently(task, answer.text)
         lenient = validate_text(task, reading.text) if reading.dropped else verdict
         by_reading = {STRICT: verdict.verdict_class, LENIENT: lenient.verdict_class}
         dropped = "+".join(reading.dropped)
         verdict = lenient if plan_reading == LENIENT else verdict
+    verdict_class: str = verdict.verdict_class
+    if answer.refused is not None:
+        verdict_class, by_reading = NO_ANSWER, by_reading and dict.fromkeys(by_reading, NO_ANSWER)
     return {
-        "verdict_class": verdict.verdict_class,
+        "verdict_class": verdict_class,
         "plan_cost": verdict.plan_cost,
         "completion": answer.text,
         "prompt_tokens": answer.prompt_tokens,
@@ -114,9 +118,9 @@ def _verified(task: Task, answer: Answer, plan_reading: str | None) -> dict[str,
 def count_usage(answers: Mapping[Key, Answer], price_per_million: tuple[float, float] | None = None) -> dict[str, Any]:
     """Tokens over all answers, None where some were not counted, and what they cost where a price is given.
 
-    `refused` counts by reason what a server refused; that has no tokens.
+    `refused` counts by reason what has no answer; a question that was not taken has no tokens, and needs none.
     """
-    given = [answer for answer in answers.values() if answer.refused is None]
+    given = [answer for answer in answers.values() if answer.refused is None or answer.completion_tokens is not None]
     prompt, completion = (
         [tokens for answer in given if (tokens := getattr(answer, name)) is not None]
         for name in ("prompt_tokens", "completion_tokens")

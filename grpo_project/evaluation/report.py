@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grpo_project.common.text import interval_text, percent, rate_text, text_table
 from grpo_project.evaluation.comparison import Comparison
-from grpo_project.evaluation.results import EvaluationResult, ProblemResult
+from grpo_project.evaluation.results import NO_ANSWER, EvaluationResult, ProblemResult
 from grpo_project.evaluation.strategies import Outcome, as_many_tokens, best_of, paired, repaired, sizes
 from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.pddl.lenient import DROPPED, STRICT
@@ -17,6 +17,7 @@ _SHORT = {
     "precondition_violation": "precondition",
     "safety_constraints_violation": "constraint",
     "goal_not_satisfied": "goal",
+    NO_ANSWER: "no answer",
 }
 
 
@@ -70,7 +71,8 @@ def readings_line(result: EvaluationResult) -> str:
 
 def answer_table(result: EvaluationResult) -> str:
     """One line a domain: how greedy answers failed; of those that solved, cost over reference cost; tokens and seconds."""
-    header = ["domain", *_SHORT.values(), "cost/ref", "at ref", "tokens", "s/problem"]
+    classes = (*VERDICT_CLASSES, *([NO_ANSWER] if result.where(verdict_class=NO_ANSWER) else []))
+    header = ["domain", *(_SHORT[name] for name in classes), "cost/ref", "at ref", "tokens", "s/problem"]
     rows = []
     for domain in result.domains:
         problems, verdicts = result.where(domain=domain), result.verdicts(domain)
@@ -78,7 +80,7 @@ def answer_table(result: EvaluationResult) -> str:
         rows.append(
             [
                 domain,
-                *(str(verdicts[name]) for name in VERDICT_CLASSES),
+                *(str(verdicts[name]) for name in classes),
                 f"{sum(ratios) / len(ratios):.2f}" if ratios else "-",
                 f"{sum(ratio <= 1 for ratio in ratios)}/{len(ratios)}" if ratios else "-",
                 _mean([problem.completion_tokens for problem in problems if problem.refused is None], 0),
@@ -159,7 +161,7 @@ def repairs_line(result: EvaluationResult) -> str:
     turns = int(result.settings["repair_turns"])
     failed = [problem.conversation for problem in result.problems if not any(one.success for one in problem.conversation)]
     ends = {
-        "with a question that was refused": sum(attempts[-1].refused is not None for attempts in failed),
+        "without an answer": sum(attempts[-1].refused is not None for attempts in failed),
         "with an answer that was cut off": sum(bool(attempts[-1].cut_off) for attempts in failed),
         "having repeated an answer that had failed": sum(
             len({one.completion for one in attempts}) < len(attempts) for attempts in failed
@@ -189,7 +191,7 @@ def usage_line(result: EvaluationResult) -> str:
         line += f"; {usage['cut_off_while_thinking']} were cut off while thinking: raise --max_completion_length"
     if usage["refused"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in usage["refused"].items())
-        line += f"; refused by the server and counted as failed: {reasons}"
+        line += f"; without an answer, and not solved: {reasons}"
     return line
 
 

@@ -16,6 +16,7 @@ from grpo_project.pddl import VERDICT_CLASSES
 from grpo_project.pddl.lenient import PLAN_READINGS
 
 SUCCESS = VERDICT_CLASSES[0]
+NO_ANSWER = "no_answer"  # stands beside the verdict classes: no failure of a plan, but none solved either
 NO_CONSTRAINT = "none"
 
 
@@ -44,8 +45,9 @@ class ProblemResult:
     """One problem: who it is, the verdict on the greedy answer, and what the plan cost against the reference (None: unknown).
 
     constraint_kind: the PDDL3 operators of its constraints, sorted and joined by +, or `none`. Tokens, seconds and cut_off (the
-    answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: the words in which a server
-    refused the question. samples: drawn answers. repairs: the greedy answer's successors in its conversation with the verifier.
+    answer ended at the limit on tokens) are those of the greedy answer, None where unknown. refused: why there is no answer, in
+    the server's words; the verdict is NO_ANSWER then. samples: drawn answers. repairs: the greedy answer's successors in its
+    conversation with the verifier.
     by_reading: the verdict class under each of PLAN_READINGS, of which verdict_class is one; None where it was read in one way.
     dropped: what the lenient reading left out (pddl/lenient.py), sorted and joined by +. difficulty: its score; canonical: its
     canonical form, which equal problems share. Results of before these were kept have None and "".

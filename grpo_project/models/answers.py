@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from grpo_project.evaluation.answers import Answer, Answerer, Question, Record
 from grpo_project.models.generation import complete
@@ -11,8 +11,16 @@ from grpo_project.models.loading import Policy
 from grpo_project.prompting import render_chat
 
 
-def local_answerer(policy: Policy, max_new_tokens: int, batch_size: int, temperature: float, seed: int) -> Answerer:
-    """Greedy questions first, then samples, in batches of `batch_size` completions; each batch is recorded when it is done.
+def local_answerer(
+    policy: Policy,
+    max_new_tokens: int,
+    batch_size: int,
+    temperature: float,
+    seed: int,
+    wrote: Callable[[int], None] | None = None,
+) -> Answerer:
+    """Greedy questions first, then samples, in batches of up to `batch_size` completions; each answer is recorded as it ends, and
+    `wrote` hears after every token how many answers it was written to.
 
     Which batches there are does not show in the answers, so that a continued evaluation ends where an unbroken one does. A
     question that leaves too little room in the model's context is refused, as a server would.
@@ -46,10 +54,8 @@ def local_answerer(policy: Policy, max_new_tokens: int, batch_size: int, tempera
         for numbers in sorted(groups):
             members = groups[numbers]
 
-            def keep(chosen: list[int], batch: list[list[Answer]], members: list[list[Question]] = members) -> None:
-                for position, answers in zip(chosen, batch, strict=True):
-                    for question, found in zip(members[position], answers, strict=True):
-                        record(question, found)
+            def keep(position: int, sample: int, found: Answer, members: list[list[Question]] = members) -> None:
+                record(members[position][sample], found)
 
             complete(
                 policy.model,
@@ -61,7 +67,8 @@ def local_answerer(policy: Policy, max_new_tokens: int, batch_size: int, tempera
                 samples=numbers,
                 seed=seed,
                 chat=policy.chat,
-                on_batch=keep,
+                on_answer=keep,
+                wrote=wrote,
             )
 
     return answer

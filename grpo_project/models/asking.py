@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from grpo_project.common.files import json_object
@@ -14,9 +15,12 @@ from grpo_project.evaluation.answers import Answerer
 from grpo_project.prompting import ChatOptions
 
 
-def asked_model(arguments: argparse.Namespace, patience_seconds: float = math.inf) -> tuple[Answerer, str, dict[str, Any]]:
+def asked_model(
+    arguments: argparse.Namespace, patience_seconds: float = math.inf, wrote: Callable[[int], None] | None = None
+) -> tuple[Answerer, str, dict[str, Any]]:
     """(who answers, the prompt style that it reads unless another is asked for, the settings of its chats that are not left to
-    the template). patience_seconds: of an endpoint. Raises ConfigError, ModelError or BackendMissing."""
+    the template). patience_seconds: of an endpoint. wrote: as for local_answerer. Raises ConfigError, ModelError or
+    BackendMissing."""
     chat = ChatOptions.of(chat_of(arguments))
     if arguments.base_url:
         return _endpoint(arguments, chat, patience_seconds), "full", chat.asked()
@@ -37,7 +41,7 @@ def asked_model(arguments: argparse.Namespace, patience_seconds: float = math.in
     if policy.remark:
         print(f"warning: {policy.remark}", file=sys.stderr)
     how = (arguments.max_completion_length, arguments.batch_size, arguments.temperature, arguments.seed)
-    return local_answerer(policy, *how), policy.prompt_style, policy.chat.asked()
+    return local_answerer(policy, *how, wrote), policy.prompt_style, policy.chat.asked()
 
 
 def _endpoint(arguments: argparse.Namespace, chat: ChatOptions, patience_seconds: float) -> Answerer:

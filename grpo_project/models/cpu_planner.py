@@ -5,7 +5,7 @@ Larger models and other devices never come here: they go through `model.generate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +103,10 @@ def _growing_cache(config: Any) -> Any:
     return cache
 
 
+# Told after every token: how many completions it was written to, and those that end before it, as (number in the batch, tokens).
+Watch = Callable[[int, list[tuple[int, list[int]]]], None]
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How answers are written: `samples` to each prompt, of at most `max_new_tokens` tokens, each up to one of `stop_ids`.
@@ -118,7 +122,12 @@ class Decoding:
 
 
 def decode_in_a_loop(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, how: Decoding, draws: torch.Tensor | torch.Generator | None
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    how: Decoding,
+    draws: torch.Tensor | torch.Generator | None,
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """As `model.generate`, with one prefill per prompt, and without the rows that have ended.
 
@@ -144,6 +153,9 @@ def decode_in_a_loop(
         lengths[rows[ending]] = index
         ended = ended | ending
         alive = int((~ended).sum())
+        if watch is not None:
+            over = rows[ending].tolist()
+            watch(alive + len(over), [(row, written[row, :index].tolist()) for row in over])
         if alive == 0 or index == how.max_new_tokens - 1:
             break
         if alive <= COMPACT_BELOW * len(rows):

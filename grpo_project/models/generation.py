@@ -21,11 +21,23 @@ import torch
 
 from grpo_project.common import ranks
 from grpo_project.common.random_streams import stream
+from grpo_project.errors import ModelError
 from grpo_project.evaluation.answers import Answer
-from grpo_project.models.cpu_planner import Decoding, decode_in_a_loop, evaluating, left_padded, pick_tokens, plain_attention
+from grpo_project.models.cpu_planner import (
+    Decoding,
+    Watch,
+    decode_in_a_loop,
+    evaluating,
+    left_padded,
+    pick_tokens,
+    plain_attention,
+)
+from grpo_project.models.memory import Architecture
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, stop_tokens, turns_of
 
 Progress = Callable[[int, int], None]  # (completions done, completions in all)
+OnAnswer = Callable[[int, int, Answer], None]  # (position of the prompt, position of the sample number, the answer)
+CACHE_BYTES = 8 * 2**30  # of keys and values; not measured at run time, so that the same command makes the same batches
 
 
 def complete_greedy(
@@ -58,12 +70,15 @@ def complete(
     samples: Sequence[int] = (1,),
     seed: int = 0,
     chat: ChatOptions = PLAIN_CHAT,
-    on_batch: Callable[[list[int], list[list[Answer]]], None] | None = None,
+    on_answer: OnAnswer | None = None,
+    wrote: Callable[[int], None] | None = None,
 ) -> list[list[Answer]]:
     """One answer per prompt and sample number, in the order of `prompts`; temperature None: the most likely tokens.
 
-    Texts are without special tokens, and the end of an answer is not counted among its tokens. `on_batch` gets the prompts'
-    positions and their answers as soon as a batch is done. Raises ValueError when a number is out of range.
+    Texts are without special tokens, and the end of an answer is not counted among its tokens. `on_answer` gets each answer, with
+    the positions of its prompt and sample number, as soon as it ends; `wrote` hears after every token how many completions
+    it was written to. batch_size: completions at a time, at most; fewer where their cache would pass CACHE_BYTES.
+    Raises ValueError when a number is out of range.
     """
     for name, number in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size), ("num_samples", len(samples))):
         if number < 1:
@@ -82,48 +97,95 @@ def complete(
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stop_ids), 0)
     how = Decoding(max_new_tokens, pad_id, stop_ids, len(samples), temperature)
     decode = decode_in_a_loop if device.type == "cpu" and plain_attention(model) else _decode_with_generate
-    completions: list[list[Answer]] = [[] for _ in prompts]
-    prompts_per_batch = max(1, batch_size // len(samples))
+    batches = _Batches(tokenizer, chat, how, encoded, on_answer, wrote)
     total = len(prompts) * len(samples)
     # FSDP goes on using the parameters that it gathered from other processes, so they may be no inference tensors.
     without_gradients = torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
     with evaluating(model), without_gradients:
-        for start in range(0, len(order), prompts_per_batch):
-            chosen = order[start : start + prompts_per_batch]
+        while order:
+            most = _completions_that_fit(model, len(encoded[order[0]]) + max_new_tokens, batch_size)
+            chosen, order = order[: max(1, most // len(samples))], order[max(1, most // len(samples)) :]
             ids, mask = left_padded([encoded[index] for index in chosen], pad_id, device)
             draws = None
             if temperature is not None:
                 streams = [stream(seed, "sampling", *turns_of(prompts[index]), number) for index in chosen for number in samples]
                 draws = torch.tensor([[own.random() for _ in range(max_new_tokens)] for own in streams], dtype=torch.float64)
                 draws = draws.to(device)
-            began = time.perf_counter()
-            rows = decode(model, ids, mask, how, draws)
-            texts = [chat.whole_answer(text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)]
-            seconds = (time.perf_counter() - began) / len(rows)
-            for position, index in enumerate(chosen):
-                own_rows = range(position * len(samples), (position + 1) * len(samples))
-                completions[index] = [
-                    Answer(texts[row], len(encoded[index]), len(rows[row]), seconds, len(rows[row]) == max_new_tokens)
-                    for row in own_rows
-                ]
-            if on_batch is not None:
-                on_batch(chosen, [completions[index] for index in chosen])
+            batches.begin(chosen)
+            batches.end(decode(model, ids, mask, how, draws, batches.watch))
             if progress is not None:
-                progress(min(total, (start + len(chosen)) * len(samples)), total)
-    return completions
+                progress(total - len(order) * len(samples), total)
+    return [[batches.answers[index, number] for number in range(len(samples))] for index in range(len(prompts))]
+
+
+class _Batches:
+    """The answers of one batch after another, each handed on as it ends.
+
+    An answer's seconds are its share: those of each token, divided among the completions that it was written to.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        chat: ChatOptions,
+        how: Decoding,
+        encoded: Sequence[Sequence[int]],
+        on_answer: OnAnswer | None,
+        wrote: Callable[[int], None] | None,
+    ) -> None:
+        self.answers: dict[tuple[int, int], Answer] = {}  # by position of the prompt and of the sample number
+        self._tokenizer, self._chat, self._how, self._encoded = tokenizer, chat, how, encoded
+        self._on_answer, self._wrote = on_answer, wrote
+
+    def begin(self, chosen: list[int]) -> None:
+        """These prompts are answered next."""
+        self._chosen, self._seconds, self._last = chosen, 0.0, time.perf_counter()
+
+    def watch(self, writing: int, over: list[tuple[int, list[int]]]) -> None:
+        """As Watch."""
+        now = time.perf_counter()
+        self._seconds, self._last = self._seconds + (now - self._last) / max(1, writing), now
+        if self._wrote is not None:
+            self._wrote(writing)
+        for row, tokens in over:
+            self._keep(row, tokens)
+
+    def end(self, rows: Sequence[list[int]]) -> None:
+        """All of them are there."""
+        for row, tokens in enumerate(rows):
+            if (self._chosen[row // self._how.samples], row % self._how.samples) not in self.answers:
+                self._keep(row, tokens)
+
+    def _keep(self, row: int, tokens: list[int]) -> None:
+        index, number = self._chosen[row // self._how.samples], row % self._how.samples
+        text = self._chat.whole_answer(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        cut_off = len(tokens) == self._how.max_new_tokens
+        answer = Answer(text, len(self._encoded[index]), len(tokens), self._seconds, cut_off)
+        self.answers[index, number] = answer
+        if self._on_answer is not None:
+            self._on_answer(index, number, answer)
+
+
+def _completions_that_fit(model: Any, tokens: int, batch_size: int) -> int:
+    """At most `batch_size` completions of so many tokens with their prompts, and no more than CACHE_BYTES hold."""
+    try:
+        each = Architecture.of(model.config.to_dict()).cache_bytes_per_token(max(2, next(model.parameters()).element_size()))
+    except ModelError:  # a family whose sizes are not known
+        return batch_size
+    return max(1, min(batch_size, CACHE_BYTES // (each * tokens)))
 
 
 def _decode_with_generate(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, how: Decoding, draws: torch.Tensor | None
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, how: Decoding, draws: torch.Tensor | None, watch: Watch
 ) -> list[list[int]]:
     """New tokens of each completion, up to and without the stop token; samples of a prompt stand together.
 
     draws: (completions, max_new_tokens) numbers in [0, 1), or None for greedy.
     """
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
     processors: dict[str, Any] = {}
     if draws is not None:
-        from transformers import LogitsProcessorList
-
         processors["logits_processor"] = LogitsProcessorList([_drawn_token(how.temperature, draws, ids.shape[1])])
     if how.samples > 1:
         ids, mask = (part.repeat_interleave(how.samples, dim=0) for part in (ids, mask))
@@ -134,11 +196,28 @@ def _decode_with_generate(
         pad_token_id=how.pad_id,
         eos_token_id=how.stop_ids or None,
         repetition_penalty=1.0,  # some hub models ship another value, and greedy must mean the most likely token
+        stopping_criteria=StoppingCriteriaList([_watching(watch, how.stop_ids, ids.shape[1])]),
         do_sample=False,  # what is drawn is drawn by the processor, which leaves one token possible
         **processors,
     )
     # Cut at the padded prompt length: every row of a batch begins its answer there.
     return [_until_stop(row, how.stop_ids) for row in written[:, ids.shape[1] :].tolist()]
+
+
+def _watching(watch: Watch, stop_ids: list[int], prompt_length: int) -> Callable[..., torch.Tensor]:
+    """A stopping criterion that stops nothing, and tells of every token."""
+    ended: torch.Tensor | None = None
+
+    def look(input_ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
+        nonlocal ended
+        before = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device) if ended is None else ended
+        ending = torch.isin(input_ids[:, -1], torch.tensor(stop_ids, dtype=torch.long, device=input_ids.device)) & ~before
+        ended = before | ending
+        over = ending.nonzero()[:, 0].tolist()
+        watch(int((~before).sum()), [(row, input_ids[row, prompt_length:-1].tolist()) for row in over])
+        return torch.zeros_like(before)
+
+    return look
 
 
 def _drawn_token(temperature: float | None, draws: torch.Tensor, prompt_length: int) -> Callable[..., torch.Tensor]:

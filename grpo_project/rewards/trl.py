@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.pddl import Task, Verdict, validate_text
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions
+from grpo_project.prompting.content import content_text
 from grpo_project.rewards.registry import NamedReward, preset_reward
 from grpo_project.rewards.score import succeeded
 from grpo_project.rewards.verifier import Verifier
@@ -49,10 +50,13 @@ Observer = Callable[[list[ScoredCompletion]], None]
 
 
 def completion_text(completion: str | Sequence[dict[str, Any]]) -> str:
-    """TRL hands over a string, or, for conversational prompts, a list of messages; the assistant's text either way."""
+    """TRL hands over a string, or, for conversational prompts, a list of messages; the assistant's text either way.
+
+    Raises TypeError for content that is no text.
+    """
     if isinstance(completion, str):
         return completion
-    return "".join(str(message.get("content") or "") for message in completion)
+    return "".join(content_text(message.get("content")) for message in completion)
 
 
 def make_reward_function(

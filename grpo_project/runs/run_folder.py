@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from grpo_project.common.files import read_lines, write_bytes_atomically, write_json_atomically
+from grpo_project.common.files import read_lines, require_writable, write_bytes_atomically, write_json_atomically
 from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs.checkpoint import faults, newest_good, survey
 from grpo_project.runs.identity import VERSIONED, versions
@@ -54,20 +54,9 @@ class RunFolder:
         return path
 
 
-def require_writable(path: Path) -> None:
-    """Raises ConfigError where this process may not make the folder `path` or write to it. Writes nothing itself."""
-    try:
-        nearest = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    except OSError as error:  # a name that is too long
-        raise ConfigError(f"--output_dir {path} cannot be a folder: {error.strerror}") from None
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        why = "is read-only, or not this user's to write to" if nearest.is_dir() else "is a file: choose a folder"
-        raise ConfigError(f"--output_dir {path} cannot be written to: {nearest} {why}")
-
-
 def refuse_used_folder(path: Path) -> None:
     """Raises RunExists when `path` holds anything, ConfigError when it cannot be a folder or be written to. Writes nothing."""
-    require_writable(path)
+    require_writable(path, "--output_dir")
     if not path.exists() or not any(path.iterdir()):
         return
     if (path / RESOLVED_CONFIG).exists() or any(path.glob("checkpoint-*")):

@@ -32,9 +32,10 @@ class WandbTracker:
             mode = "offline"
         # One that is off needs no run of its own, and leaves the variables as they are.
         choice = RunChoice("", "allow") if mode == "disabled" else configure_wandb_resume(checkpoint, continuity)
-        found = choice.found or choice.parent or FoundRun("", "")
+        found = choice.found or FoundRun("", "")  # its project is where it is; a new run's is the one asked for
+        entity = (choice.parent or found).entity
         self._manager = wandb_sync.initialize_wandb_sync_manager(
-            folder, found.project or project, run_name, mode=mode, choice=choice, entity=found.entity, config=config
+            folder, found.project or project, run_name, mode=mode, choice=choice, entity=entity, config=config
         )
 
     @property

@@ -52,7 +52,7 @@ def new_run_id() -> str:
 def find_run(checkpoint: Path, environ: Mapping[str, str] | None = None, tell: Callable[[str], None] = print) -> FoundRun | None:
     """The run of a checkpoint: from its own record, else its wandb/ folder, trainer_state.json, WANDB_RUN_ID."""
     environ = os.environ if environ is None else environ
-    own = _own_record(checkpoint)
+    own = recorded_run(checkpoint)
     if own is not None:
         return own
     tell(with_english("🔍 尝试从WandB目录提取run ID...", "looking for the run id in the wandb folder"))
@@ -110,7 +110,8 @@ def _choose(checkpoint: Path | None, continuity: str, environ: Mapping[str, str]
     return RunChoice(found.run_id, "must", found=found)
 
 
-def _own_record(checkpoint: Path) -> FoundRun | None:
+def recorded_run(checkpoint: Path) -> FoundRun | None:
+    """The run that a checkpoint of ours says it belongs to; None where it says nothing."""
     about = (json_object_or_none(checkpoint / f"{TRACKING_STATE}.json") or {}).get("wandb")
     if not isinstance(about, dict) or not isinstance(about.get("run_id"), str) or not _ID.fullmatch(about["run_id"]):
         return None

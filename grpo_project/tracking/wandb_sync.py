@@ -333,10 +333,18 @@ class WandbSyncManager:
         )
 
     def _save_state(self) -> None:
+        path = self.output_dir / STATE_FILE
+        projects = _projects(json_object_or_none(path) or {}) | {self.run_id: self.project}  # of every run in this folder
         try:
-            write_json_atomically(self.output_dir / STATE_FILE, {**self.get_sync_status(), "written": time.time()})
+            write_json_atomically(path, {**self.get_sync_status(), "projects": projects, "written": time.time()})
         except OSError as error:
             logger.warning("%s could not be written (%s)", STATE_FILE, error)
+
+
+def _projects(state: Mapping[str, Any]) -> dict[str, str]:
+    """{run id: project} of a folder's runs, from its STATE_FILE."""
+    found = state.get("projects")
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -403,7 +411,8 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
     results = []
     for path in journals:
         run_id = path.stem
-        before = server_count(state["project"], state.get("entity"), run_id)
+        project = _projects(state).get(run_id, state["project"])
+        before = server_count(project, state.get("entity"), run_id)
         if before is None:
             raise ConfigError("the W&B server cannot be asked; are you logged in (`wandb login`), and is it up?")
         journal = Journal(path)
@@ -411,7 +420,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
         if before < journal.total:
             manager = WandbSyncManager(
                 output_dir,
-                state["project"],
+                project,
                 state.get("run_name"),
                 choice=RunChoice(run_id, "allow"),
                 entity=state.get("entity"),

@@ -6,13 +6,13 @@ import errno
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grpo_project.common import ranks
+from grpo_project.common import ranks, signals
+from grpo_project.common.entry_point import leave_dead_streams
 from grpo_project.errors import DataError, MemoryShort, ModelError, first_line
 from grpo_project.health.alarms import Alarm
 from grpo_project.models.forecast import Forecast, out_of_memory
@@ -25,7 +25,7 @@ from grpo_project.training.launch import Start
 SUCCESS = 0
 COLLAPSED = 3  # stopped by --on_collapse stop
 ANOMALY = 4  # stopped by --on_anomaly stop
-INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM
+INTERRUPTED = 128  # plus the number of the signal, as shells count: 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that is full, over its quota or mounted for reading
 
 
@@ -56,7 +56,7 @@ class Ending:
     def told(self) -> Iterator[None]:
         """Raises Stopped after a signal, MemoryShort or DataError for memory or disk that ran out, and all else as it came."""
         try:
-            with self._terminated_as_interrupted():
+            with signals.caught(signals.WARNINGS | {signal.SIGTERM}, self._interrupt):
                 yield
         except KeyboardInterrupt:
             if ranks.is_main():
@@ -73,22 +73,11 @@ class Ending:
         finally:
             self.cleanup.close()
 
-    @contextmanager
-    def _terminated_as_interrupted(self) -> Iterator[None]:
-        """SIGTERM raises KeyboardInterrupt as Ctrl-C does, where training does not catch both. Only in the main thread."""
-
-        def interrupt(number: int, frame: object) -> None:
-            self.signal_number = number
-            raise KeyboardInterrupt
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+    def _interrupt(self, number: int, frame: object) -> None:
+        """As Ctrl-C does, where training does not catch it."""
+        leave_dead_streams()
+        self.signal_number = number
+        raise KeyboardInterrupt
 
 
 def open_folder(start: Start, ending: Ending) -> RunFolder:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.files import require_writable
 from grpo_project.common.paths import locate, locate_model
 from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
@@ -21,6 +22,7 @@ from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import read_run_state, require_names, step_of
+from grpo_project.tracking.wandb_run_id import recorded_run
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,23 @@ def _continued(layers: Layers, checkpoint: Path) -> TrainingConfig:
                 )
     where = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
     (first, given), *others = layers
-    return resolve([(first, {**given, **where}), *others, (CHECKPOINT, saved)])
+    config = resolve([(first, {**given, **where}), *others, (CHECKPOINT, saved)])
+    if any("wandb_project" in layer for _, layer in layers):
+        _refuse_another_project(config, checkpoint)
+    return config
+
+
+def _refuse_another_project(config: TrainingConfig, checkpoint: Path) -> None:
+    """A W&B run cannot move to another project: only a new one can begin there."""
+    found = recorded_run(checkpoint)
+    sent = config.use_wandb and "wandb" in config.report_to
+    goes_on = sent and not config.force_new_wandb_run and config.wandb_continuity in ("continue", "offline")
+    if found is None or found.project in (None, config.wandb_project) or not goes_on:
+        return
+    raise ConfigError(
+        f"--wandb_project {config.wandb_project}: the W&B run of {checkpoint.name} is in project {found.project}, and no run can "
+        "move: leave it out, or add --wandb_continuity new (or fork) to begin one there"
+    )
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -118,7 +136,7 @@ def starting_point(config: TrainingConfig) -> Start:
         raise ConfigError(f"--run_name {named} names a folder in outputs/ and must be a plain name; --output_dir takes any path")
     output_dir = Path(config.output_dir) if config.output_dir else Path("outputs") / named
     if ranks.is_main():
-        run_folder.require_writable(output_dir)
+        require_writable(output_dir, "--output_dir")
     if checkpoint is None and ranks.is_main():  # rank 0 makes the folder, so only it can tell whether it was used before
         if asked == "auto" and run_folder.may_begin_again(output_dir):
             logger.warning("%s has no checkpoint: the run begins at step 0, with the settings of this command", output_dir)

@@ -159,3 +159,31 @@ def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(
         assert second.should_training_stop and second.should_save and second.should_log
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("warning", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+def test_a_warning_lets_the_step_finish_and_so_does_the_sigterm_that_it_warned_of(
+    capsys: pytest.CaptureFixture[str], warning: int
+) -> None:
+    run = _Run()
+    before = signal.getsignal(warning)
+    with run.interrupts.caught():
+        for number in (warning, warning, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert run.interrupts.interrupted and run.interrupts.signal_number == warning
+        assert capsys.readouterr().err.count("Stopping after this step") == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert run.steps(2)[1].should_save
+    assert signal.getsignal(warning) == before
+
+
+def test_under_nohup_a_hangup_is_still_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run = _Run()
+    try:
+        with run.interrupts.caught():
+            signal.raise_signal(signal.SIGHUP)
+        assert not run.interrupts.interrupted and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -137,3 +137,9 @@ def test_lines_are_read_as_they_were_appended(tmp_path_factory: pytest.TempPathF
     found = files.read_lines(path)
     assert [json.loads(line)["text"] for line in found[: len(texts)]] == texts
     assert found[len(texts) :] == ([b'{"te'] if torn else [])
+
+
+def test_a_full_disk_names_the_file() -> None:
+    with pytest.raises(OSError) as caught:
+        files.append_json_line("/dev/full", {"row": 1})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from email.utils import formatdate
@@ -10,7 +11,19 @@ from typing import Any
 import pytest
 
 from grpo_project.errors import ConfigError, GrpoProjectError
-from grpo_project.evaluation.answers import FILTERED, OTHERWISE, TOO_LONG, AllRefused, Answer, Key, Question, ask
+from grpo_project.evaluation.answers import (
+    FILTERED,
+    ONLY_REASONING,
+    OTHERWISE,
+    TOO_LONG,
+    UNFINISHED,
+    AllRefused,
+    Answer,
+    Answers,
+    Key,
+    Question,
+    ask,
+)
 from grpo_project.evaluation.endpoint import Endpoint, EndpointConfig, EndpointError
 from grpo_project.evaluation.evaluate import count_usage
 from grpo_project.prompting import ChatOptions
@@ -110,10 +123,7 @@ def test_waits_double_and_a_server_that_names_a_time_is_heard(stand_in: Any) -> 
     assert server.times[1] - server.times[0] >= 0.3
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [b"", b"<html>oops</html>", b'{"choices": []}', b'{"choices": [{"message": 3}]}', b"[]", b"\xff\xfe", b'{"choices": [{"mess'],
-)
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b'{"choices": [{"mess'])
 def test_an_answer_that_is_none_is_asked_for_again(stand_in: Any, garbage: bytes) -> None:
     server = stand_in(lambda n, body, h: (200, {}, garbage) if n == 1 else echo(n, body, h))
     assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[Key(0)].text == "plan for prompt 0"
@@ -192,6 +202,8 @@ TOO_LONG_WORDS = [
     [
         *((400, words, TOO_LONG) for words in TOO_LONG_WORDS),
         (413, "", TOO_LONG),
+        (500, "context size has been exceeded", TOO_LONG),
+        (403, "This prompt requires moderation, and was flagged for violence", FILTERED),
         (400, "The response was filtered due to Azure OpenAI's content management policy.", FILTERED),
         (422, "no", OTHERWISE),
     ],
@@ -217,7 +229,7 @@ def test_where_everything_is_refused_nothing_was_measured(stand_in: Any, words: 
     """A setting that is wrong shows after ten requests; problems that are too long, only when all of them were."""
     server = stand_in(lambda n, body, h: (400, {}, {"error": {"message": words}}))
     questions = [Question(index, 0, f"prompt {index}") for index in range(24)]
-    with pytest.raises(AllRefused, match=rf"refused all of the first {asked} requests \(HTTP 400: {words}\)") as caught:
+    with pytest.raises(AllRefused, match=rf"answered none of the first {asked} requests \(HTTP 400: {words}\)") as caught:
         ask(questions, Endpoint(config(server, concurrency=1)))
     assert "\n" not in str(caught.value) and len(server.requests) == asked
 
@@ -227,6 +239,81 @@ def test_a_model_that_is_not_there_ends_at_once(stand_in: Any) -> None:
     with pytest.raises(EndpointError, match="HTTP 404: The model `m` does not exist"):
         ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (200, b"<!doctype html><title>Chat</title>", r"answers with a web page .*--base_url must end .*/v1"),
+        (429, {"error": {"message": "Quota exceeded.", "type": "insufficient_quota"}}, r"wants to be paid \(HTTP 429: Quota exc"),
+        (402, {"error": {"message": "Insufficient Balance"}}, r"wants to be paid \(HTTP 402: Insufficient Balance\)"),
+        (200, {"error": {"message": "no credit left", "code": 402}}, r"refuses the request \(HTTP 402: no credit left\)"),
+    ],
+)
+def test_what_waiting_does_not_help_ends_at_once_and_keeps_what_was_answered(
+    stand_in: Any, status: int, body: Any, told: str
+) -> None:
+    server = stand_in(lambda n, asked, h: echo(n, asked, h) if n < 3 else (status, {}, body))
+    known = Answers()
+    with pytest.raises(EndpointError, match=told) as caught:
+        ask(QUESTIONS, Endpoint(config(server, concurrency=1)), known)
+    assert "\n" not in str(caught.value) and len(server.requests) == 3 and len(known.answers) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": []},
+        {"choices": None, "usage": {}},
+        {"choices": [{"message": 3}]},
+        {"detail": "no"},
+        [],
+        completion(7),
+        completion({"text": "(sail a b)"}),
+        completion([{"type": "text", "text": None}]),
+        completion([3]),
+    ],
+)
+def test_what_is_no_chat_completion_is_no_answer_and_is_not_asked_for_again(stand_in: Any, body: Any) -> None:
+    server = stand_in(lambda n, asked, h: (200, {}, json.dumps(body).encode()) if n == 2 else echo(n, asked, h))
+    found = ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
+    assert [answer.refusal for answer in found.values()] == [None, OTHERWISE, *[None] * 6]
+    assert found[QUESTIONS[1].key].refused.startswith("no chat completion: ")  # type: ignore[union-attr]
+    assert len(server.requests) == len(QUESTIONS)
+
+
+def test_an_error_in_the_place_of_an_answer_is_what_its_code_says(stand_in: Any) -> None:
+    """OpenRouter's way, with status 200."""
+    busy = {"error": {"message": "Provider returned error", "code": 502}}
+    server = stand_in(lambda n, body, h: (200, {}, busy) if n == 1 else echo(n, body, h))
+    heard: list[str] = []
+    endpoint = Endpoint(config(server), on_retry=lambda reason, seconds: heard.append(reason))
+    assert endpoint.answer(QUESTIONS[0]).text == "plan for prompt 0" and heard == ["HTTP 502: Provider returned error"]
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "reason"),
+    [
+        ({"content": None, "reasoning_content": "First (debark c)"}, "stop", ONLY_REASONING),
+        ({"content": [{"type": "thinking", "thinking": []}], "reasoning": "First"}, "stop", ONLY_REASONING),
+        ({"content": ""}, "length", UNFINISHED),
+        ({"content": None, "reasoning_content": "First"}, "content_filter", FILTERED),
+        ({"content": None, "refusal": "I cannot help with that."}, "stop", OTHERWISE),
+        ({"content": None, "tool_calls": []}, "tool_calls", OTHERWISE),
+        ({"content": ""}, "stop", None),  # the model had nothing to say: an empty plan
+        ({"content": "(sail a b)"}, "content_filter", None),
+    ],
+)
+def test_a_message_without_words_is_no_answer_unless_the_model_ended_it(
+    stand_in: Any, message: dict[str, Any], finish: str, reason: str | None
+) -> None:
+    body = {"choices": [{"message": message, "finish_reason": finish}], "usage": {"prompt_tokens": 5, "completion_tokens": 9}}
+    server = stand_in(lambda n, asked, h: (200, {}, body) if n == 2 else echo(n, asked, h))
+    found = ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
+    assert [answer.refusal for answer in found.values()] == [None, reason, *[None] * 6]
+    usage = count_usage(found)
+    assert usage["refused"] == ({reason: 1} if reason else {})
+    assert usage["completion_tokens"] == 7 * 3 + 9  # paid for, with words or without
 
 
 UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
@@ -243,6 +330,33 @@ def test_a_server_that_wants_the_limit_by_its_newer_name_gets_it_and_that_is_sai
     assert heard == [f"HTTP 400: {UNSUPPORTED}. Asking with max_completion_tokens from now on"]
     assert {r["max_completion_tokens"] for r in server.requests if "max_tokens" not in r} == {9}
     assert len(server.requests) <= len(QUESTIONS) + 4  # those that were under way at first
+
+
+SEED_REFUSED = b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}'
+
+
+def test_a_seed_that_is_refused_is_left_out_from_then_on(stand_in: Any) -> None:
+    """Mistral's way."""
+    server = stand_in(lambda n, body, h: (422, {}, SEED_REFUSED) if "seed" in body else echo(n, body, h))
+    heard: list[str] = []
+    endpoint = Endpoint(config(server, concurrency=1), on_retry=lambda reason, seconds: heard.append(reason))
+    assert all(answer.refused is None for answer in ask(QUESTIONS, endpoint).values())
+    assert len(heard) == 1 and heard[0].endswith("Asking without seed from now on")
+    assert len(server.requests) == len(QUESTIONS) + 1
+
+
+@pytest.mark.parametrize(
+    ("refused", "fields"), [(("max_tokens", "max_completion_tokens"), {}), (("temperature",), {}), (("seed",), {"seed": 5})]
+)
+def test_a_field_that_is_refused_in_every_form_is_named_at_once(stand_in: Any, refused: tuple[str, ...], fields: Any) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        named = next(name for name in refused if name in body)
+        return 400, {}, {"error": {"message": f"Unsupported parameter: '{named}'"}}
+
+    server = stand_in(behave)
+    with pytest.raises(EndpointError, match=rf"refuses the field {refused[-1]} .*--request_fields '{{\"{refused[-1]}\": null}}'"):
+        ask(QUESTIONS, Endpoint(config(server, concurrency=1, request_fields=fields)))
+    assert len(server.requests) == len(refused)
 
 
 def test_a_limit_that_is_too_large_keeps_its_name(stand_in: Any) -> None:
@@ -345,12 +459,6 @@ def test_an_answer_in_parts_or_without_words_is_an_answer(stand_in: Any, content
     answer = Endpoint(config(server)).answer(QUESTIONS[0])
     assert (answer.text, answer.cut_off, answer.prompt_tokens) == (text, True, None)
     assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("content", [7, {"text": "(sail a b)"}, [{"type": "text", "text": None}], [3]])
-def test_content_that_is_no_text_is_asked_for_again(stand_in: Any, content: Any) -> None:
-    server = stand_in(lambda n, body, h: (200, {}, completion(content)) if n == 1 else echo(n, body, h))
-    assert answers_of(Endpoint(config(server)), QUESTIONS[:1])[Key(0)].text == "plan for prompt 0"
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])

@@ -159,3 +159,46 @@ def test_unsloth_is_put_back_to_training_where_it_was_training(tiny_model: Any, 
     tiny_model.train()
     complete_greedy(tiny_model, tiny_tokenizer, ["w1 w2"], 2)
     assert calls == [True]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_answer_is_handed_on_as_soon_as_it_ends(
+    tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    """In one batch: what is done by then survives a kill, and every token is told of."""
+    monkeypatch.setattr(generation, "plain_attention", lambda model: plain)
+    prompts, written, heard = _prompts(40), [], {}
+
+    def on_answer(index: int, sample: int, answer: Any) -> None:
+        heard[index, sample] = (len(written), answer)
+
+    found = complete(tiny_model, tiny_tokenizer, prompts, 30, on_answer=on_answer, wrote=written.append)
+    assert {key: answer for key, (_, answer) in heard.items()} == {(n, 0): own for n, (own,) in enumerate(found)}
+    # One that the model ended is heard of with its stop token; one that was cut off with the last token of all.
+    assert all(step == min(30, answer.completion_tokens + 1) for step, answer in heard.values())
+    assert written[0] == 40 and written == sorted(written, reverse=True)
+    ended = sum(answer.completion_tokens < 30 for _, answer in heard.values())
+    assert sum(written) == sum(answer.completion_tokens for _, answer in heard.values()) + ended
+    with pytest.raises(KeyboardInterrupt):
+        complete(tiny_model, tiny_tokenizer, prompts, 30, on_answer=_interrupt)
+
+
+def _interrupt(*about: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_batch_is_as_large_as_its_cache_allows(tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+
+    def count(model: Any, ids: Any, *rest: Any) -> Any:
+        batches.append(len(ids))
+        return cpu_planner.decode_in_a_loop(model, ids, *rest)
+
+    monkeypatch.setattr(generation, "decode_in_a_loop", count)
+    prompts = _prompts(10)
+    whole = complete_greedy(tiny_model, tiny_tokenizer, prompts, 20)
+    tokens = max(len(render_chat(tiny_tokenizer, prompt).split()) for prompt in prompts) + 20
+    each = 2 * 2 * 2 * 8 * 4  # keys and values of 2 layers, 2 heads of width 8, in float32
+    monkeypatch.setattr(generation, "CACHE_BYTES", 3 * tokens * each)
+    assert complete_greedy(tiny_model, tiny_tokenizer, prompts, 20) == whole
+    assert batches[:2] == [10, 3] and sum(batches[1:]) == 10 and batches[2] >= 3

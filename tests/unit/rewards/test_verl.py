@@ -86,5 +86,20 @@ def test_faults_are_raised_not_scored():
         compute_score("ferry", plan, "(define (problem")
     with pytest.raises(ConfigError):
         compute_score("ferry", plan, problem, mode="generous")
-    with pytest.raises(TypeError):  # a misspelt reward_kwargs entry
+    with pytest.raises(ConfigError, match="knows no 'moode': the reward is chosen by `mode`"):  # a misspelt reward_kwargs entry
         compute_score("ferry", plan, problem, moode="sparse")
+
+
+def test_what_verl_adds_is_taken_and_named_once(caplog):
+    added = {"reward_router_address": "host:1", "reward_model_tokenizer": object(), "sandbox_fusion_url": None}
+    for _ in range(2):
+        assert as_verl_calls(ROWS[0], TABLE.rows[0].response, **added)["acc"] == 1.0
+    assert sum("'sandbox_fusion_url'" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_content_in_parts_is_read_without_its_thinking():
+    parts = [{"type": "thinking", "thinking": "(no)"}, {"type": "text", "text": TABLE.rows[0].response}]
+    reward = make_reward_function(TABLE, RewardConfig())
+    assert reward(prompts=[""], completions=[[{"role": "assistant", "content": parts}]], row_index=[0]) == [1.0]
+    with pytest.raises(TypeError, match="must be a text or a list of parts, got int"):
+        reward(prompts=[""], completions=[[{"role": "assistant", "content": 7}]], row_index=[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -82,17 +83,17 @@ def test_stopped_in_the_middle_it_ends_where_an_unbroken_one_does(
 ) -> None:
     from grpo_project.models import answers, generation
 
-    batches = 0
+    ended = 0
 
-    def stopping(*arguments: Any, on_batch: Any, **named: Any) -> Any:
-        def count(*batch: Any) -> None:
-            nonlocal batches
-            batches += 1
-            if batches in (3, 9):  # once among greedy answers, once among samples
+    def stopping(*arguments: Any, on_answer: Any, **named: Any) -> Any:
+        def count(*answer: Any) -> None:
+            nonlocal ended
+            ended += 1
+            if ended in (5, 30):  # once among greedy answers, once among samples, in the middle of a batch
                 raise KeyboardInterrupt
-            on_batch(*batch)
+            on_answer(*answer)
 
-        return generation.complete(*arguments, on_batch=count, **named)
+        return generation.complete(*arguments, on_answer=count, **named)
 
     monkeypatch.setattr(answers, "complete", stopping)
     output = tmp_path / "stopped.json"
@@ -177,7 +178,11 @@ def test_a_served_planner_is_asked_in_its_own_words_and_what_is_too_long_for_it_
     assert [problem["refused"] is not None for problem in result["problems"]] == [index == chosen[5] for index in chosen]
     assert result["usage"]["refused"] == {"too long for its context": 1} and result["usage"]["prompt_tokens"] == 700
     assert result["domains"]["spanner"]["count"] == 4 and result["domains"]["spanner"]["completion_tokens"] == 20
-    assert "; refused by the server and counted as failed: 1 too long for its context\n" in capsys.readouterr().out
+    # Beside the five verdict classes: what was not answered is no plan that missed its goal.
+    assert result["domains"]["spanner"]["verdicts"] == {"plan_format_error": 3, "no_answer": 1}
+    assert {tuple(problem["by_reading"].values()) for problem in result["problems"] if problem["refused"]} == {("no_answer",) * 2}
+    shown = capsys.readouterr().out
+    assert "goal | no answer |" in shown and "; without an answer, and not solved: 1 too long for its context\n" in shown
 
 
 def test_a_server_that_refuses_everything_leaves_nothing_behind_that_a_later_run_would_take(
@@ -188,7 +193,7 @@ def test_a_server_that_refuses_everything_leaves_nothing_behind_that_a_later_run
     command = endpoint_command(server, data_root, tmp_path / "all.json")
     assert main(command) == 2
     shown = capsys.readouterr().err
-    assert shown.startswith("error: the server refused all of the first 8 requests (HTTP 400: Model Not Exist).")
+    assert shown.startswith("error: the server answered none of the first 8 requests (HTTP 400: Model Not Exist).")
     assert shown.count("\n") == 1
     wrong = False
     assert main(command) == 0
@@ -321,6 +326,7 @@ def test_probes_ask_the_same_problems_again_and_a_second_run_asks_nothing(
         (["--planner", "--num_samples", "2", "--temperature", "0"], "--temperature"),
         (["--planner", "--data_root", "nowhere"], "nowhere"),
         (["--planner", "--output", "."], "--output"),
+        (["--model", "m", "--output", "/dev/null/r.json"], "the folder of --output, /dev/null cannot be written to"),
         (["--planner", "--probe", "names"], "--probe"),
         (["--model", "m", "--probe", "colours"], "order, names, unseen_names"),
         (["--compare", "a.json", "b.json"], "a.json"),
@@ -342,6 +348,22 @@ def test_what_cannot_work_ends_in_one_line(
     assert message.startswith("error: ") and named in message and message.count("\n") == 1
     assert "hidden" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_was_answered(
+    main: Any, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    output = tmp_path / "r.json"
+    command = ["--planner", "--data_root", str(data_root), "--samples", "1", "--domains", "ferry", "--output", str(output)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command) == 2
+    assert capsys.readouterr().err == f"error: {output} cannot be written or read: No space left on device\n"
+    assert main(command) == 0
+    assert "1 answers of them from before" in capsys.readouterr().out
 
 
 def test_a_compact_model_has_one_form_of_prompt(
@@ -381,17 +403,17 @@ def test_repairs_of_a_model_loaded_here_are_the_same_after_a_stop(
     lengths = [[problem["prompt_tokens"], *(one["prompt_tokens"] for one in problem["repairs"])] for problem in whole["problems"]]
     assert all(first < second < third for first, second, third in lengths)
 
-    batches = 0
+    ended = 0
 
-    def stopping(*arguments: Any, on_batch: Any, **named: Any) -> Any:
-        def count(*batch: Any) -> None:
-            nonlocal batches
-            batches += 1
-            if batches == 8:  # 2 of greedy answers, 4 of drawn ones, then repairs
+    def stopping(*arguments: Any, on_answer: Any, **named: Any) -> Any:
+        def count(*answer: Any) -> None:
+            nonlocal ended
+            ended += 1
+            if ended == 15:  # 4 greedy answers, 8 drawn ones, then repairs
                 raise KeyboardInterrupt
-            on_batch(*batch)
+            on_answer(*answer)
 
-        return generation.complete(*arguments, on_batch=count, **named)
+        return generation.complete(*arguments, on_answer=count, **named)
 
     monkeypatch.setattr(answers, "complete", stopping)
     stopped = tmp_path / "stopped.json"
@@ -415,7 +437,7 @@ def test_a_conversation_too_long_for_a_model_loaded_here_is_counted(
     assert all("do not fit a context of 512" in end for end in ends)
     assert result["usage"]["refused"] == {"too long for its context": 2}
     shown = capsys.readouterr().out
-    assert "2 with a question that was refused" in shown and "2 too long for its context" in shown
+    assert "2 without an answer" in shown and "2 too long for its context" in shown
 
 
 def repairing(table: Any, right_at: int) -> Any:
@@ -492,7 +514,7 @@ def test_a_repair_prompt_that_a_server_refuses_and_answers_without_an_end_are_co
     assert [[one["refused"] is None for one in problem["repairs"]] for problem in result["problems"]] == [[True, False]] * 3
     assert result["usage"]["refused"] == {"too long for its context": 3} and result["usage"]["cut_off"] == 6
     shown = capsys.readouterr().out
-    assert "3 with a question that was refused, 3 having repeated an answer that had failed" in shown
+    assert "3 without an answer, 3 having repeated an answer that had failed" in shown
 
 
 def test_repair_turns_of_search_are_refused(main: Any, capsys: pytest.CaptureFixture[str]) -> None:

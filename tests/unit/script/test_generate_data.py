@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -158,6 +160,28 @@ def test_a_share_of_the_plans_ignores_constraints_and_says_so(tmp_path: Path) ->
             assert verdict.success
         careless = sum(row["meta"].get("plan_ignores_constraints", False) for row in rows)
         assert 10 <= careless <= 30 and broken >= 3
+
+
+def test_a_folder_or_a_disk_that_refuses_ends_in_one_line_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["--domains", "ferry", "--count", "3", "--workers", "1"]
+    assert run(tmp_path / "file" / "rows", *arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path}/file") and told.count("\n") == 1
+
+    def full(descriptor: int) -> None:
+        if "partial" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert run(tmp_path / "rows", *arguments) == 2
+    told = capsys.readouterr().err
+    assert told.endswith("ferry.jsonl.partial cannot be written or read: No space left on device\n")
+    assert run(tmp_path / "rows", *arguments) == 0
+    assert len((tmp_path / "rows" / "ferry.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_rows_of_another_origin_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -296,6 +296,28 @@ def test_what_would_make_it_another_run_is_refused_by_name(stopped_run: Path, tm
         resolve_settings({**again, "output_dir": str(tmp_path / "elsewhere")})
 
 
+def test_a_wandb_project_changes_with_a_new_run_alone(stopped_run: Path) -> None:
+    from grpo_project.training.launch import resolve_settings
+
+    record = {"wandb": {"run_id": "abc", "project": "typo", "points": 4}}
+    (stopped_run / "checkpoint-4" / "tracking_state.json").write_text(json.dumps(record))
+    again = {"resume_from_checkpoint": str(stopped_run / "checkpoint-4")}
+    with pytest.raises(ConfigError, match=r"--wandb_project right: the W&B run of checkpoint-4 is in project typo, .* new"):
+        resolve_settings({**again, "wandb_project": "right"})
+    for more in ({"wandb_continuity": "fork"}, {"force_new_wandb_run": True}, {"use_wandb": False}, {"wandb_project": "typo"}):
+        given = {"wandb_project": "right", **more}
+        assert resolve_settings({**again, **given}).wandb_project == given["wandb_project"]
+    resolve_settings(again)  # whatever an earlier version recorded
+
+
+@pytest.mark.parametrize("name", ["team/project", "a#b", "50%", "what?", "a:b", "a\\b"])
+def test_a_project_that_wandb_would_refuse_is_refused_before(name: str) -> None:
+    from grpo_project.configs.training import TrainingConfig
+
+    with pytest.raises(ConfigError, match=r"--wandb_project .*W&B takes no .*WANDB_ENTITY"):
+        TrainingConfig(wandb_project=name)
+
+
 def test_a_model_that_is_not_there_is_told_while_settings_are_resolved(tmp_path: Path) -> None:
     from grpo_project.training.launch import resolve_settings
 

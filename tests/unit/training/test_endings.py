@@ -14,18 +14,19 @@ from grpo_project.training.endings import Ending, Stopped, disk_refused
 from grpo_project.training.launch import Start
 
 
-def test_sigterm_outside_of_training_ends_like_ctrl_c_and_is_given_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+def test_a_signal_outside_of_training_ends_like_ctrl_c_and_is_given_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
     closed = []
     ending = Ending(Start("model", None, tmp_path), False, folder=run_folder.create(tmp_path / "run"))
     ending.cleanup.callback(lambda: closed.append("all"))
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped, ending.told():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stopped.value.status == 143
+        os.kill(os.getpid(), number)
+    assert stopped.value.status == 128 + number
     assert "Interrupted before the first checkpoint" in capsys.readouterr().err
-    assert closed == ["all"] and signal.getsignal(signal.SIGTERM) == before
+    assert closed == ["all"] and signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "make room"), (errno.EROFS, "let it be written to")])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -161,7 +163,7 @@ def schedule(step: int, max_steps: int) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_a_signal_saves_and_says_how_to_go_on(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
@@ -212,3 +214,16 @@ def test_wandb_goes_on_with_the_run_and_changes_nothing_else(
     assert [point["reward"] for point in points] == [line["reward"] for line in lines]
     weights = [(Path(folder) / "model" / "model.safetensors").read_bytes() for folder in (run, without["output_dir"])]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_run_whose_output_lacks_characters_ends_as_any_other(settings: dict[str, Any], repository: Path, encoding: str) -> None:
+    """Its lines have an emoji and Chinese; a cluster's locale may be C or POSIX."""
+    settings |= {"max_steps": 1, "save_steps": 1}
+    flags = [f"--{name}={value}" for name, value in settings.items() if name != "use_wandb"]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "script/train_grpo_unsloth_stl_v2.py", *flags, "--no_wandb"]
+    done = subprocess.run(command, cwd=repository, env=os.environ | locale, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"lengths in tokens" in done.stdout and b"Trained model: " in done.stdout
