@@ -19,6 +19,7 @@ import math
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def check(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Asks, prints a plan or what came nearest for every problem, and returns the exit status."""
     from grpo_project.common.progress import ProgressLine
+    from grpo_project.data.known_names import known_names, with_known_names, with_own_names
     from grpo_project.data.pddl_files import table_of_files
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answers, Journal
@@ -100,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     line = ProgressLine()
     answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
     style = arguments.prompt_style or own_style
-    prompts = [row_prompt(row, style, arguments.prompt_format) for row in table.rows]
+    names = [known_names(row, style) for row in table.rows]
+    asked = with_known_names(table, style)
+    prompts = [row_prompt(row, style, arguments.prompt_format) for row in asked.rows]
     failure: GrpoProjectError | None = None
     with ExitStack() as stack:
         known = Answers()
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         def on_wave(unsolved: int, questions: int) -> None:
             line.expect(questions, f"{len(prompts) - unsolved} of {len(prompts)} solved, asking {arguments.model}")
 
-        repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail)
+        repair = Repair(asked.task, arguments.repair_turns, arguments.repair_detail)
         began = time.monotonic()
         try:
             solve(prompts, answerer, repair, arguments.best_of, known, arguments.seconds, on_wave, line.advance)
@@ -120,7 +124,10 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
             failure = error  # what was answered by then may hold plans
         seconds = time.monotonic() - began
-    records = [record_of(arguments, table, index, attempts_of(index, task, known.answers)) for index, task in enumerate(tasks)]
+    answers = {
+        key: replace(answer, text=with_own_names(answer.text, names[key.row_index])) for key, answer in known.answers.items()
+    }
+    records = [record_of(arguments, table, index, attempts_of(index, task, answers)) for index, task in enumerate(tasks)]
     for record in records:
         print(json.dumps(record) if arguments.json else as_text(record, named=len(records) > 1))
     solved = sum(record["solved"] for record in records)

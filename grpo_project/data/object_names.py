@@ -29,7 +29,7 @@ def conventional_names(domain: PlanningDomain, problem: Problem, rng: random.Ran
 
 def drawn_names(domain: PlanningDomain, problem: Problem, rng: random.Random) -> dict[str, str]:
     """Names of one kind differ in their numbers alone. Where the vocabulary has too few for the problem, they swap theirs."""
-    own, known = _by_kind(problem.objects), _by_kind(domain.object_names)
+    own, known = by_kind(problem.objects), by_kind(domain.object_names)
     drawn: dict[str, str] = {}
     for kind, names in own.items():
         pool = known[kind] if len(known[kind]) >= len(names) else names
@@ -86,7 +86,8 @@ def _in_listed_order(goal: Formula, objects: list[str]) -> Formula:
     return And(tuple(map(Literal, atoms)))
 
 
-def _by_kind(names: Iterable[str]) -> dict[str, list[str]]:
+def by_kind(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that differ in their numbers alone, together: {"b#": ["b1", "b2"]}."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for name in names:
         kinds[re.sub(r"\d+", "#", name)].append(name)

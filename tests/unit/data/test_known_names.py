@@ -1,0 +1,48 @@
+"""Names that a small planner was not taught are exchanged for ones that it was, and come back in its plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grpo_project.data.known_names import known_names, with_known_names, with_own_names
+from grpo_project.data.probes import probed_row, probed_table
+from grpo_project.data.rows import RowTable, read_rows
+from grpo_project.domains import get_domain
+from grpo_project.pddl import render_problem, validate_text
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+
+
+@pytest.fixture(scope="module")
+def table() -> RowTable:
+    return read_rows(DATA / "four_domain")
+
+
+@pytest.mark.parametrize("probe", ["unseen_names", "names"])
+def test_every_name_is_one_of_the_vocabulary_and_plans_come_back(table: RowTable, probe: str) -> None:
+    rows = [table.rows[index] for name in table.domains for index in table.indices_of(name)[:20]]
+    strange = probed_table(RowTable(table.origin, table.domains, rows, (), "rows"), probe, seed=1)
+    asked = with_known_names(strange, "compact")
+    for index, (before, after) in enumerate(zip(strange.rows, asked.rows, strict=True)):
+        names = known_names(before, "compact")
+        assert set(after.problem.objects) <= set(get_domain(after.scenario).object_names), before.source
+        assert bool(names) == (probe == "unseen_names") and before.canonical == after.canonical
+        kinds = before.problem.objects
+        assert [kinds[name] for name in kinds] == [after.problem.objects[names.get(name, name)] for name in kinds]
+        # Its reference plan in the planner's words solves the exchanged problem, and with its own words back the problem itself.
+        assert before.response is not None
+        spoken = with_own_names(before.response, {known: name for name, known in names.items()})
+        assert validate_text(asked.task(index), spoken).success
+        assert validate_text(strange.task(index), with_own_names(spoken.upper(), names)).success
+
+
+def test_nothing_is_exchanged_where_it_would_not_help(table: RowTable) -> None:
+    row = probed_row(table.rows[table.indices_of("ferry")[0]], "unseen_names", seed=1)
+    assert known_names(row, "full") == known_names(row, "compact_by_name") == {}
+    assert known_names(table.rows[0], "compact") == {}
+    many = replace(row.problem, objects=row.problem.objects | {f"car{n}": "object" for n in range(80)})
+    crowded = replace(row, meta={**row.meta, "problem_pddl": render_problem(many, row.domain)})
+    assert known_names(crowded, "compact") == {}
