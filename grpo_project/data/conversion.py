@@ -118,8 +118,9 @@ def _standard(record: Any, source: str, origin: Origin) -> Any:
         pddl = pddl or (read_text(path) if path is not None else pddl_in(prompt, what))
         if pddl is not None:
             found[f"{what}_pddl"] = pddl
-    if not scenario and "domain_pddl" in found:
-        scenario = scenario_of(parse_domain(found["domain_pddl"], source))
+    if not scenario:
+        domain = found.get("domain_pddl")
+        scenario = scenario_of(parse_domain(domain, source)) if domain else _named(found.get("problem_pddl", ""), ":domain")
     kept = {key: meta[key] for key in KEPT if key in meta}
     named = {"domain_file": texts["domain_file"]} if "domain_file" in texts else {}
     plan = next((texts[key] for key in PLANS if key in texts), None)

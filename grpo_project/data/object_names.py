@@ -11,25 +11,25 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from grpo_project.domains.base import PlanningDomain
-from grpo_project.pddl import Problem
+from grpo_project.pddl import Domain, Problem
 from grpo_project.pddl.model import And, Formula, Literal
 from grpo_project.pddl.renaming import Renaming, invented_words
 
 INVENTED_SHARE = 0.25  # of naming `any`: enough to learn how unknown words are spelt, and most prompts stay short
 
 
-def conventional_names(domain: PlanningDomain, problem: Problem, rng: random.Random) -> dict[str, str]:
+def conventional_names(domain: Domain, vocabulary: Sequence[str], problem: Problem, rng: random.Random) -> dict[str, str]:
     return {}
 
 
-def drawn_names(domain: PlanningDomain, problem: Problem, rng: random.Random) -> dict[str, str]:
+def drawn_names(domain: Domain, vocabulary: Sequence[str], problem: Problem, rng: random.Random) -> dict[str, str]:
     """Names of one kind differ in their numbers alone. Where the vocabulary has too few for the problem, they swap theirs."""
-    own, known = by_kind(problem.objects), by_kind(domain.object_names)
+    own, known = by_kind(problem.objects), by_kind(vocabulary)
     drawn: dict[str, str] = {}
     for kind, names in own.items():
         pool = known[kind] if len(known[kind]) >= len(names) else names
@@ -37,17 +37,17 @@ def drawn_names(domain: PlanningDomain, problem: Problem, rng: random.Random) ->
     return drawn
 
 
-def invented_names(domain: PlanningDomain, problem: Problem, rng: random.Random) -> dict[str, str]:
-    own = domain.domain
-    taken = {domain.name, *own.predicates, *own.actions, *own.types, *own.constants}
+def invented_names(domain: Domain, vocabulary: Sequence[str], problem: Problem, rng: random.Random) -> dict[str, str]:
+    taken = {domain.name, *domain.predicates, *domain.actions, *domain.types, *domain.constants}
     return dict(zip(problem.objects, invented_words(rng, taken), strict=False))
 
 
-def any_names(domain: PlanningDomain, problem: Problem, rng: random.Random) -> dict[str, str]:
-    return (invented_names if rng.random() < INVENTED_SHARE else drawn_names)(domain, problem, rng)
+def any_names(domain: Domain, vocabulary: Sequence[str], problem: Problem, rng: random.Random) -> dict[str, str]:
+    return (invented_names if rng.random() < INVENTED_SHARE else drawn_names)(domain, vocabulary, problem, rng)
 
 
-NAMINGS: Mapping[str, Callable[[PlanningDomain, Problem, random.Random], dict[str, str]]] = MappingProxyType(
+# Of a domain, the vocabulary of its objects (none where it has none) and a problem: old names to new.
+NAMINGS: Mapping[str, Callable[[Domain, Sequence[str], Problem, random.Random], dict[str, str]]] = MappingProxyType(
     {"conventional": conventional_names, "drawn": drawn_names, "invented": invented_names, "any": any_names}
 )
 
@@ -58,7 +58,7 @@ def rename_objects(domain: PlanningDomain, problem: Problem, naming: str, rng: r
     Unless they stay conventional, the objects are listed in a drawn order and the goal's conjuncts follow it: what a rule takes
     "in order" can then be read off the list, which a compact prompt shows, and off nothing else.
     """
-    names = Renaming(problem.domain_name, objects=NAMINGS[naming](domain, problem, rng))
+    names = Renaming(problem.domain_name, objects=NAMINGS[naming](domain.domain, domain.object_names, problem, rng))
     renamed = names.problem(problem, problem.name)
     if naming == "conventional":
         return renamed, names

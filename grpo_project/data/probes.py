@@ -16,7 +16,7 @@ from types import MappingProxyType
 from grpo_project.common.random_streams import stream
 from grpo_project.data.object_names import NAMINGS, list_otherwise
 from grpo_project.data.rows import Row, RowTable
-from grpo_project.domains import get_domain
+from grpo_project.domains import all_domains
 from grpo_project.pddl import extract_plan, render_problem
 from grpo_project.pddl.renaming import Renaming
 from grpo_project.prompting import render_plan, render_prompt
@@ -32,7 +32,8 @@ def probed_row(row: Row, probe: str, seed: int) -> Row:
     cannot be read is left out. Raises KeyError for a probe that there is not.
     """
     rng = stream(seed, "probe", probe, row.scenario, row.problem_file)
-    drawn = NAMINGS[PROBES[probe]](get_domain(row.scenario), row.problem, rng)
+    known = all_domains().get(row.scenario)
+    drawn = NAMINGS[PROBES[probe]](row.domain, known.object_names if known is not None else (), row.problem, rng)
     names = Renaming(row.problem.domain_name, objects=drawn)
     problem = names.problem(row.problem, row.problem.name)
     if probe == "order":

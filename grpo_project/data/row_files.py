@@ -114,7 +114,7 @@ def _files(root: Path) -> list[Path]:
         if not root.exists():
             raise DataError(f"data root {root} does not exist: {WANTED}")
         if not root.is_dir():
-            raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files")
+            raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files; {CONVERT}")
         found = sorted(path for path in root.iterdir() if path.suffix.lower() == SUFFIX)
         deeper = [] if found else sorted(path for path in root.rglob("*") if path.suffix.lower() == SUFFIX)
     except (OSError, ValueError) as error:

@@ -100,7 +100,12 @@ def conversations(folder: Path, found: dict[str, tuple[str, str]]) -> list[dict[
     ]
 
 
-@pytest.mark.parametrize("make", [pairs_by_key, flat_pairs, candidates, conversations])
+def prompts_alone(folder: Path, found: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    """Without any name: the problem in the prompt says whose it is."""
+    return [{"prompt": f"Solve.\n{text}", "completion": plan} for text, plan in found.values()]
+
+
+@pytest.mark.parametrize("make", [pairs_by_key, flat_pairs, candidates, conversations, prompts_alone])
 @pytest.mark.parametrize("form", ["lines", "array", "UTF-16", "results"])
 def test_records_of_many_forms_become_rows_with_verified_plans(
     main: Any, solved: Any, tmp_path: Path, capsys: Any, make: Any, form: str

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from grpo_project.data.origin import Origin
-from grpo_project.data.rows import read_rows, rows_without_files
+from grpo_project.data.rows import read_rows, rows_without_files, stream_rows
 from grpo_project.errors import ConfigError, DataError
 from tests.sample_rows import a_row, problem_text, write
 
@@ -88,6 +88,7 @@ def test_rows_say_where_their_files_were_looked_for_and_what_to_do(roots: tuple[
         "no problem_pddl text: name its folder with --problem_root"
     )
     place(elsewhere, "pddl3/ferry/p1.pddl")
+    assert [row.problem_text for row in stream_rows(Origin.of(data_root, [str(elsewhere)]))] == [problem_text("ferry", 1)]
     table = read_rows(Origin.of(data_root, [str(elsewhere)]), on_bad_row="error")
     assert table.rows[0].problem_text == problem_text("ferry", 1) and rows_without_files(table.rows) == []
 

@@ -12,6 +12,7 @@ from grpo_project.configs.training import TrainingConfig
 from grpo_project.data.difficulty import difficulty_of, difficulty_of_row, fill_buckets
 from grpo_project.data.held_out import held_out_set, steering_set
 from grpo_project.data.origin import Origin
+from grpo_project.data.probes import PROBES, probed_table
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import read_rows
 from grpo_project.errors import ConfigError, DataError
@@ -43,6 +44,13 @@ def test_its_plans_are_verified_and_found(root: Path) -> None:
     result = evaluate(table, range(8), lambda rows: planner_completions(table, range(8)))
     assert result.counts() == (8, 8)
     assert [problem.difficulty for problem in result.problems] == [4.0 + 2 * size for size in range(8)]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_its_problems_can_be_probed(root: Path, probe: str) -> None:
+    table = probed_table(read_rows(root), probe, 1)
+    result = evaluate(table, range(8), lambda rows: planner_completions(table, range(8)))
+    assert result.counts() == (8, 8) and len({row.canonical for row in (*table.rows, *read_rows(root).rows)}) == 8
 
 
 def test_without_its_pddl_a_row_is_refused(tmp_path: Path) -> None:

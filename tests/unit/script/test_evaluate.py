@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from grpo_project.evaluation.rescoring import read_saved
+from tests.sample_rows import DEPOT, depot_rows, write
+
 SCRIPT = Path(__file__).resolve().parents[3] / "script" / "evaluate.py"
 KEY = "sk-secret-52c81"
 
@@ -60,6 +63,33 @@ def test_the_same_command_gives_the_same_numbers_whatever_the_batches(main: Any,
     for batch_size in ("64", "1", "7"):
         assert main([*local["arguments"], "--batch_size", batch_size, "--output", str(tmp_path / "again.json")]) == 0
         assert numbers(tmp_path / "again.json") == first
+
+
+def test_problem_files_of_another_folder_are_found_and_found_again(main: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "files" / "depot").mkdir(parents=True)
+    (tmp_path / "files" / "depot.pddl").write_text(DEPOT)
+    rows = depot_rows(2)
+    for row in rows:
+        (tmp_path / "files" / row["meta"]["problem_file"]).write_text(row["meta"].pop("problem_pddl"))
+    write(tmp_path / "rows", "depot", rows)
+    output = tmp_path / "result.json"
+    options = [
+        "--planner",
+        "--data_root",
+        str(tmp_path / "rows"),
+        "--difficulty_pattern",
+        r"depot-(\d+)",
+        "--output",
+        str(output),
+    ]
+    assert main(options) == 2  # the files are nowhere
+    assert main([*options, "--problem_root", str(tmp_path / "files")]) == 0
+    assert [(problem["difficulty"], problem["verdict_class"]) for problem in numbers(output)["problems"]] == [
+        (0.0, "success_plans"),
+        (1.0, "success_plans"),
+    ]
+    assert [answer.domain for answer in read_saved(str(output))] == ["depot", "depot"]
 
 
 def test_another_seed_gives_other_samples_and_the_same_greedy_answers(main: Any, local: Any, tmp_path: Path) -> None:
