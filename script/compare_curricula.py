@@ -29,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from grpo_project.common import signals  # noqa: E402
 from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.common.files import write_json_atomically, write_text_atomically  # noqa: E402
 from grpo_project.errors import ConfigError, DataError  # noqa: E402
@@ -228,5 +229,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no run is left behind
-    sys.exit(main())
+    with signals.caught(signals.WARNINGS | {signal.SIGTERM}, signal.default_int_handler):  # so that no run is left behind
+        sys.exit(main())

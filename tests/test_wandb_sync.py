@@ -282,6 +282,18 @@ def test_trouble_costs_training_nothing_and_is_repaired_later_once(
     assert KEY not in written + "".join(capfd.readouterr())
 
 
+def test_runs_of_one_folder_are_sent_to_the_project_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--wandb_continuity new or fork may take another project than the run before."""
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(wandb_sync_manager, "server_count", lambda project, entity, run_id: asked.append((project, run_id)) or 1)
+    for project, run_id in (("typo", "first001"), ("right", "second02")):
+        made = WandbSyncManager(tmp_path, project, mode="offline", choice=RunChoice(run_id, "allow"))
+        log(made, 1)
+        made.close()
+    assert [run["run_id"] for run in sync_folder_to_wandb(tmp_path)] == ["first001", "second02"]
+    assert asked == [("typo", "first001"), ("right", "second02")]
+
+
 @pytest.mark.slow
 def test_a_server_that_dies_in_the_middle(manager: Manager, server: WandbServer, tmp_path: Path) -> None:
     run = manager(finish_seconds=2.0)

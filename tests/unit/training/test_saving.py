@@ -227,3 +227,20 @@ def test_a_run_whose_output_lacks_characters_ends_as_any_other(settings: dict[st
     done = subprocess.run(command, cwd=repository, env=os.environ | locale, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert b"lengths in tokens" in done.stdout and b"Trained model: " in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_closes_saves_a_checkpoint(settings: dict[str, Any], repository: Path) -> None:
+    settings |= {"max_steps": 100_000, "save_steps": 100_000, "logging_steps": 1}
+    flags = [f"--{name}={value}" for name, value in settings.items() if name != "use_wandb"]
+    master, slave = os.openpty()
+    command = [sys.executable, "script/train_grpo_unsloth_stl_v2.py", *flags, "--no_wandb"]
+    process = subprocess.Popen(command, cwd=repository, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    run = Path(settings["output_dir"])
+    while not (run / "metrics.jsonl").exists():
+        os.read(master, 4096)  # or the terminal would fill up
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == 128 + signal.SIGHUP
+    assert newest_good(run) is not None
