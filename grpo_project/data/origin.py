@@ -45,7 +45,7 @@ class Origin:
     @property
     def places(self) -> str:
         """Where `find` looks, for messages."""
-        return ", ".join(map(str, (self.data_root, *self.problem_roots, Path.cwd()))) + f" or {self.data_root.absolute().parent}"
+        return ", ".join(map(str, (self.data_root, *self.problem_roots, Path.cwd()))) + f" nor {self.data_root.absolute().parent}"
 
     def find(self, name: str, scenario: str) -> Path | None:
         """The file that a row of `scenario` names: under the data root, a problem root, the working directory, or beside the data

@@ -82,7 +82,7 @@ def test_rows_say_where_their_files_were_looked_for_and_what_to_do(roots: tuple[
     data_root, elsewhere = roots
     path = write(data_root, "ferry", [a_row("ferry", meta__problem_pddl=None, meta__problem_file="ferry/p1.pddl")])
     (bad,) = rows_without_files(read_rows(data_root, validate_pddl=False).rows)
-    places = f"{data_root}, {Path.cwd()} or {data_root.parent}"
+    places = f"{data_root}, {Path.cwd()} nor {data_root.parent}"
     assert str(bad) == (
         f"{path}:1: problem file 'ferry/p1.pddl' is neither under {places}, and the row has "
         "no problem_pddl text: name its folder with --problem_root"
