@@ -40,7 +40,7 @@ _REFUSES_A_FIELD = re.compile(
     re.IGNORECASE,
 )
 _NO_MONEY = re.compile(r"insufficient[ _](quota|balance|credit|fund)", re.IGNORECASE)  # a 429 that no waiting helps
-ENDED = frozenset({"stop", "eos", "end_turn", None})  # finish_reason of an answer that the model itself ended
+ENDED = ("stop", "eos", "end_turn", None)  # finish_reason of an answer that the model itself ended
 OWN_FIELDS = frozenset({"messages", "n", "stream"})  # as the client needs them
 LONG_KEY = 8  # characters that do not stand in a text by chance; a shorter key is struck out only as a word of its own
 LONGEST_WAIT_SECONDS = 60.0

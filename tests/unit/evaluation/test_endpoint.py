@@ -300,12 +300,13 @@ def test_an_error_in_the_place_of_an_answer_is_what_its_code_says(stand_in: Any)
         ({"content": None, "reasoning_content": "First"}, "content_filter", FILTERED),
         ({"content": None, "refusal": "I cannot help with that."}, "stop", OTHERWISE),
         ({"content": None, "tool_calls": []}, "tool_calls", OTHERWISE),
+        ({"content": None}, {"type": "unknown"}, OTHERWISE),
         ({"content": ""}, "stop", None),  # the model had nothing to say: an empty plan
         ({"content": "(sail a b)"}, "content_filter", None),
     ],
 )
 def test_a_message_without_words_is_no_answer_unless_the_model_ended_it(
-    stand_in: Any, message: dict[str, Any], finish: str, reason: str | None
+    stand_in: Any, message: dict[str, Any], finish: Any, reason: str | None
 ) -> None:
     body = {"choices": [{"message": message, "finish_reason": finish}], "usage": {"prompt_tokens": 5, "completion_tokens": 9}}
     server = stand_in(lambda n, asked, h: (200, {}, body) if n == 2 else echo(n, asked, h))
