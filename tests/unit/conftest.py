@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,14 @@ def tiny_planner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_data_root(tmp_path: Path) -> Callable[..., Path]:
     """write_data_root into this test's own folder."""
     return lambda name="data", **how: write_data_root(tmp_path / name, **how)
+
+
+@pytest.fixture
+def hangup_heard() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it: under nohup it is ignored, by the suite too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 class StandIn:

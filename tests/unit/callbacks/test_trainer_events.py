@@ -161,6 +161,7 @@ def test_the_first_interrupt_lets_the_step_finish_and_the_second_stops(
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("hangup_heard")
 @pytest.mark.parametrize("warning", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
 def test_a_warning_lets_the_step_finish_and_so_does_the_sigterm_that_it_warned_of(
     capsys: pytest.CaptureFixture[str], warning: int

@@ -14,6 +14,7 @@ from grpo_project.training.endings import Ending, Stopped, disk_refused
 from grpo_project.training.launch import Start
 
 
+@pytest.mark.usefixtures("hangup_heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
 def test_a_signal_outside_of_training_ends_like_ctrl_c_and_is_given_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
