@@ -18,7 +18,7 @@ from grpo_project.common.metrics import LARGEST, METRICS, POOLS, Metric, finite_
 REPOSITORY = Path(__file__).resolve().parents[3]
 # What a short run under the adaptive curriculum has no cause to write.
 OF_OTHER_RUNS = {"reward_by_name", "curriculum/rollbacks", "curriculum/stage", "curriculum/stage_number", "alarm", "alarms"}
-OF_OTHER_RUNS |= {"curriculum/frontier_score", "curriculum/frontier_completions"}
+OF_OTHER_RUNS |= {"curriculum/frontier_score", "curriculum/frontier_completions", "repaired_completions", "success_rate_by_turn"}
 
 
 @pytest.mark.slow

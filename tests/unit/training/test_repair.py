@@ -18,6 +18,7 @@ from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.pddl import compile_task, find_plan, render_plan  # noqa: E402
 from grpo_project.prompting import PLAIN_CHAT, render_chat  # noqa: E402
 from grpo_project.prompting.chat import PROBE, between_answers  # noqa: E402
+from grpo_project.reporting.shapes import well_formed  # noqa: E402
 from grpo_project.rewards import make_reward_function  # noqa: E402
 from grpo_project.rewards.trl import LAST_ANSWER, TURN, ScoredCompletion  # noqa: E402
 from grpo_project.training.repair import RepairTurns, repair_turns  # noqa: E402
@@ -169,6 +170,7 @@ def test_a_run_with_repairs_goes_on_as_it_was(repository: Path, tmp_path: Path) 
     records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     turns = [record for record in records if "success_rate_by_turn" in record]
     assert turns, "no completion was repaired"
+    assert all(well_formed(record)[1] == [] for record in records)
     for record in turns:
         rates = record["success_rate_by_turn"]
         assert rates["0"] <= rates["1"] == pytest.approx(record["success_rate"])
