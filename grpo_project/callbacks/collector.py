@@ -113,8 +113,9 @@ class CompletionCollector(Observer):
         if len(self._by_name) > 1:
             record["reward_by_name"] = {name: value / total for name, value in self._by_name.items()}
         if max(self._turns):
-            reached = itertools.accumulate(self._success_at[turn] for turn in range(max(self._turns) + 1))
-            record["success_rate_by_turn"] = {str(turn): count / total for turn, count in enumerate(reached)}
+            turns = sorted(self._turns)
+            reached = itertools.accumulate(self._success_at[turn] for turn in turns)
+            record["success_rate_by_turn"] = {str(turn): count / total for turn, count in zip(turns, reached, strict=True)}
             record["repaired_completions"] = 1 - self._turns[0] / total
         return record | self._by_batch_and_cell()
 
@@ -142,7 +143,7 @@ class CompletionCollector(Observer):
         self._by_name.update(state.get("by_name", {}))  # nor these
         self._thinking = state.get("thinking", 0)
         for turn, count, success in state.get("turns", [[0, sum(self._count.values()), sum(self._success.values())]]):
-            self._turns[turn], self._success_at[turn] = count, success
+            self._turns[int(turn)], self._success_at[int(turn)] = count, success
         self._batches = [Counter({(domain, bucket): n for domain, bucket, n in batch}) for batch in state["batches"]]
 
     @staticmethod

@@ -25,6 +25,7 @@ from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import ConfigError
 
 FORMAT = 3  # 1 had no adaptive quotas, 2 no levels
+MOST_DECISIONS = 1_000_000  # of a run, one a generation batch
 LAG = 2  # generation batches between what is known and what it decides; see above
 
 
@@ -227,10 +228,13 @@ class CurriculumEngine:
         try:
             runs = state["journal"]
             ends = [run[0] for run in runs[1:]] + ([state["decided"]] if runs else [])
+            spans = [range(run[0], end) for run, end in zip(runs, ends, strict=True)]
+            if sum(max(0, span.stop - span.start) for span in spans) > MOST_DECISIONS:
+                raise ValueError(f"more than {MOST_DECISIONS:,} decisions")  # a damaged number must not fill the memory
             journal = {
                 generation: {"weights": run[1], "quotas": run[2], "levels": run[3] if len(run) > 3 else {}}
-                for run, end in zip(runs, ends, strict=True)
-                for generation in range(run[0], end)
+                for run, span in zip(runs, spans, strict=True)
+                for generation in span
             }
             if any(set(entry["quotas"]) != set(self._quotas) for entry in journal.values()):
                 raise ConfigError("the saved curriculum state is of other domains")

@@ -198,6 +198,7 @@ def test_the_planner_draws_by_the_decision_with_exact_quotas_and_passes_over_ski
         ({"guard": {}}, "damaged: KeyError"),
         ({"waiting": [[1]]}, "damaged: IndexError"),
         ({"evaluations": 3}, "damaged: TypeError"),
+        ({"decided": 10**15}, "damaged: ValueError: more than 1,000,000 decisions"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_by_name(change: dict[str, Any], words: str) -> None:
