@@ -48,10 +48,6 @@ class ChatOptions:
     arguments: Mapping[str, Any] = field(init=False, compare=False, repr=False)  # of the template
 
     def __post_init__(self) -> None:
-        for name, kind in (("system_prompt", str), ("enable_thinking", bool), ("chat_template_kwargs", str)):
-            value = getattr(self, name)
-            if not isinstance(value, (kind, type(None))):  # of a model's card
-                raise ConfigError(f"{name} must be {'text' if kind is str else 'true or false'}, got {value!r}")
         flag = "--chat_template_kwargs"
         arguments = json_object(self.chat_template_kwargs or "{}", flag)
         if "enable_thinking" in arguments:

@@ -76,7 +76,7 @@ class RunStates:
             state = read_state(checkpoint, name)
             try:
                 thing.load_state_dict(state)
-            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
                 what = (
                     str(error)
                     if isinstance(error, ConfigError)
