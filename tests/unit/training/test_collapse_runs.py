@@ -123,7 +123,7 @@ def wrong_for_spanner(task: Task, text: str) -> Verdict:
 def settings(data: Path, by_heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     from grpo_project.training import run as page
 
-    monkeypatch.setattr(page, "make_verifier", lambda validator, run_folder, say: wrong_for_spanner)
+    monkeypatch.setattr(page, "make_verifier", lambda validator, run_folder, say, plan_reading: wrong_for_spanner)
     return {
         "base_model": str(by_heart),
         "data_root": str(data),

@@ -166,7 +166,7 @@ def test_a_run_with_repairs_goes_on_as_it_was(repository: Path, tmp_path: Path) 
             path.unlink()
         folder.rmdir()
     first.rename(stopped)
-    run("continued", resume_from_checkpoint="auto")
+    run("continued", resume_from_checkpoint=str(stopped / "checkpoint-2"))
     records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     turns = [record for record in records if "success_rate_by_turn" in record]
     assert turns, "no completion was repaired"
