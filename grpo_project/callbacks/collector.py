@@ -112,7 +112,7 @@ class CompletionCollector(Observer):
         }
         if len(self._by_name) > 1:
             record["reward_by_name"] = {name: value / total for name, value in self._by_name.items()}
-        if max(self._turns):
+        if max(self._turns, default=0):
             turns = sorted(self._turns)
             reached = itertools.accumulate(self._success_at[turn] for turn in turns)
             record["success_rate_by_turn"] = {str(turn): count / total for turn, count in zip(turns, reached, strict=True)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -16,43 +17,62 @@ from grpo_project.common.random_streams import stream
 from grpo_project.data.object_names import by_kind
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains, get_domain
-from grpo_project.pddl import render_problem
+from grpo_project.pddl import Problem, render_problem
 from grpo_project.pddl.renaming import Renaming
 
+SAMPLED_PROBLEMS = 20
 STYLE = "compact"  # of prompts without a meaning in names; the planners of other styles were taught which name is what
 
 
 def known_names(row: Row, style: str) -> dict[str, str]:
-    """{name of the row's problem: name of its domain's vocabulary} for the objects that have none of it, drawn by a stream of the
-    row's own among those of their type that are free.
+    """{name of the row's problem: name of its domain's vocabulary} for the objects that have none of it.
 
+    Each gets a free name of the family whose objects are said the most alike to it, drawn by a stream of the row's own: what
+    is a car in a ferry problem gets a car's name, and the place where spanner's man stands the name that this place always has.
     {} where there is nothing to exchange, for another style or domain, and where the vocabulary has too few for the problem.
     """
     domain = all_domains().get(row.scenario)
     if style != STYLE or domain is None or row.domain.predicates.keys() != domain.domain.predicates.keys():
         return {}
-    objects = row.problem.objects
     rng = stream(0, "known names", row.scenario, row.problem_file)
-    found: dict[str, str] = {}
-    for kind in dict.fromkeys(objects.values()):
-        unknown = [name for name, own in objects.items() if own == kind and name not in domain.object_names]
-        free = [name for name in _vocabulary(domain.name).get(kind, ()) if name not in objects]
-        if len(unknown) > len(free):
+    free = {
+        kind: [name for name in names if name not in row.problem.objects] for kind, names in by_kind(domain.object_names).items()
+    }
+    for names in free.values():
+        rng.shuffle(names)
+    families, found = _families(domain.name), dict[str, str]()
+    for name, own in _what_is_said(row.problem).items():
+        if name in domain.object_names:
+            continue
+        likeness = {kind: max(len(own & other) / len(own | other) for other in families[kind]) for kind in families if free[kind]}
+        if not likeness:
             return {}
-        found |= dict(zip(unknown, rng.sample(free, len(unknown)), strict=True))
+        kind = max(likeness, key=lambda kind: (likeness[kind], len(free[kind])))
+        found[name] = free[kind].pop()
     return found
 
 
+def _what_is_said(problem: Problem) -> dict[str, frozenset[tuple[str, ...]]]:
+    """Of each object its type, and every initial atom that it is in: predicate, its place in it, the types of the others."""
+    said: dict[str, set[tuple[str, ...]]] = {name: {(kind,)} for name, kind in problem.objects.items()}
+    for predicate, *names in problem.init:
+        kinds = [problem.objects.get(name, "") for name in names]
+        for place, name in enumerate(names):
+            if name in said:
+                said[name].add((predicate, str(place), *kinds[:place], *kinds[place + 1 :]))
+    return {name: frozenset(own) for name, own in said.items()}
+
+
 @functools.cache
-def _vocabulary(name: str) -> Mapping[str, list[str]]:
-    """{type: the names of the largest family that its objects have in the domain's own problems}."""
+def _families(name: str) -> Mapping[str, set[frozenset[tuple[str, ...]]]]:
+    """Family of names to what is said of its objects, in problems that the domain's own generator makes."""
     domain, rng = get_domain(name), random.Random(0)
-    own = domain.generate(rng, domain.draw_parameters(rng, domain.sizes["train"]), False).objects
-    families = list(by_kind(domain.object_names).values())
-    return {
-        kind: max((names for names in families if {name for name in own if own[name] == kind} & set(names)), key=len)
-        for kind in dict.fromkeys(own.values())
-    }
+    found: dict[str, set[frozenset[tuple[str, ...]]]] = defaultdict(set)
+    for _ in range(SAMPLED_PROBLEMS):
+        own = _what_is_said(domain.generate(rng, domain.draw_parameters(rng, domain.sizes["train"]), False))
+        for kind, names in by_kind(own).items():
+            found[kind] |= {own[known] for known in names}
+    return found
 
 
 def with_known_names(table: RowTable, style: str) -> RowTable:
