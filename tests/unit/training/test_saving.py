@@ -230,6 +230,7 @@ def test_a_run_whose_output_lacks_characters_ends_as_any_other(settings: dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hangup_heard")
 def test_a_run_whose_terminal_closes_saves_a_checkpoint(settings: dict[str, Any], repository: Path) -> None:
     settings |= {"max_steps": 100_000, "save_steps": 100_000, "logging_steps": 1}
     flags = [f"--{name}={value}" for name, value in settings.items() if name != "use_wandb"]
