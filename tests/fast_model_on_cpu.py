@@ -93,7 +93,7 @@ def main(settings_file: str, step_file: str) -> int:
     import torch
 
     torch.set_num_threads(1)
-    from varied_verdicts import schedule, vary_verdicts
+    from varied_verdicts import schedule
 
     from grpo_project.configs.training import TrainingConfig
     from grpo_project.training.run import train
@@ -101,7 +101,6 @@ def main(settings_file: str, step_file: str) -> int:
     stand_in_for_cuda(setattr)
     load_in_float32(setattr)
     record_first_step(step_file)
-    vary_verdicts(setattr, lambda rows, texts, rewards: None)
     return train(TrainingConfig(**json.loads(Path(settings_file).read_text())), schedule)
 
 

@@ -32,6 +32,8 @@ SETTINGS = {
     "eval_every_n_steps": 0,
     "use_wandb": False,
 }
+# Answers of a random model differ by processor, and a step whose groups have equal rewards has no gradient to compare.
+REWARD = "def by_place(completions, **columns):\n    return [float(place % 3) for place in range(len(completions))]\n"
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen2", "Qwen3"])
@@ -40,7 +42,9 @@ def test_a_step_has_the_gradient_that_plain_transformers_gives(family: str, tmp_
 
     model, step_file = write_tiny_planner(tmp_path / "model", family=family), tmp_path / "step.pt"
     data = write_data_root(tmp_path / "data", domains=("ferry",))
-    settings = {**SETTINGS, "base_model": str(model), "data_root": str(data), "test_data": str(data)}
+    (tmp_path / "reward.py").write_text(REWARD)
+    folders = {"base_model": str(model), "data_root": str(data), "test_data": str(data)}
+    settings = {**SETTINGS, **folders, "reward": [f"{tmp_path / 'reward.py'}:by_place"]}
     (tmp_path / "settings.json").write_text(json.dumps(settings | {"output_dir": str(tmp_path / "run")}))
     done = subprocess.run(
         [sys.executable, str(WORKER), str(tmp_path / "settings.json"), str(step_file)],
