@@ -229,7 +229,8 @@ def evaluate_table(
             answers = stepping.composed(ask(questions, answer, journal, stepping))
         else:
             reading = arguments.plan_reading
-            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False, plan_reading=reading)
+            how = {"plan_reading": reading, "prompt_style": settings["prompt_style"]}
+            repair = Repair(table.task, arguments.repair_turns, arguments.repair_detail, drawn=False, **how)
             answers = ask(questions, answer, journal, repair)
         result = verify_answers(
             table,

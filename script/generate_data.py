@@ -58,6 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="share of the plans that are made as a classical planner makes them: as if the problem had no constraints",
     )
     add(
+        "--repairs_share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the rows that are repairs: a plan that fails, what the verifier says of it, and the right plan, which "
+        "alone is learned (docs/sft.md)",
+    )
+    add("--repair_detail", choices=("failed", "step", "state"), default="state", help="how much is said (default state)")
+    add(
         "--names",
         choices=("conventional", "drawn", "invented", "any"),
         default="conventional",

@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         def on_wave(unsolved: int, questions: int) -> None:
             line.expect(questions, f"{len(prompts) - unsolved} of {len(prompts)} solved, asking {arguments.model}")
 
-        repair = Repair(asked.task, arguments.repair_turns, arguments.repair_detail)
+        repair = Repair(asked.task, arguments.repair_turns, arguments.repair_detail, prompt_style=style)
         began = time.monotonic()
         try:
             solve(prompts, answerer, repair, arguments.best_of, known, arguments.seconds, on_wave, line.advance)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,22 @@ from grpo_project import __version__
 from grpo_project.common.files import naming, write_json_atomically, write_text_atomically
 from grpo_project.data.instances import (
     SPLITS,
+    Instance,
     generate_instance,
+    own_stream,
     policy_plan,
     reference_plan,
     under_other_names,
     without_constraints,
 )
+from grpo_project.data.mistakes import failed_attempt
 from grpo_project.data.object_names import NAMINGS
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError
-from grpo_project.pddl import render_problem
+from grpo_project.pddl import SearchResult, render_problem
+from grpo_project.pddl.explanation import DETAILS
 from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
@@ -47,7 +51,8 @@ ShowProgress = Callable[[str, int, int], None]  # domain, rows written, rows ask
 class CorpusConfig:
     """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
 
-    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL text;
+    repairs_share: of the rows that hold, before the right plan, one that fails and what the verifier says of it, by
+    `repair_detail`, one of DETAILS. seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL;
     with_prompt: and the prompt made of it, which readers otherwise make themselves. exclude: data roots whose problems, up to
     renaming, no row may hold. names: one of NAMINGS; the problems of a stream are the same under all of them.
     """
@@ -72,12 +77,14 @@ class CorpusConfig:
     prompt_format: str = "pddl"
     exclude: tuple[str, ...] = ()
     names: str = "conventional"
+    repairs_share: float = 0.0
+    repair_detail: str = DETAILS[-1]
 
     def __post_init__(self) -> None:
         for name in ("count", "node_budget"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("constraints_share", "ignore_constraints_share"):
+        for name in ("constraints_share", "ignore_constraints_share", "repairs_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"--{name} must lie in [0, 1], got {getattr(self, name)}")
         if self.split not in SPLITS:
@@ -86,6 +93,10 @@ class CorpusConfig:
             raise ConfigError(f"--shard must be I/N with 0 <= I < N, got {self.shard}/{self.shards}")
         if self.names not in NAMINGS:
             raise ConfigError(f"--names must be one of {', '.join(NAMINGS)}, got {self.names!r}")
+        if self.repair_detail not in DETAILS:
+            raise ConfigError(f"--repair_detail must be one of {', '.join(DETAILS)}, got {self.repair_detail!r}")
+        if self.repairs_share and not self.with_prompt:
+            raise ConfigError("--repairs_share and --no_prompt: what is said of a failed plan follows a prompt")
         if len(set(self.domains)) != len(self.domains):
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
         if not (self.inline or self.with_prompt):
@@ -143,6 +154,8 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         ("prompt_format", "pddl"),
         ("ignore_constraints_share", 0.0),
         ("names", "conventional"),
+        ("repairs_share", 0.0),
+        ("repair_detail", DETAILS[-1]),
     ):
         if wanted[name] == usual:
             del wanted[name]
@@ -304,15 +317,25 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     by_rule = config.plans in ("policy", "varied_policy")
     # A rule takes what it leaves open in the order of the list that the model is shown; some heuristics read the usual names.
     solved = shown if by_rule else instance
-    posed = without_constraints(solved, config.ignore_constraints_share)
-    if by_rule:
-        result = policy_plan(domain, posed, varied=config.plans == "varied_policy")
-    else:
-        result = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
+    repaired = config.repairs_share > 0 and own_stream("repairs", instance).random() < config.repairs_share
+
+    def plan(posed: Instance) -> SearchResult:
+        if by_rule:
+            return policy_plan(domain, posed, varied=config.plans == "varied_policy")
+        found = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
+        return replace(found, steps=names.steps(found.steps)) if found.steps else found
+
+    # A repair ends with a plan that is right.
+    posed = without_constraints(solved, 0.0 if repaired else config.ignore_constraints_share)
+    result = plan(posed)
     if not result.steps:
         return None
-    steps = result.steps if by_rule else names.steps(result.steps)
-    problem = shown.problem
+    steps, problem, turns = result.steps, shown.problem, list[str]()
+    if repaired:
+        careless = plan(without_constraints(solved, 1.0)).steps if problem.constraints is not None else None
+        turns = failed_attempt(
+            domain, problem, steps, careless, config.prompt_style, config.repair_detail, own_stream("mistakes", instance)
+        )
     meta: dict[str, Any] = {
         "scenario": domain.name,
         "problem_file": f"{domain.name}/{instance.file_name}",
@@ -338,6 +361,8 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     if config.prompt_format != "pddl":
         meta["prompt_format"] = config.prompt_format
     row = {"response": render_plan(steps), "meta": meta}
+    if turns:
+        row = {"turns": turns, **row}
     if config.with_prompt:
         how = config.prompt_style, domain.unsaid_atoms(problem, config.prompt_style), config.prompt_format, domain.phrases
         prompt = render_prompt(domain.name, domain.domain_pddl, problem, *how)

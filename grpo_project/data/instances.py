@@ -47,25 +47,26 @@ def generate_instance(domain: PlanningDomain, seed: int, index: int, ranges: Ran
 
 def under_other_names(domain: PlanningDomain, instance: Instance, naming: str) -> tuple[Instance, Renaming]:
     """The same instance with its objects named and listed otherwise, drawn from its own stream, and the way to the new names."""
-    problem, names = rename_objects(domain, instance.problem, naming, _own_stream("names", instance))
+    problem, names = rename_objects(domain, instance.problem, naming, own_stream("names", instance))
     return replace(instance, problem=problem), names
 
 
 def without_constraints(instance: Instance, share: float) -> Instance:
     """For this share of instances the same one without trajectory constraints; which ones is drawn from their own streams."""
-    if instance.problem.constraints is None or _own_stream("constraints", instance).random() >= share:
+    if instance.problem.constraints is None or own_stream("constraints", instance).random() >= share:
         return instance
     return replace(instance, problem=replace(instance.problem, constraints=None))
 
 
-def _own_stream(name: str, instance: Instance) -> random.Random:
+def own_stream(name: str, instance: Instance) -> random.Random:
+    """The random numbers of one purpose for one instance, whatever seed and place it came from."""
     return random.Random(f"{name}/{instance.canonical}/{instance.file_name}")
 
 
 def reference_plan(domain: PlanningDomain, instance: Instance, node_budget: int, random_ties: bool) -> SearchResult:
     """A plan by A* with the domain's heuristic. random_ties: equally good plans are drawn from the instance's own stream."""
     task = compile_task(domain.domain, instance.problem)
-    rng = _own_stream("ties", instance) if random_ties else None
+    rng = own_stream("ties", instance) if random_ties else None
     return find_plan(task, node_budget, domain.heuristic(task), rng)
 
 
@@ -77,7 +78,7 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
     several plans some probability, so that the completions of a group differ and GRPO can compare them.
     """
     task = compile_task(domain.domain, instance.problem)
-    rng = _own_stream("policy", instance)
+    rng = own_stream("policy", instance)
     for chooser in (rng,) * (VARIED_TRIES if varied else 0) + (None,):
         steps = domain.policy(instance.problem, chooser)
         if steps and validate(task, steps).success:

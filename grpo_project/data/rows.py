@@ -70,6 +70,7 @@ class Row:
     meta: Mapping[str, Any]
     source: str
     origin: Origin
+    turns: tuple[str, ...] = ()  # what was said between prompt and response: failed answer, verdict, ...
 
     @cached_property
     def domain_text(self) -> str:
@@ -264,6 +265,7 @@ def read_row(value: Any, source: str, domain: str | None, origin: Origin, valida
         meta=meta,
         source=source,
         origin=origin,
+        turns=_turns(value),
     )
     for name in ("domain_file", "problem_pddl", "domain_pddl", "split"):
         _optional_text(meta, name, "meta.")
@@ -306,6 +308,13 @@ def _text(holder: Mapping[str, Any], name: str, where: str = "") -> str:
 
 def _optional_text(holder: Mapping[str, Any], name: str, where: str = "") -> str | None:
     return None if holder.get(name) is None else _encodable(holder[name], where + name)
+
+
+def _turns(value: Mapping[str, Any]) -> tuple[str, ...]:
+    turns = value.get("turns") or []
+    if not isinstance(turns, list) or len(turns) % 2:
+        raise RowFault("turns must be a list of pairs, an answer that failed and what was said of it")
+    return tuple(_encodable(turn, "turns") for turn in turns)
 
 
 def _encodable(value: Any, name: str) -> str:

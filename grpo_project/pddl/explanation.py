@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from grpo_project.pddl.plan import extract_plan
 from grpo_project.pddl.render import render_atom
-from grpo_project.pddl.task import GroundAction, StepFault, Task
+from grpo_project.pddl.task import GroundAction, Task
 from grpo_project.pddl.validator import Verdict
 
 STATE_ATOMS_SHOWN = 40
@@ -27,20 +27,12 @@ def explain(task: Task, text: str, verdict: Verdict) -> list[str]:
 
     Of a state, STATE_ATOMS_SHOWN atoms at most.
     """
-    extraction = extract_plan(text)
-    actions = [task.ground(step) for step in extraction.steps or ()]
-    if extraction.steps is None or any(isinstance(action, StepFault) for action in actions):
+    if verdict.verdict_class == "plan_format_error":
         lines = [f"The text is no plan: {verdict.detail}."]
-        if extraction.cut_off:
+        if extract_plan(text).cut_off:
             lines.append("It ends in the middle, as an answer does that ran into its token limit.")
         return lines
-    steps = extraction.steps
-    state, numbers = task.start()
-    states = [state]
-    for action in actions[: verdict.steps_executed]:
-        assert isinstance(action, GroundAction)
-        state, numbers = task.advance(action, state, numbers)
-        states.append(state)
+    steps, states = extract_plan(text).steps or (), states_reached(task, text, verdict)
     last = len(states) - 1
     lines = []
     match verdict.verdict_class:
@@ -60,6 +52,18 @@ def explain(task: Task, text: str, verdict: Verdict) -> list[str]:
         lines.append(f"step {index} ({' '.join(steps[index - 1])}): {change or 'changes nothing'}")
     lines.append(f"state {last}: {_shown(task, states[last])}")
     return lines
+
+
+def states_reached(task: Task, text: str, verdict: Verdict) -> list[int]:
+    """The states of the steps that ran, from the initial one on, as bit masks of the task's atoms. `verdict`: that on `text`."""
+    state, numbers = task.start()
+    states = [state]
+    for step in (extract_plan(text).steps or ())[: verdict.steps_executed]:
+        action = task.ground(step)
+        assert isinstance(action, GroundAction)
+        state, numbers = task.advance(action, state, numbers)
+        states.append(state)
+    return states
 
 
 def feedback(task: Task, text: str, verdict: Verdict, detail: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import Atom, Problem, parse_domain, render_plan, render_problem
+from grpo_project.pddl import Atom, Problem, Task, Verdict, parse_domain, render_plan, render_problem
+from grpo_project.pddl.explanation import feedback
 from grpo_project.prompting.chat import (
     PLAIN_CHAT,
     ChatOptions,
@@ -17,7 +18,7 @@ from grpo_project.prompting.chat import (
     to_messages,
     turns_of,
 )
-from grpo_project.prompting.compact import render_compact
+from grpo_project.prompting.compact import render_compact, render_compact_failure
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
 
@@ -86,9 +87,14 @@ def render_prompt(
     return f"{LANGUAGE_INSTRUCTIONS}\nActions:\n{words[0]}\n{words[1]}"
 
 
-def render_repair(feedback: str) -> str:
-    """The user turn after a plan that failed: what the verifier says of it, and what is wanted now."""
-    return f"{feedback}\n\n{REPAIR_INSTRUCTIONS}"
+def render_failure(task: Task, text: str, verdict: Verdict, detail: str, style: str) -> str:
+    """The user turn after the failed answer `text`: what the verifier says of it, and what is wanted now, in the prompt's words.
+
+    detail: how much is told, one of DETAILS; style: one of PROMPT_STYLES.
+    """
+    if style == "full":
+        return f"{feedback(task, text, verdict, detail)}\n\n{REPAIR_INSTRUCTIONS}"
+    return render_compact_failure(task, text, verdict, detail)
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -109,9 +115,9 @@ __all__ = [
     "fit_chat",
     "render_chat",
     "render_compact",
+    "render_failure",
     "render_plan",
     "render_prompt",
-    "render_repair",
     "stop_tokens",
     "to_messages",
     "turns_of",

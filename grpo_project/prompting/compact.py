@@ -16,6 +16,11 @@ neighbouring tokens, object and word, wherever they stand. A small model learns 
 it learns to find an object's name first and its facts behind it.
 
 compact_by_name, which the planners that know names were taught, says each object once and a fact at its first object alone.
+
+A plan that failed is answered in the same words: `not`, then where (`3`: step 3 could not run; `@ 3`: a constraint broke in state
+3; `!`: the goal was not reached; `?`: no plan), then what was unmet (`!`, `@`) and what held there (`+`).
+
+    not 3 b3 !clear b1 +on b2 b2 +on b3
 """
 
 from __future__ import annotations
@@ -24,7 +29,8 @@ import itertools
 import re
 from collections import defaultdict
 
-from grpo_project.pddl import Atom, Problem, render_constraint, render_formula
+from grpo_project.pddl import Atom, Problem, Task, Verdict, render_constraint, render_formula
+from grpo_project.pddl.explanation import DETAILS, states_reached
 from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
 
 SIGILS = "+-=!@"
@@ -57,6 +63,31 @@ def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], at
     words += [word for part in goals if not isinstance(part, Literal) for word in _marked("!", render_formula(part))]
     for constraint in _parts(problem.constraints):
         words += _marked("@", render_constraint(constraint))
+    return " ".join(words)
+
+
+def render_compact_failure(task: Task, text: str, verdict: Verdict, detail: str) -> str:
+    """The user turn after the failed answer `text`, in one line. `detail`: how much is told, one of DETAILS."""
+    words = ["not"]
+    if detail == DETAILS[0]:
+        return " ".join(words)
+    match verdict.verdict_class:
+        case "precondition_violation":
+            words.append(str(verdict.failing_step))
+        case "safety_constraints_violation":
+            words += ["@", str(verdict.state_index)]
+        case "goal_not_satisfied":
+            words.append("!")
+        case _:
+            return " ".join([*words, "?"])
+    if detail == DETAILS[-1]:
+        atoms = [tuple(unmet[1:-1].split()) for unmet in verdict.unmet if unmet.rfind("(") == 0]
+        facts = [("!", atom) for atom in atoms]
+        fluents = task.domain.fluents
+        facts += [("+", atom) for atom in task.atoms_of(states_reached(task, text, verdict)[-1]) if atom[0] in fluents]
+        words += [word for sigil, (predicate, *names) in facts for word in (*names[:1], sigil + predicate, *names[1:])]
+        words += [word for unmet in verdict.unmet if unmet.rfind("(") > 0 for word in _marked("!", unmet)]
+        words += _marked("@", verdict.violated_constraint) if verdict.violated_constraint else []
     return " ".join(words)
 
 

@@ -16,7 +16,7 @@ from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
-from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, turns_of
 from grpo_project.runs.identity import hash_of
 
 IGNORED_LABEL = -100
@@ -114,14 +114,18 @@ def _tokenized(
             yield ids, start
 
 
-def _prompt_and_response(row: Row, style: str) -> tuple[str, str]:
+def _prompt_and_response(row: Row, style: str) -> tuple[Prompt, str]:
     if not row.response:
         raise DataError(f"{row.source}: no response, but a demonstration has a plan there")
-    return row.prompt if row.meta.get("prompt_style", "full") == style else row_prompt(row, style), row.response
+    own = row.meta.get("prompt_style", "full")
+    if row.turns and own != style:
+        raise DataError(f"{row.source}: turns in the words of the {own} prompt, but the model reads {style}: generate them again")
+    prompt = row.prompt if own == style else row_prompt(row, style)
+    return (prompt, *row.turns) if row.turns else prompt, row.response
 
 
 def tokenize_pairs(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], chat: ChatOptions = PLAIN_CHAT
+    tokenizer: Any, pairs: Sequence[tuple[Prompt, str]], chat: ChatOptions = PLAIN_CHAT
 ) -> list[tuple[list[int], int]]:
     """(ids, prompt length) of each (prompt, response): the prompt's tokens as GRPO sees them, then the answer's and its end.
 
@@ -131,7 +135,9 @@ def tokenize_pairs(
     wholes = tokenizer([render_chat(tokenizer, *pair, chat=chat) for pair in pairs], add_special_tokens=False)["input_ids"]
     for start, whole, (prompt, _) in zip(starts, wholes, pairs, strict=True):
         if whole[: len(start)] != start:
-            raise DataError(f"the tokens of a prompt change when its answer follows; check the chat template: {prompt[:80]!r}")
+            raise DataError(
+                f"the tokens of a prompt change when its answer follows; check the chat template: {turns_of(prompt)[0][:80]!r}"
+            )
     return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
 
 

@@ -23,7 +23,8 @@ from grpo_project.rewards.trl import LAST_ANSWER, TURN
 @dataclass(frozen=True)
 class RepairTurns:
     """TRL's `rollout_func`. task: of a row index. turns: most repairs of a completion, at least 1. detail: how much of a verdict
-    is told, one of DETAILS. limit: tokens of a completion, all its answers and what was heard between them together."""
+    is told, one of DETAILS. limit: tokens of a completion, all its answers and what was heard between them together.
+    prompt_style: of the prompts, and so of the words."""
 
     task: Callable[[int], Task]
     turns: int
@@ -31,6 +32,7 @@ class RepairTurns:
     plan_reading: str
     chat: ChatOptions
     limit: int
+    prompt_style: str
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
         """Of each prompt its ids, those of its conversation, the mask of what the model wrote, its last answer as text and how
@@ -66,7 +68,8 @@ class RepairTurns:
 
     def _heard(self, trainer: Any, row_index: int, answer: str) -> list[int]:
         """What stands between a failed answer and the next; [] behind one that succeeds."""
-        words = words_on_failure(self.task(row_index), self.chat.whole_answer(answer), self.detail, self.plan_reading)
+        text = self.chat.whole_answer(answer)
+        words = words_on_failure(self.task(row_index), text, self.detail, self.plan_reading, self.prompt_style)
         return [] if words is None else list(_ids(trainer.processing_class, words, self.chat))
 
 
@@ -75,9 +78,9 @@ def _ids(tokenizer: Any, words: str, chat: ChatOptions) -> tuple[int, ...]:
     return tuple(tokenizer(between_answers(tokenizer, words, chat), add_special_tokens=False)["input_ids"])
 
 
-def repair_turns(config: Settings, task: Callable[[int], Task], chat: ChatOptions) -> RepairTurns | None:
-    """What --repair_turns asks for; None without it."""
+def repair_turns(config: Settings, task: Callable[[int], Task], chat: ChatOptions, style: str) -> RepairTurns | None:
+    """What --repair_turns asks for; None without it. style: that of the prompts."""
     if not config.repair_turns:
         return None
     limit = config.max_completion_length
-    return RepairTurns(task, config.repair_turns, config.repair_detail, config.plan_reading, chat, limit)
+    return RepairTurns(task, config.repair_turns, config.repair_detail, config.plan_reading, chat, limit, style)

@@ -227,7 +227,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
         states=states,
         row_sampler=row_sampler(config, shape, curriculum.planner, timer),
         resampler=resampler(config, curriculum.planner),
-        repair=repair_turns(config, data.rows.task, policy.chat),
+        repair=repair_turns(config, data.rows.task, policy.chat, policy.prompt_style),
     )
     with interrupts.caught(), closing(progress):
         trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint is not None else None)

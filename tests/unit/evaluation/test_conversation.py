@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from grpo_project.common.random_streams import stream
 from grpo_project.data.rows import RowTable, read_rows
+from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError
 from grpo_project.evaluation.answers import Answer, Journal, Key, Question, Record, ask
 from grpo_project.evaluation.conversation import NO_WORDS, Repair
-from grpo_project.pddl import Task, compile_task, extract_plan, find_plan, validate_text
+from grpo_project.models.tokenizer import build_planner_tokenizer
+from grpo_project.pddl import Task, compile_task, extract_plan, find_plan, parse_problem, validate_text
 from grpo_project.pddl.explanation import DETAILS, feedback
-from grpo_project.prompting import render_plan
+from grpo_project.prompting import PROMPT_STYLES, render_failure, render_plan
 from grpo_project.prompting.chat import ChatOptions, to_messages
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "test"
@@ -67,8 +70,8 @@ def test_a_verdict_never_gives_the_plan_away(table: RowTable) -> None:
                 if verdict.success:
                     continue
                 seen[verdict.verdict_class] = seen.get(verdict.verdict_class, 0) + 1
-                for detail in DETAILS:
-                    words = feedback(task, answer, verdict, detail)
+                for detail, style in product(DETAILS, PROMPT_STYLES):
+                    words = render_failure(task, answer, verdict, detail, style)
                     assert steps_in(words, task) <= steps_in(answer, task), (answer, words)
     assert len(seen) == 4 and all(count >= 20 for count in seen.values()), seen
 
@@ -92,6 +95,36 @@ def test_each_level_tells_more_than_the_one_before(table: RowTable) -> None:
     assert f"(holding {block})" in state and "state 0: " in state and "(" not in failed
     with pytest.raises(ValueError, match="failed, step, state"):
         feedback(task, wrong, verdict, "everything")
+
+
+@pytest.mark.parametrize(
+    ("answer", "step", "state"),
+    [
+        (
+            "(unstack b2 b1)\n(stack b2 b3)\n(stack b1 b1)\n",
+            "not 3",
+            " b1 !holding +arm-empty b1 +clear b2 +clear b2 +on b3 b1 +on-table b3 +on-table",
+        ),
+        ("(unstack b2 b1)\n", "not !", " b1 !on b3 b1 +clear b3 +clear b2 +holding b1 +on-table b3 +on-table"),
+        (
+            "(unstack b2 b1)\n(putdown b2)\n(pickup b1)\n(stack b1 b3)\n",
+            "not @ 2",
+            " +arm-empty b1 +clear b2 +clear b3 +clear b1 +on-table b2 +on-table b3 +on-table @always ( not ( on-table b2 ) )",
+        ),
+        ("Stack them.", "not ?", ""),
+    ],
+)
+def test_a_small_planner_is_told_in_the_words_of_its_prompt(answer: str, step: str, state: str) -> None:
+    text = """(define (problem p) (:domain blocksworld) (:objects b1 b2 b3) (:init (arm-empty) (on b2 b1) (on-table b1)
+        (on-table b3) (clear b2) (clear b3)) (:goal (on b1 b3)) (:constraints (always (not (on-table b2)))))"""
+    domain = get_domain("blocksworld").domain
+    task = compile_task(domain, parse_problem(text, domain))
+    verdict = validate_text(task, answer)
+    told = [render_failure(task, answer, verdict, detail, "compact") for detail in DETAILS]
+    assert told == ["not", step, step + state]
+    tokenizer = build_planner_tokenizer()
+    ids = tokenizer(told[-1], add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == told[-1] and tokenizer.unk_token_id not in ids
 
 
 def follow(table: RowTable, index: int, texts: list[str], turns: int, **how: object) -> list[Question]:

@@ -74,7 +74,7 @@ class Scripted:
 
 def rollouts(table: RowTable, trainer: Scripted, turns: int = 2, limit: int = 2000) -> dict[str, Any]:
     prompts = ["ferry"] * len(trainer.rows_in_generation)
-    return RepairTurns(table.task, turns, "step", "strict", PLAIN_CHAT, limit)(prompts, trainer)
+    return RepairTurns(table.task, turns, "step", "strict", PLAIN_CHAT, limit, "full")(prompts, trainer)
 
 
 def test_a_conversation_goes_on_until_a_plan_succeeds(table: RowTable, plans: list[str]) -> None:
@@ -134,7 +134,7 @@ def test_what_cannot_repair_is_refused_by_name(repository: Path, tmp_path: Path)
         )
     with pytest.raises(ConfigError, match="--repair_turns was not tried with --use_vllm"):
         TrainingConfig(**settings, use_vllm=True, backend="transformers")
-    assert repair_turns(TrainingConfig(), lambda index: compile_task(None, None), PLAIN_CHAT) is None  # type: ignore[arg-type]
+    assert repair_turns(TrainingConfig(), lambda index: compile_task(None, None), PLAIN_CHAT, "full") is None  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
