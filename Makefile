@@ -1,4 +1,4 @@
-.PHONY: help setup train test test-llm test-vllm check data bench bench-curriculum
+.PHONY: help setup train test test-llm test-vllm check data bench bench-curriculum bench-ladder
 
 help:   ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,16 @@ data: setup  ## the shipped problems once more
 
 bench: setup  ## where a training step's time goes, and how fast the validator is
 	.venv/bin/python script/bench.py
+
+LADDER = --domains blocksworld ferry grippers spanner --plans policy --constraints_share 0.5 --names drawn --no_prompt
+LADDER_ARMS = uniform step frontier adaptive docs/curricula.py:ladder docs/curricula.py:small_alone docs/curricula.py:reversed_ladder
+bench-ladder: setup  ## which curriculum reaches larger problems: hours, goes on where it was stopped (docs/curriculum.md)
+	.venv/bin/python script/generate_data.py $(LADDER) --count 400 --seed 31 --sizes small-far --out outputs/ladder
+	.venv/bin/python script/generate_data.py $(LADDER) --count 100 --seed 32 --sizes small-far --split test --out outputs/ladder_test
+	.venv/bin/python script/compare_curricula.py --out outputs/ladder_runs --evidence docs/ladder_evidence.json --eval_every 10 \
+	    --eval_problems 40 --final_problems 100 --curricula $(LADDER_ARMS) -- --base_model data/models/any-names-planner \
+	    --data_root outputs/ladder --test_data outputs/ladder_test --difficulty_bands scores --max_steps 60 --batch_size 16 \
+	    --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
 
 bench-curriculum: setup  ## which curriculum helps: over an hour, goes on where it was stopped (docs/curriculum.md)
 	.venv/bin/python script/compare_curricula.py --eval_every 6 --eval_problems 80 --final_problems 100 \

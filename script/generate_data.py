@@ -25,7 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--domains", nargs="+", metavar="NAME", help="default: every domain that is not held out")
     add("--count", type=int, default=100, help="rows per domain, over all shards (default 100)")
     add("--seed", type=int, default=1, help="names the stream of problems (default 1)")
-    add("--sizes", default="train", metavar="NAME|RANGES", help="train, harder, or ranges such as n=3-5,l=4 (default train)")
+    add(
+        "--sizes",
+        default="train",
+        metavar="NAME|RANGES",
+        help="small, train, harder or far; from one to another, small-far; or ranges such as n=3-5,l=4 (default train)",
+    )
     constraints = parser.add_mutually_exclusive_group()
     constraints.add_argument(
         "--constraints", dest="constraints_share", action="store_const", const=1.0, help="in every problem (default)"

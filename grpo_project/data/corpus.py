@@ -108,18 +108,23 @@ class CorpusConfig:
 
 
 def parse_ranges(text: str, domains: Sequence[PlanningDomain]) -> dict[str, Ranges]:
-    """By domain: `train`, `harder`, or "n=3-5,l=4". Parameters not named keep their training range. Raises ConfigError.
+    """By domain: `train`, `harder`, from `small-far` the least of the first to the most of the second, or "n=3-5,l=4", where
+    parameters not named keep their training range. Raises ConfigError.
 
     A name that only some of the domains know counts for those. Every domain must have a problem of these sizes.
     """
     if all(text in domain.sizes for domain in domains):
         return {domain.name: domain.sizes[text] for domain in domains}
+    least, _, most = text.partition("-")
+    if all({least, most} <= domain.sizes.keys() for domain in domains):
+        return {domain.name: _span(domain.sizes[least], domain.sizes[most]) for domain in domains}
     known = sorted({name for domain in domains for name in domain.sizes["train"]})
     asked: dict[str, tuple[int, int]] = {}
     for part in text.split(","):
         name, _, value = (word.strip() for word in part.partition("="))
         if name not in known:
-            raise ConfigError(f"--sizes: no chosen domain has a size {name!r}; known are {', '.join(known)}, and train, harder")
+            named = "small, train, harder, far"
+            raise ConfigError(f"--sizes: no chosen domain has a size {name!r}; known are {', '.join(known)}, and {named}")
         match = re.fullmatch(r"(\d+)(?:\s*-\s*(\d+))?", value)
         if not match or int(match[1]) > int(match[2] or match[1]):
             raise ConfigError(f"--sizes: expected a number or a range such as 3-5 for {name}, got {value!r}")
@@ -129,6 +134,10 @@ def parse_ranges(text: str, domains: Sequence[PlanningDomain]) -> dict[str, Rang
         ranges[domain.name] = {name: asked.get(name, given) for name, given in domain.sizes["train"].items()}
         domain.draw_parameters(random.Random(0), ranges[domain.name])  # refuses what does not fit, before anything is written
     return ranges
+
+
+def _span(least: Ranges, most: Ranges) -> Ranges:
+    return {name: (least[name][0], max(most[name][1], least[name][1])) for name in least}
 
 
 def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ SHARES_OF_GAIN = (0.25, 0.5, 0.75)  # the fixed levels, as shares of what the co
 @dataclass(frozen=True)
 class Run:
     """A finished run. `completions[i]` were sampled before `outcomes[i]` was measured; both rise with i. `final`: success on the
-    problems that nothing in the run ever saw, after training. `zero_variance`: share of groups whose rewards were all equal."""
+    problems that nothing in the run ever saw, after training; `reach`: how large they may be there, by domain (`reach_of`).
+    `zero_variance`: share of groups whose rewards were all equal."""
 
     curriculum: str
     seed: int
@@ -36,6 +37,7 @@ class Run:
     outcomes: tuple[EvaluationOutcome, ...]
     final: EvaluationOutcome
     zero_variance: float
+    reach: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -56,11 +58,11 @@ def read_run(folder: Path, curriculum: str, seed: int) -> Run:
                 outcome = EvaluationOutcome.from_json({"step": record["eval_step"], "cells": record["eval_counts"]})
                 points.append((completions, outcome))
         problems = json.loads((folder / "evaluation_after.json").read_text(encoding="utf-8"))["problems"]
-        final = EvaluationOutcome(points[-1][1].step, _cells(problems))
+        final, reach = EvaluationOutcome(points[-1][1].step, _cells(problems)), reach_of(problems)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{folder} holds no finished run with evaluations: {type(error).__name__}: {error}") from None
     at, outcomes = zip(*points, strict=True)
-    return Run(curriculum, seed, at, outcomes, final, idle / max(completions, 1))
+    return Run(curriculum, seed, at, outcomes, final, idle / max(completions, 1), reach)
 
 
 def _cells(problems: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
@@ -70,6 +72,20 @@ def _cells(problems: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[i
         successes, count = own.get(problem["bucket"], (0, 0))
         own[problem["bucket"]] = (successes + (problem["verdict_class"] == "success_plans"), count + 1)
     return cells
+
+
+def reach_of(problems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By domain, the largest difficulty score up to which success is at least one half; its least score where it never is.
+
+    Success over the score is first fitted by the nearest non-increasing curve: one large problem solved by luck is no reach.
+    """
+    found = {}
+    for domain in dict.fromkeys(problem["domain"] for problem in problems):
+        # Of problems of one score failures come first, so that the fit pools them.
+        own = sorted((one["difficulty"], one["verdict_class"] == "success_plans") for one in problems if one["domain"] == domain)
+        failing = non_decreasing([float(not solved) for _, solved in own])
+        found[domain] = max((score for (score, _), rate in zip(own, failing, strict=True) if rate <= 0.5), default=own[0][0])
+    return found
 
 
 # -- curves ---------------------------------------------------------------------------------------------------------------
@@ -186,6 +202,7 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
         pairs, lambda run: non_decreasing(run.rates)[-1], f"{name} end of control"
     )
     by_domain, by_bucket = _summaries([run.final for run in runs], name)
+    shares = [math.exp(mean([math.log(r.reach[d] / c.reach[d]) for d in c.reach])) for r, c in pairs if c.reach]
     return {
         "completions_per_run": mean([run.completions[-1] for run in runs]),
         "final_success": summary_of([run.final.average() for run in runs], f"{name} final"),
@@ -193,6 +210,8 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
         "mean_over_run": summary_of([mean_rate(run) for run in runs], f"{name} area"),
         "mean_over_run_minus_control": summary_of([mean_rate(r) - mean_rate(c) for r, c in pairs], f"{name} area difference"),
         "completions_ratio": ratios,
+        "reach": {domain: summary_of([run.reach[domain] for run in runs], f"{name} reach {domain}") for domain in runs[0].reach},
+        "reach_ratio": geometric_summary_of(shares, f"{name} reach") if shares else None,
         "zero_variance_groups": summary_of([run.zero_variance for run in runs], f"{name} zero variance"),
         "final_by_domain": by_domain,
         "final_by_bucket": by_bucket,
@@ -285,6 +304,11 @@ def tables(evidence: Mapping[str, Any]) -> str:
     speed = [
         [name, *(_ratio_text(arm["completions_ratio"][label], seeds) for label in labels)] for name, arm in curricula.items()
     ]
+    reach = [
+        [name, *(_number(arm["reach"][domain]) for domain in arm["reach"]), _ratio_of(arm["reach_ratio"])]
+        for name, arm in curricula.items()
+        if arm.get("reach")  # not in comparisons of before it was counted
+    ]
     where = [
         [name, *(_percent(arm["final_by_domain"][d]) for d in domains), *(_percent(arm["final_by_bucket"][b]) for b in buckets)]
         for name, arm in curricula.items()
@@ -297,6 +321,14 @@ def tables(evidence: Mapping[str, Any]) -> str:
             "Completions needed, as a share of the control's (below 1: faster), until held-out success reaches:\n\n"
             + text_table(["curriculum", *labels], speed),
             "Success at the end by domain and by difficulty:\n\n" + text_table(["curriculum", *domains, *buckets], where),
+            *(
+                [
+                    "Reach at the end: the largest difficulty score with 50% success, and its ratio to the control's, mean over "
+                    "domains:\n\n" + text_table(["curriculum", *domains, "ratio"], reach)
+                ]
+                if reach
+                else []
+            ),
         ]
     )
 
@@ -304,6 +336,15 @@ def tables(evidence: Mapping[str, Any]) -> str:
 def _percent(found: Mapping[str, Any]) -> str:
     interval = found["interval"]
     return percent(found["value"]) + (f" {interval_text(*interval)}" if interval else "")
+
+
+def _number(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.1f}"
+
+
+def _ratio_of(found: Mapping[str, Any]) -> str:
+    interval = found["interval"]
+    return f"{found['value']:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
 def _points(found: Mapping[str, Any]) -> str:

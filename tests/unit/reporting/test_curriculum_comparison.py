@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from grpo_project.reporting.curriculum_comparison import (
     mean,
     mean_rate,
     non_decreasing,
+    reach_of,
     read_run,
     tables,
 )
@@ -55,6 +57,34 @@ def test_a_level_is_reached_between_two_evaluations_and_not_by_one_lucky_one() -
     assert completions_to(0.0, run("a", 1, [0.0, 0.2])) == 0
     assert completions_to(0.5, run("a", 1, [0.0, 0.6, 0.2, 0.2])) is None  # fitted: 0, 1/3, 1/3, 1/3
     assert mean_rate(run("a", 1, [0.0, 0.4, 0.4], [0, 100, 300])) == pytest.approx((20 + 80) / 300)
+
+
+def problems(domain: str, solved: dict[float, tuple[int, int]]) -> list[dict[str, Any]]:
+    return [
+        {"domain": domain, "difficulty": score, "verdict_class": "success_plans" if number < won else "goal_not_satisfied"}
+        for score, (won, count) in solved.items()
+        for number in range(count)
+    ]
+
+
+def test_the_reach_is_the_largest_size_with_half_of_the_problems_solved() -> None:
+    falling = {2.0: (10, 10), 3.0: (7, 10), 5.0: (5, 10), 6.0: (2, 10), 9.0: (1, 1)}
+    assert reach_of(problems("ferry", falling)) == {"ferry": 5.0}  # one lucky large problem is none
+    assert reach_of(problems("ferry", {3.0: (0, 4), 4.0: (1, 4)}) + problems("spanner", {7.0: (4, 4)})) == {
+        "ferry": 3.0,
+        "spanner": 7.0,
+    }
+    assert reach_of(list(reversed(problems("ferry", falling)))) == {"ferry": 5.0}
+
+
+def test_the_ratio_of_reaches_is_the_mean_over_domains() -> None:
+    rates = [0.0, 0.1]
+    runs = [replace(run("uniform", seed, rates), reach={"ferry": 2.0, "spanner": 3.0}) for seed in (1, 2)]
+    runs += [replace(run("frontier", seed, rates), reach={"ferry": 8.0, "spanner": 3.0}) for seed in (1, 2)]
+    found = compare(runs)
+    assert found["curricula"]["frontier"]["reach_ratio"]["value"] == pytest.approx(2.0)
+    assert found["curricula"]["uniform"]["reach_ratio"]["value"] == pytest.approx(1.0)
+    assert tables(found).splitlines()[-1].replace("|", " ").split() == ["frontier", "8.0", "3.0", "2.00", "[2.00,", "2.00]"]
 
 
 def test_intervals_hold_the_value_and_are_the_same_each_time() -> None:
@@ -121,7 +151,8 @@ def test_what_cannot_be_compared_is_refused(runs: list[Run], words: str) -> None
 def _write(folder: Path, records: list[dict[str, Any]]) -> None:
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
-    problems = [{"domain": "ferry", "bucket": "easy", "verdict_class": c} for c in ("success_plans", "plan_format_error")]
+    classes = ("success_plans", "plan_format_error")
+    problems = [{"domain": "ferry", "bucket": "easy", "difficulty": 3.0, "verdict_class": name} for name in classes]
     (folder / "evaluation_after.json").write_text(json.dumps({"problems": problems}))
 
 
@@ -135,7 +166,7 @@ def test_a_run_is_read_from_what_training_writes(tmp_path: Path) -> None:
     _write(tmp_path / "run", records)
     found = read_run(tmp_path / "run", "step", 4)
     assert found.completions == (0, 128) and found.rates == (0.25, 0.25)
-    assert found.final.domain_counts("ferry") == (1, 2)
+    assert found.final.domain_counts("ferry") == (1, 2) and found.reach == {"ferry": 3.0}
     assert found.zero_variance == pytest.approx((32 * 0.5 + 96 * 0.25) / 128)
     for name in ("metrics.jsonl", "evaluation_after.json"):
         (tmp_path / "run" / name).rename(tmp_path / name)

@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from grpo_project.data import corpus
+from grpo_project.data.corpus import parse_ranges
 from grpo_project.data.instances import split_of
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain, training_domains
+from grpo_project.errors import ConfigError
 from grpo_project.pddl import compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.canonical import canonical_form
 
@@ -328,3 +330,13 @@ def test_excluded_problems_come_up_under_no_name(tmp_path: Path, capsys: pytest.
     assert "exclude" in capsys.readouterr().err
     assert run(tmp_path / "none", *small, "--exclude", str(tmp_path / "nothing")) == 2
     assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+def test_sizes_go_from_one_named_range_to_another() -> None:
+    domains = [get_domain("ferry"), get_domain("blocksworld")]
+    assert parse_ranges("small-far", domains) == {
+        "ferry": {"l": (3, 12), "c": (1, 8)},
+        "blocksworld": {"ops": (3, 4), "n": (3, 12)},
+    }
+    with pytest.raises(ConfigError, match="no chosen domain has a size 'small-huge'"):
+        parse_ranges("small-huge", domains)
