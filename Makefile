@@ -1,4 +1,4 @@
-.PHONY: help setup train test test-llm test-vllm check data bench bench-curriculum bench-ladder
+.PHONY: help setup train test test-llm test-vllm check data bench bench-curriculum
 
 help:   ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,17 +36,17 @@ data: setup  ## the shipped problems once more
 bench: setup  ## where a training step's time goes, and how fast the validator is
 	.venv/bin/python script/bench.py
 
-LADDER = --domains blocksworld ferry grippers spanner --plans policy --constraints_share 0.5 --names drawn --no_prompt
-LADDER_ARMS = uniform step frontier adaptive docs/curricula.py:ladder docs/curricula.py:small_alone docs/curricula.py:reversed_ladder
-bench-ladder: setup  ## which curriculum reaches larger problems: hours, goes on where it was stopped (docs/curriculum.md)
-	.venv/bin/python script/generate_data.py $(LADDER) --count 400 --seed 31 --sizes small-far --out outputs/ladder
-	.venv/bin/python script/generate_data.py $(LADDER) --count 100 --seed 32 --sizes small-far --split test --out outputs/ladder_test
-	.venv/bin/python script/compare_curricula.py --out outputs/ladder_runs --evidence docs/ladder_evidence.json --eval_every 10 \
-	    --eval_problems 40 --final_problems 100 --curricula $(LADDER_ARMS) -- --base_model data/models/any-names-planner \
-	    --data_root outputs/ladder --test_data outputs/ladder_test --difficulty_bands scores --max_steps 60 --batch_size 16 \
-	    --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
-
-bench-curriculum: setup  ## which curriculum helps: over an hour, goes on where it was stopped (docs/curriculum.md)
-	.venv/bin/python script/compare_curricula.py --eval_every 6 --eval_problems 80 --final_problems 100 \
-	    --curricula uniform step stage adaptive adaptive,adaptive_quotas uniform,resample_zero_variance=1,max_steps=42 \
-	    -- --max_steps 60 --batch_size 16 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5
+LADDER = script/generate_data.py --domains blocksworld ferry grippers spanner --plans policy --constraints_share 0.5 --names drawn --no_prompt
+ARMS = uniform step frontier adaptive docs/curricula.py:ladder docs/curricula.py:small_alone docs/curricula.py:reversed_ladder
+LADDER_RUN = --base_model data/models/any-names-planner --test_data outputs/ladder_test --difficulty_bands scores --max_steps 60 \
+	--batch_size 16 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
+COMPARE = script/compare_curricula.py --eval_every 10 --eval_problems 40 --final_problems 100 --curricula $(ARMS)
+bench-curriculum: setup  ## which curriculum reaches larger problems: many hours, goes on where it was stopped (docs/curriculum.md)
+	.venv/bin/python $(LADDER) --count 400 --seed 31 --sizes small-far --out outputs/ladder
+	.venv/bin/python $(LADDER) --count 200 --seed 33 --sizes small --out outputs/ladder_small
+	.venv/bin/python $(LADDER) --count 200 --seed 34 --sizes far --out outputs/ladder_far
+	.venv/bin/python $(LADDER) --count 100 --seed 32 --sizes small-far --split test --out outputs/ladder_test
+	mkdir -p outputs/ladder_gap && for file in outputs/ladder_small/*.jsonl; do \
+	    cat $$file outputs/ladder_far/$$(basename $$file) > outputs/ladder_gap/$$(basename $$file); done
+	.venv/bin/python $(COMPARE) --out outputs/ladder_runs --evidence docs/ladder_evidence.json -- $(LADDER_RUN) --data_root outputs/ladder
+	.venv/bin/python $(COMPARE) --out outputs/ladder_gap_runs --evidence docs/ladder_gap_evidence.json -- $(LADDER_RUN) --data_root outputs/ladder_gap

@@ -4,6 +4,7 @@ python script/report.py outputs/my_run                               # outputs/m
 python script/report.py outputs/a outputs/b --output compared.html   # several runs side by side
 python script/report.py outputs/my_run --png figures                 # figures/*.png beside the page
 python script/report.py --leaderboard outputs/my_run results/*.json --output leaderboard.md
+python script/report.py --strategies results/*.json --output what_pays.svg   # success against seconds
 
 A run may still be training: the page shows what is logged so far. Exit status 0, or 2 for bad input.
 """
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="--output_dir of a training run")
     parser.add_argument("--leaderboard", nargs="+", metavar="FILE|RUN", help="evaluations, to be ranked in a Markdown table")
+    parser.add_argument("--strategies", nargs="+", metavar="FILE", help="evaluations, drawn as success against seconds a problem")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -40,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.leaderboard:
         return make_leaderboard(arguments)
+    if arguments.strategies:
+        return draw_strategies(arguments)
     return make_report(arguments)
 
 
@@ -53,6 +57,17 @@ def make_leaderboard(arguments: argparse.Namespace) -> int:
     print(table, end="")
     if arguments.output:
         write_text_atomically(Path(arguments.output), table)
+    return 0
+
+
+def draw_strategies(arguments: argparse.Namespace) -> int:
+    from grpo_project.evaluation.results import read_result
+    from grpo_project.reporting.figures import write_figure
+    from grpo_project.reporting.strategies_chart import strategies_chart
+
+    if not arguments.output:
+        raise ConfigError("--strategies draws a figure: name its file with --output, for instance what_pays.svg")
+    print(write_figure(strategies_chart([read_result(path) for path in arguments.strategies]), Path(arguments.output)))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The charts of the page as PNG files for papers. Needs matplotlib; nothing else of the suite does."""
+"""Charts as pictures for papers and pages of Markdown. Needs matplotlib; nothing else of the suite does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import write_bytes_atomically
-from grpo_project.errors import BackendMissing
+from grpo_project.errors import BackendMissing, ConfigError
 from grpo_project.reporting.chart import Axis, Chart, Panel, Series
 from grpo_project.reporting.charts import charts
 
@@ -20,6 +20,7 @@ PALETTE = {
     "success_plans": "#009E73", "goal_not_satisfied": "#56B4E9", "safety_constraints_violation": "#CC79A7",
     "precondition_violation": "#D55E00", "plan_format_error": "#666666",
 }  # fmt: skip
+METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 DASHES = ("-", "--", ":", "-.")
 DOTS_PER_INCH = 200
 PANEL = (2.6, 2.0)  # inches
@@ -30,39 +31,43 @@ WIDEST, NARROWEST = 3, 5.0  # panels in a row; inches of a figure, so that its l
 
 def write_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draws the charts for papers that `page_data` has numbers for. Returns the files; BackendMissing without matplotlib."""
+    names = [run["name"] for run in data["runs"]]
+    return [write_figure(chart, folder / f"{chart.name}.png", names) for chart in charts(data) if chart.paper]
+
+
+def write_figure(chart: Chart, path: Path, names: Sequence[str] = ()) -> Path:
+    """Draws a chart as the picture that the file's ending asks for, png, svg or pdf. names: of the runs that it compares.
+
+    Raises BackendMissing without matplotlib, ConfigError for another ending.
+    """
     try:
         import matplotlib.style
         from matplotlib.figure import Figure
     except ImportError:
-        raise BackendMissing(
-            "--png needs matplotlib: pip install -r requirements-cpu.txt. The page was written without it"
-        ) from None
+        raise BackendMissing("figures need matplotlib: pip install -r requirements-cpu.txt") from None
 
-    written = []
-    names = [run["name"] for run in data["runs"]]
-    for chart in charts(data):
-        if not chart.paper:
-            continue
-        alike = len({panel.title for panel in chart.panels}) == 1  # then the run's name says enough
-        columns = min(len(chart.panels), WIDEST)
-        rows = math.ceil(len(chart.panels) / columns)
-        with matplotlib.style.context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-            height = PANEL[1] * (LIST_STRETCH if chart.panels[0].x.categories else 1.0)
-            size = (max(NARROWEST, PANEL[0] * columns), height * rows + 0.35)
-            figure = Figure(figsize=size, layout="constrained")
-            axes = figure.subplots(rows, columns, squeeze=False).ravel()
-            for axis, panel in zip(axes, chart.panels, strict=False):
-                _draw(axis, panel, names[panel.run] if panel.run is not None and len(names) > 1 else "", alike)
-            for axis in axes[len(chart.panels) :]:
-                axis.set_axis_off()
-            _legend(figure, list(axes[: len(chart.panels)]), chart)
-            buffer = io.BytesIO()
-            # Without the time and version that matplotlib puts in, equal data give an equal file.
-            figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        path = folder / f"{chart.name}.png"
-        write_bytes_atomically(path, buffer.getvalue())
-        written.append(path)
-    return written
+    kind = path.suffix[1:]
+    if kind not in METADATA:
+        raise ConfigError(f"{path}: a figure is written as one of {', '.join(METADATA)}; give the file such an ending")
+    alike = len({panel.title for panel in chart.panels}) == 1  # then the run's name says enough
+    columns = min(len(chart.panels), WIDEST)
+    rows = math.ceil(len(chart.panels) / columns)
+    style = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": chart.name}
+    with matplotlib.style.context(style):
+        height = PANEL[1] * (LIST_STRETCH if chart.panels[0].x.categories else 1.0)
+        size = (max(NARROWEST, PANEL[0] * columns), height * rows + 0.35)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axis, panel in zip(axes, chart.panels, strict=False):
+            _draw(axis, panel, names[panel.run] if panel.run is not None and len(names) > 1 else "", alike)
+        for axis in axes[len(chart.panels) :]:
+            axis.set_axis_off()
+        _legend(figure, list(axes[: len(chart.panels)]), chart)
+        buffer = io.BytesIO()
+        # Without the time and version that matplotlib puts in, equal data give an equal file.
+        figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=METADATA[kind])
+    write_bytes_atomically(path, buffer.getvalue())
+    return path
 
 
 def _draw(axis: Any, panel: Panel, run: str, alike: bool) -> None:

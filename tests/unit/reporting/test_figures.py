@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
-from grpo_project.errors import BackendMissing
+from grpo_project.errors import BackendMissing, ConfigError, DataError
+from grpo_project.evaluation.results import SUCCESS, EvaluationResult, ProblemResult, SampleResult
 from grpo_project.reporting import page_data, read_run, write_figures
+from grpo_project.reporting.figures import write_figure
+from grpo_project.reporting.strategies_chart import strategies_chart
 from tests.report_runs import write_drawn_evaluation
 
 NAMES = {"by_size", "success_by_domain", "success_by_difficulty", "curriculum", "domain_distribution", "verdicts", "timing"}
@@ -53,5 +57,47 @@ def test_a_run_without_data_has_no_figures(bare_run, tmp_path):
 
 def test_without_matplotlib_the_requirement_is_named(finished_run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(BackendMissing, match=r"needs matplotlib: pip install -r requirements-cpu\.txt"):
+    with pytest.raises(BackendMissing, match=r"need matplotlib: pip install -r requirements-cpu\.txt"):
         write_figures(page_data([read_run(finished_run.path)]), tmp_path)
+
+
+def test_what_more_seconds_buy_is_drawn_with_every_strategy_in_its_panel(tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib (requirements-cpu.txt)")
+    about = {"model": "models/small", "data_root": "data/test"}
+    solved, failed = (SampleResult(kind, 1.0, "", 10, 5, 2.0, False) for kind in (SUCCESS, "plan_format_error"))
+
+    def problem(first, samples=(), repairs=()):
+        return ProblemResult(
+            "ferry",
+            "p",
+            "easy",
+            False,
+            first.verdict_class,
+            1.0,
+            1.0,
+            "c",
+            "none",
+            10,
+            5,
+            2.0,
+            False,
+            samples=samples,
+            repairs=repairs,
+        )
+
+    open_loop = (problem(failed, (solved,), (failed, solved)), problem(solved, (failed,)))
+    results = [
+        EvaluationResult(open_loop, 1.0, settings={**about, "repair_turns": 2}),
+        EvaluationResult((problem(failed), problem(solved)), 1.0, settings={**about, "step_by_step": 50}),
+        EvaluationResult((problem(failed),), 1.0, settings={**about, "data_root": "data/test_harder"}),
+    ]
+    chart = strategies_chart(results)
+    assert [panel.title for panel in chart.panels] == ["small, data/test", "small, data/test_harder"]
+    drawn = {series.name: [(point.x, point.value) for point in series.points] for series in chart.panels[0].series}
+    assert drawn == {"best of N": [(2, 0.5), (3, 1)], "repairs": [(2, 0.5), (3, 0.5), (4, 1)], "step by step": [(2, 0.5)]}
+    one, two = (write_figure(chart, tmp_path / f"{name}.svg") for name in "ab")
+    assert one.read_bytes() == two.read_bytes() and b"</svg>" in one.read_bytes()
+    with pytest.raises(ConfigError, match="as one of png, svg, pdf"):
+        write_figure(chart, tmp_path / "a.txt")
+    with pytest.raises(DataError, match="without seconds"):
+        strategies_chart([EvaluationResult((replace(problem(failed), seconds=None),), 1.0)])
