@@ -46,7 +46,7 @@ class Settings(ChatSettings):
     """The settings alone; `TrainingConfig` is what a run is made from."""
 
     # fmt: off
-    base_model: str = setting("data/models/tiny-planner", DATA, FIXED, NOT_BY_CARD,
+    base_model: str = setting("data/models/any-names-planner", DATA, FIXED, NOT_BY_CARD,
         "model folder or Hugging Face name; looked up here, then in the repository")
     data_root: str = setting("data/four_domain", DATA, FIXED, NOT_BY_CARD,
         "folder with one <domain>.jsonl of training problems per domain")
