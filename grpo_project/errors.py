@@ -19,11 +19,17 @@ A wrong answer of a language model is a Verdict, never one of these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+_LONG_WORD = re.compile(r"(\S{200})\S{300,}")  # such as a damaged file has; no path is longer
 
 
 class GrpoProjectError(Exception):
-    """Base of the tree: scripts print the message without a traceback and exit with status 2."""
+    """Base of the tree: scripts print the message without a traceback and exit with status 2. Words without end are cut."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_LONG_WORD.sub(r"\1...", str(message)))
 
 
 class PddlError(GrpoProjectError):

@@ -102,10 +102,18 @@ def read_text(path: str | Path) -> str:
     return text_of(raw, "standard input" if path == "-" else path)
 
 
+def json_value(text: str | bytes) -> Any:
+    """What a JSON text holds. Raises ValueError for one that is none, also where it is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json_object(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ConfigError, naming the file, where it is not there or holds something else."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json_value(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there") from None
     except (OSError, ValueError) as error:
@@ -118,7 +126,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
 def json_object(text: str, flag: str) -> dict[str, Any]:
     """The JSON object that a flag was given as text. Raises ConfigError, naming the flag, for other text."""
     try:
-        found = json.loads(text)
+        found = json_value(text)
     except ValueError as error:
         raise ConfigError(f"{flag} is no JSON: {error}") from None
     if not isinstance(found, dict):

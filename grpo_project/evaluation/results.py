@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import json_value
 from grpo_project.common.statistics import bootstrap_interval_of_rates, pass_at_k, wilson_interval
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
@@ -231,7 +231,7 @@ class EvaluationResult:
 def read_result(path: str | Path) -> EvaluationResult:
     """The result in a file that script/evaluate.py or a training wrote. Raises DataError where there is none."""
     try:
-        return EvaluationResult.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        return EvaluationResult.from_json(json_value(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. script/evaluate.py --output writes such a file") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

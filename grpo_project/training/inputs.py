@@ -72,8 +72,15 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     check_curriculum(config, buckets.rows, buckets.scores, get_curriculum_weights)
     quiet_hugging_face(start.model)
     plan = plan_load(
-        start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
+        start.model,
+        training=True,
+        load_in_4bit=config.load_in_4bit,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        backend=config.backend,
     )
+    if plan.rank:  # what is recorded is what is trained
+        config = replace(config, lora_rank=plan.rank, lora_alpha=plan.alpha)
     new = start.checkpoint is None  # a continued run keeps its choice: another one could draw other completions
     forecast = announced_forecast(config, start.model, plan, len(rows.domains), say, choose=new)
     if forecast is not None and forecast.chosen:
@@ -93,6 +100,7 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
     fingerprints = {
         "data": rows.fingerprint,
+        "prompts": data.prompt_fingerprint,
         "schedule": curriculum.fingerprint,
         "schedule_source": hash_of(curriculum.source),
         "reward": hash_of(reward_source(rewards)),

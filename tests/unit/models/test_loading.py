@@ -151,6 +151,15 @@ def test_a_saved_policy_loads_again_with_its_history(tiny_planner: Path, tmp_pat
     assert again.tokenizer.chat_template == policy.tokenizer.chat_template
 
 
+def test_a_model_without_anything_to_train_is_named(tiny_planner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers loads an adapter from the hub by itself: with all weights frozen."""
+    model = load_policy(str(tiny_planner)).model.requires_grad_(False)
+    monkeypatch.setattr(backend, "_load_with_transformers", lambda *_: model)
+    with pytest.raises(ModelError, match="has no weights that can be trained, .* name its folder"):
+        load_policy(str(tiny_planner), training=True)
+    assert load_policy(str(tiny_planner)).model is model
+
+
 @pytest.mark.slow
 def test_adapters_are_trained_saved_and_loaded_on_their_base(tiny_planner: Path, data_root: Path, tmp_path: Path) -> None:
     from grpo_project.configs.training import TrainingConfig

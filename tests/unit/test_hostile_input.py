@@ -1,0 +1,297 @@
+"""100,000 inputs that nobody should send: an answer or one of our own errors, in bounded time and memory, and nothing else.
+
+Fresh in every run; PDDL_CASE_SEED, printed at its top, repeats one. A failure names its kind and number.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import random
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_exercises import seed_from_environment
+
+from grpo_project.callbacks.collector import CompletionCollector
+from grpo_project.configs.model_card import model_defaults, read_model_card
+from grpo_project.configs.resolution import read_config_file, resolve
+from grpo_project.configs.training import TrainingConfig
+from grpo_project.data.rows import read_rows
+from grpo_project.domains import all_domains
+from grpo_project.errors import GrpoProjectError
+from grpo_project.evaluation.results import read_result
+from grpo_project.health.first_rewards import FirstRewards
+from grpo_project.pddl import compile_task, extract_plan, parse_domain, parse_problem, validate_text
+from grpo_project.pddl.lenient import read_leniently
+from grpo_project.prompting import ChatOptions
+from grpo_project.runs import checkpoint
+from grpo_project.runs.identity import RunIdentity
+from grpo_project.runs.states import RunStates, require_trainer_state
+from tests.unit.conftest import write_data_root
+from tests.unit.curriculum.test_engine import make, play
+from tests.unit.pddl.test_parser import RICH_DOMAIN
+
+pytestmark = pytest.mark.slow
+
+SECONDS_EACH = 2.0  # of this process's own time
+MEGABYTES = 400  # more than before, at most
+PIECES = (
+    *("(", ")", "((", "))", "[", "]", "{", "}", '"', "\\", ",", ":", ";", "#", "-", "?", "=", "0", "-1", "1e999", "1" * 400),
+    *("\0", "\ufeff", "\u2028", "\x85", "\r", "\n", "\t", "İ", "ß", "😀", "\u202e", "e\u0301", "￿"),
+    *(
+        "NaN",
+        "Infinity",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[" * 3000,
+        '{"a":' * 3000,
+        "(" * 3000,
+        "(and " * 90,
+        "(not " * 101,
+        ")" * 3000,
+    ),
+    *(
+        "either",
+        "- object",
+        "?x - ",
+        "forall",
+        "(forall (?x) ",
+        "(when ",
+        ":constraints",
+        ":derived",
+        "(preference ",
+        "is-violated",
+    ),
+    *("```", "<think>", "</think>", "<answer>", "[PLAN]", "[PLAN END]", "(plan ", "\\boxed{", "<|im_end|>", "<|channel|>final"),
+    *("Assistant:", "1. ", "0.5: ", "[0.001]", "**", "- ", "pick(a, b)", "../../etc", "x" * 5000),
+)
+VALUES = (
+    *(None, True, False, 0, -1, 1, 2**31, 2**70, -(10**400), 0.5, 1e308, float("nan"), float("inf"), "", " ", "x", "\ud800"),
+    *(
+        "0",
+        "-1",
+        "a" * 3000,
+        "~",
+        "../x",
+        "\0",
+        [],
+        {},
+        [[]],
+        [None],
+        ["a", 1],
+        {"": None},
+        {"a": {"b": []}},
+        [0.0] * 5,
+        ["x", "y"],
+    ),
+)
+
+
+def mangled(rng: random.Random, text: str, others: str) -> str:
+    """With pieces cut out, doubled, moved, taken from another text, or put in that belong nowhere."""
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        start = rng.randrange(len(text) + 1)
+        end = min(len(text), start + rng.choice((0, 1, 3, 20, 200)))
+        way = rng.randrange(6)
+        if way == 0:
+            text = text[:start] + text[end:]
+        elif way == 1:
+            text = text[:end] + text[start:end] * rng.choice((1, 2, 50)) + text[end:]
+        elif way == 2:
+            text = text[:start] + rng.choice(PIECES) + text[end:]
+        elif way == 3:
+            place = rng.randrange(len(others))
+            text = text[:start] + others[place : place + rng.choice((2, 10, 80))] + text[end:]
+        elif way == 4:
+            text = text[:start]
+        else:
+            text = text[:start] + text[start:end].swapcase() + text[end:]
+    return text
+
+
+def with_other_values(rng: random.Random, value: Any) -> Any:
+    """Plain data with one to three of its parts, at any depth, replaced, lost or doubled."""
+    value = json.loads(json.dumps(value))
+    for _ in range(rng.randint(1, 3)):
+        holder = value
+        while holder:
+            key = rng.choice(list(holder)) if isinstance(holder, dict) else rng.randrange(len(holder))
+            if isinstance(holder[key], (dict, list)) and holder[key] and rng.random() < 0.7:
+                holder = holder[key]
+                continue
+            if rng.random() < 0.2:
+                del holder[key]
+            else:
+                holder[key] = copy.deepcopy(rng.choice(VALUES))
+            break
+    return value
+
+
+def outlasted(kind: str, count: int, attempt: Callable[[random.Random], object]) -> None:
+    """`attempt` is made `count` times. It may raise errors of ours, of one line, and must both do so and not do so."""
+    refused, seed, memory = 0, seed_from_environment(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for index in range(count):
+        began = time.process_time()
+        try:
+            attempt(random.Random(f"{seed} {kind} {index}"))
+        except GrpoProjectError as error:
+            refused += 1
+            assert "\n" not in str(error) and len(str(error)) < 2000, f"{kind} {index}: {error!r:.3000}"
+        except Exception as error:
+            error.add_note(f"{kind} {index} of PDDL_CASE_SEED={seed}")
+            raise
+        assert time.process_time() - began < SECONDS_EACH, f"{kind} {index} of PDDL_CASE_SEED={seed} took too long"
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
+    assert 0 < refused < count and grown < MEGABYTES, f"{kind}: {refused} of {count} refused, {grown:.0f} MB"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Good lines of a data root."""
+    folder = write_data_root(tmp_path_factory.mktemp("rows"), domains=("ferry",), count=8)
+    return (folder / "ferry.jsonl").read_text().splitlines()
+
+
+def test_pddl(rows: list[str]) -> None:
+    domains = [RICH_DOMAIN, *(domain.domain_pddl for domain in all_domains().values())]
+    ferry = parse_domain(all_domains()["ferry"].domain_pddl)
+    problems = [json.loads(line)["meta"]["problem_pddl"] for line in rows]
+    pieces = " ".join((*domains, *problems))
+    outlasted("domain", 20_000, lambda rng: parse_domain(mangled(rng, rng.choice(domains), pieces)))
+
+    def problem(rng: random.Random) -> None:
+        compile_task(ferry, parse_problem(mangled(rng, rng.choice(problems), pieces), ferry))
+
+    outlasted("problem", 20_000, problem)
+
+
+def answers_of(rows: list[str]) -> tuple[Any, str]:
+    """A task, and an answer that is a plan's form all over."""
+    ferry = parse_domain(all_domains()["ferry"].domain_pddl)
+    task = compile_task(ferry, parse_problem(json.loads(rows[0])["meta"]["problem_pddl"], ferry))
+    return task, "<think>\nFirst (board c0 l0).\n</think>\n```pddl\n1. (board c0 l0)\n2. (sail l0 l1) ; go\n(debark c0 l1)\n```\n"
+
+
+def read_in_every_way(task: Any, text: str) -> None:
+    """An answer is never an error: what cannot be read is a fault of the plan."""
+    steps = extract_plan(text).steps
+    assert steps is None or validate_text(task, text).verdict_class != "success_plans" or steps
+    lenient = read_leniently(task, text)
+    assert lenient.text == text or extract_plan(lenient.text).steps
+
+
+def test_answers(rows: list[str]) -> None:
+    task, answer = answers_of(rows)
+
+    def attempt(rng: random.Random) -> None:
+        read_in_every_way(task, mangled(rng, answer, answer))
+        if rng.random() < 0.5:  # so that some count as refused
+            raise GrpoProjectError("nothing")
+
+    outlasted("answer", 40_000, attempt)
+
+
+@given(st.data())
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+def test_answers_of_any_characters(rows: list[str], data: st.DataObject) -> None:
+    task, _ = answers_of(rows)
+    pieces = st.one_of(st.text(max_size=20), st.sampled_from(PIECES), st.sampled_from(("(board c0 l0)", "(sail l0 l1)\n")))
+    read_in_every_way(task, "".join(data.draw(st.lists(pieces, max_size=12))))
+
+
+def test_rows(rows: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """20 lines a file: 15,000 in all."""
+    caplog.set_level(logging.CRITICAL)
+    everything = "\n".join(rows)
+
+    def line(rng: random.Random) -> bytes:
+        good = rng.choice(rows)
+        if rng.random() < 0.5:
+            return json.dumps(with_other_values(rng, json.loads(good))).encode()
+        damaged = bytearray(mangled(rng, good, everything).encode())
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            damaged[rng.randrange(len(damaged) or 1) : 1] = bytes([rng.randrange(256)])
+        return bytes(damaged)
+
+    def attempt(rng: random.Random) -> None:
+        lines = [line(rng) for _ in range(20)]
+        (tmp_path / "ferry.jsonl").write_bytes(b"\n".join(lines))
+        read_rows(tmp_path, on_bad_row=rng.choice(("skip", "skip", "skip", "error")))
+
+    outlasted("rows", 750, attempt)
+
+
+def damaged_json(rng: random.Random, value: Any) -> bytes:
+    """A file of JSON in which something is not as it should be."""
+    text = json.dumps(with_other_values(rng, value) if rng.random() < 0.7 else value)
+    if rng.random() < 0.3:
+        text = mangled(rng, text, text)
+    content = text.encode(rng.choice(("utf-8", "utf-8", "utf-8", "utf-8", "utf-16")), "surrogatepass")
+    return content[: rng.randrange(len(content) + 1)] if rng.random() < 0.05 else content
+
+
+def test_configuration_files(tmp_path: Path) -> None:
+    file, card = tmp_path / "config.json", tmp_path / "planner.json"
+    plain = {name: value for name, value in TrainingConfig().as_dict().items() if name != "config_file"}
+    proposed = {
+        "prompt_style": "full",
+        "grpo_defaults": {"learning_rate": 1e-5, "system_prompt": "x", "chat_template_kwargs": "{}"},
+    }
+
+    def settings_file(rng: random.Random) -> None:
+        chosen = {name: plain[name] for name in rng.sample(list(plain), 12)}
+        file.write_bytes(damaged_json(rng, chosen))
+        ChatOptions.of(resolve([(str(file), read_config_file(str(file)))]).as_dict())
+
+    def model_card(rng: random.Random) -> None:
+        card.write_bytes(damaged_json(rng, proposed))
+        found = model_defaults(read_model_card(str(tmp_path)), str(tmp_path))
+        ChatOptions.of(found)
+        resolve([("planner.json", found)])
+
+    outlasted("configuration", 8_000, settings_file)
+    outlasted("card", 2_000, model_card)
+
+
+def test_json_of_checkpoints_and_results(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-4"
+    folder.mkdir()
+    identity = RunIdentity({"seed": 1, "domains": ["ferry"]}, {"data": "a" * 64, "versions": {"torch": "2"}, "world_size": 1})
+    engine, counts, first = make(), CompletionCollector({0: "ferry"}, {0: "easy"}, 2), FirstRewards(3, lambda line: None)
+    play(engine, 0, 3)
+    whole = {
+        "run_state": identity.state_dict(),
+        "curriculum_state": engine.state_dict(),
+        "completion_counts": counts.state_dict()
+        | {"cells": [["ferry", "easy", 4, 1, 0.5, 2, 0]], "batches": [[["ferry", "easy", 2]]]},
+        "first_rewards_state": first.state_dict(),
+        "trainer_state": {"global_step": 4, "train_batch_size": 2},
+        "manifest": {"format": 1, "step": 4, "files": {"run_state.json": {"size": 3, "sha256": "0" * 64}}},
+    }
+    result = {"name": "m", "seconds": 1.0, "problems": [], "settings": {}, "usage": {}}
+
+    def attempt(rng: random.Random) -> None:
+        for name, state in whole.items():
+            (folder / f"{name}.json").write_bytes(damaged_json(rng, state) if rng.random() < 0.4 else json.dumps(state).encode())
+        checkpoint.faults(folder)
+        identity.refuse_changes(folder)
+        require_trainer_state(folder)
+        things = {"curriculum_state": make(), "completion_counts": CompletionCollector({}, {}, 2), "run_state": identity}
+        RunStates({**things, "first_rewards_state": FirstRewards(3, lambda line: None)}).load(folder)
+
+    def evaluation(rng: random.Random) -> None:
+        (tmp_path / "result.json").write_bytes(damaged_json(rng, result))
+        read_result(tmp_path / "result.json")
+
+    outlasted("checkpoint", 1_500, attempt)
+    outlasted("result", 2_000, evaluation)
