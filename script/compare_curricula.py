@@ -200,7 +200,7 @@ def report(parts: list[Part], options: argparse.Namespace) -> None:
 _OWN = ("curriculum", "seed", "output_dir", "run_name", "resume_from_checkpoint")
 
 
-@entry_point("\nStopped. The same command goes on from here.")
+@entry_point("\nStopped. The same command goes on from here.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 all done (or a report), 3 some runs are left, 2 a mistake that the message names, 130 interrupted."""
     options = parse(argv)

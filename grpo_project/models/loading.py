@@ -7,6 +7,7 @@ because Unsloth rewrites trl's trainer. Code that comes with a model is never ru
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,6 +125,7 @@ def plan_load(
 
     Raises BackendMissing as `choose_backend` does, ModelError as `adapters_to_train` does.
     """
+    quiet_hugging_face(path)
     small = is_small(path)
     lora_rank, lora_alpha = adapters_to_train(path, lora_rank, lora_alpha) if training else (None, None)
     name, device, reason = choose_backend(backend, small)
@@ -286,12 +288,14 @@ def _not_loaded(base_model: str, backend: str, error: Exception) -> ModelError:
 def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_code: bool = False) -> Any:
     """The tokenizer alone, padding on the left, with a pad token. `backend`: what will load the model; Unsloth must be the first
     to import transformers. Raises ModelError (one line) for one that cannot be loaded or has no chat template."""
+    path = locate_model(base_model)
+    quiet_hugging_face(path)
     if backend == "unsloth":
         _unsloth()
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except UNLOADABLE as error:
         raise _not_loaded(base_model, backend, error) from error
     return _ready(tokenizer, base_model)
@@ -309,6 +313,14 @@ def _ready(tokenizer: Any, base_model: str) -> Any:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def quiet_hugging_face(model: str) -> None:
+    """Before anything of Hugging Face is imported: what is shown must look the same on a terminal and in a log."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.path.isdir(model):  # bars are for downloads
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def device_map(device: str) -> dict[str, int] | None:

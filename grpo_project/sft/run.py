@@ -30,7 +30,16 @@ from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
 from grpo_project.models.export import base_to_merge, merge
-from grpo_project.models.loading import LoadPlan, Policy, choose_backend, fitted_chat, load_policy, plan_load, write_card
+from grpo_project.models.loading import (
+    LoadPlan,
+    Policy,
+    choose_backend,
+    fitted_chat,
+    load_policy,
+    plan_load,
+    quiet_hugging_face,
+    write_card,
+)
 from grpo_project.prompting import ChatOptions
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import replace_folder
@@ -39,7 +48,7 @@ from grpo_project.runs.observer import Control, Observer, Observers
 from grpo_project.runs.states import RUN_STATE, RunStates
 from grpo_project.sft.config import SftConfig
 from grpo_project.sft.examples import read_examples
-from grpo_project.training.console import quiet_hugging_face, say, silence_libraries
+from grpo_project.training.console import say, silence_libraries
 from grpo_project.training.endings import SUCCESS, Ending, Stopped, open_folder
 from grpo_project.training.evaluations import greedy_completions
 from grpo_project.training.launch import Start

@@ -29,7 +29,7 @@ from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError
 from grpo_project.pddl import compile_task, extract_plan, validate
 from grpo_project.prompting import ChatOptions, render_plan, render_prompt
-from grpo_project.training.console import quiet_hugging_face, silence_libraries
+from grpo_project.training.console import silence_libraries
 
 SETTINGS_FILE = "self_improvement.json"
 ROUND_FILE = "round.json"
@@ -140,7 +140,6 @@ def _sample_round(
     from grpo_project.models.generation import complete
     from grpo_project.models.loading import load_policy
 
-    quiet_hugging_face(str(model))
     policy = load_policy(str(model), training=False, chat=ChatOptions())
     silence_libraries()
     write_json_atomically(config.output_dir / SETTINGS_FILE, config.settings())  # not before: the model may not be there

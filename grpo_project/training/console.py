@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -47,14 +46,6 @@ def silence_libraries() -> None:
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
     logging.getLogger("trl").setLevel(logging.ERROR)
-
-
-def quiet_hugging_face(model: str) -> None:
-    """Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log."""
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if os.path.isdir(model):  # bars are for downloads
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[NamedReward]) -> None:
