@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,13 @@ def read_text(path: str | Path) -> str:
     return text_of(raw, "standard input" if path == "-" else path)
 
 
-def json_value(text: str | bytes) -> Any:
-    """What a JSON text holds. Raises ValueError for one that is none, also where it is nested too deeply."""
+def json_value(text: str | bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """What a JSON text holds; `parse_constant` says what NaN and the infinities are.
+
+    Raises ValueError for one that is none, also where it is nested too deeply.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=parse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically, write_text_atomically
 from grpo_project.common.paths import REPOSITORY
 from grpo_project.common.random_streams import stream
 from grpo_project.common.statistics import wilson_interval
@@ -101,7 +101,7 @@ def _refuse_other_settings(config: SelfImprovementConfig) -> None:
     """Raises ConfigError for a folder that was begun with other settings, or by something else."""
     path = config.output_dir / SETTINGS_FILE
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json_object(path)
         for name, value in config.settings().items():
             if before.get(name) != value:
                 raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from grpo_project.data.held_out import EvaluationSet
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row
 from grpo_project.evaluation import EvaluationResult, evaluate
+from grpo_project.evaluation.results import read_result
 from grpo_project.models.loading import Policy
 from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.console import say
@@ -50,7 +50,7 @@ def evaluate_held_out(
         return None  # training begins when all are there
     path = folder.path / f"evaluation_{when}.json"
     if when == "before" and continued and path.exists():
-        return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return read_result(path)
     result = evaluate(problems.table, problems.indices, complete, f"{when} training", plan_reading)
     if not ranks.is_main():
         return None
