@@ -36,12 +36,13 @@ MAXIMUM_WRAPPERS = 2
 # The quantifiers are possessive (`*+`) where what follows cannot start with what they took: nothing is ever tried twice.
 _HEADER = (
     r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|?assistant\|?>|<start_of_turn>model"
+    r"|<\|turn>model"
     r"|<\|start\|>\s*assistant|\[\|assistant\|\]|<\|CHATBOT_TOKEN\|>|\[/INST\]|{0}(?:###\s*)?assistant\s*:"
 )
 ANSWER_HEADER = re.compile(_HEADER.format("^[ \t]*+"), re.IGNORECASE | re.MULTILINE)  # anywhere; one in words begins its line
 _FIRST_HEADER = re.compile(rf"(?:{_HEADER.format('')})\s*+", re.IGNORECASE)
 END_OF_TURN = (
-    *("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<eos>", "</s>"),
+    *("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end|>", "<end_of_turn>", "<turn|>", "<eos>", "</s>"),
     *("<|return|>", "[|endofturn|]", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>"),
 )
 # family: how its reasoning is opened, how it is closed.
@@ -53,6 +54,9 @@ REASONING = {
     "Seed-OSS": (r"<seed:think>", r"</seed:think>"),  # docs.vllm.ai, seedoss_reasoning_parser
     "Kimi": (r"◁think▷", r"◁/think▷"),  # docs.nvidia.com/dynamo, Reasoning
     "Cohere": (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # docs.cohere.com, Reasoning
+    "Gemma 4": (r"<\|channel>thought", r"<channel\|>"),  # ai.google.dev/gemma/docs/core/prompt-formatting-gemma4
+    # Sky-T1, and what is trained on OpenThoughts (their system prompt, github.com/NovaSky-AI/SkyThought)
+    "Sky-T1": (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     # gpt-oss: the channels of cookbook.openai.com, OpenAI Harmony Response Format
     "gpt-oss": (
         r"<\|channel\|>(?:analysis|commentary)[^<]*+<\|message\|>",
@@ -74,8 +78,11 @@ WRAPPERS = {
     "plan": (r"<plan>", r"</plan>"),
     "[PLAN]": (r"\[(?:begin[ _])?plan(?:[ _](?:begin|start))?\]", r"\[(?:plan[ _]end|end[ _](?:of[ _])?plan|/plan)\]"),
     "response": (r"<\|START_RESPONSE\|>", r"<\|END_RESPONSE\|>"),  # Cohere's, behind its reasoning
+    "ERNIE": (r"<response>", r"</response>"),  # behind its reasoning; docs.vllm.ai, ernie45_reasoning_parser
+    "solution": (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),  # Sky-T1's
     "box": (r"<\|begin_of_box\|>", r"<\|end_of_box\|>"),  # GLM-4.1V and 4.5V
-    "boxed": (r"\$?+\$?+\\boxed\s*+\{(?:\\text\s*+\{)?+", r"\}\s*+\}?+\s*+\$*+"),  # as models are taught to end mathematics
+    # as models are taught to end mathematics
+    "boxed": (r"(?:\$\$?+|\\[(\[]\s*+)?+\\boxed\s*+\{(?:\\text\s*+\{)?+", r"\}\s*+\}?+\s*+(?:\$\$?+|\\[)\]])?+"),
     "(plan": (r"\(\s*+plan\s*+(?=\(|\d|;)", r"\)\Z"),
 }
 _WRAPPERS = [(re.compile(opening, re.I), re.compile(closing, re.I)) for opening, closing in WRAPPERS.values()]
