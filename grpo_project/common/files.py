@@ -18,10 +18,14 @@ from grpo_project.errors import ConfigError, DataError
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
     """Writes aside in the same folder, syncs, renames: readers see the old file or the new one, never half of one.
 
-    Missing folders are made; the mode of an existing file is kept. Raises OSError, which names `path`; the file aside is
-    removed then.
+    Missing folders are made; the mode of an existing file is kept. A device or pipe is written to as it is. Raises OSError, which
+    names `path`; the file aside is removed then.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
+        with naming(path):
+            path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
