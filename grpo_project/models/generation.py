@@ -9,6 +9,9 @@ drops finished rows from the batch as it goes and runs one prefill for all sampl
 half the time of `model.generate`. Everything else goes through `model.generate`, where Unsloth has its fast path. Measured on 2
 cores, 0.9 M parameters, 800 prompts of 60-200 tokens, up to 128 new ones: batches of 64 took 8 s, of 128 9 s, of 256 10 s;
 `generate` took 14 s with a dynamic cache (batch 64) and 13 s with a static one (batch 128).
+With a large vocabulary and long answers, of which none ends early, it is no slower: 135 M random parameters in SmolLM2's shape, 4
+prompts of 100 tokens, 256 new ones, one core: 32 and 33 s of its time, `generate` 34 and 35 s; drawn, 8 times 96 tokens: 16 and
+17 s, both of them.
 """
 
 from __future__ import annotations
