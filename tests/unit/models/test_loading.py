@@ -249,3 +249,11 @@ def test_an_unsloth_that_does_not_start_says_so(machine: Any, monkeypatch: pytes
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises((BackendMissing, ModelError), match="does not start"):
         load_policy(str(tmp_path), training=True)
+
+
+@pytest.mark.slow
+def test_loading_a_folder_says_nothing_of_its_own(tiny_planner: Path, repository: Path) -> None:
+    """Where nothing of Hugging Face was imported before: bars would stand between the lines of a log."""
+    code = f"from grpo_project.models.loading import load_policy; load_policy({str(tiny_planner)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repository, check=True)
+    assert done.stdout + done.stderr == ""
