@@ -57,6 +57,13 @@ def test_a_mistake_is_one_line(error: BaseException, told: str, capsys: pytest.C
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize("text", ["x" * 5000, "(and " * 5000])
+def test_a_message_shows_no_text_without_end_and_keeps_what_to_do(text: str) -> None:
+    said = str(DataError(f"rows.jsonl:3: no setting {text}: leave it out"))
+    assert len(said) < 2000 and said.startswith("rows.jsonl:3: no setting ") and said.endswith(" leave it out")
+    assert str(DataError("a" * 400)) == "a" * 400
+
+
 @pytest.mark.parametrize(("output", "told"), [("/dev/full", "error: the output cannot be written or read: No space"), (None, "")])
 def test_output_that_is_full_or_not_read_ends_without_a_traceback(output: str | None, told: str, repository: Path) -> None:
     code = (
