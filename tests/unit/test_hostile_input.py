@@ -23,6 +23,7 @@ from grpo_project.callbacks.collector import CompletionCollector
 from grpo_project.configs.model_card import model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
 from grpo_project.configs.training import TrainingConfig
+from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import read_rows
 from grpo_project.domains import all_domains
 from grpo_project.errors import GrpoProjectError
@@ -32,7 +33,7 @@ from grpo_project.evaluation.results import read_result
 from grpo_project.health.first_rewards import FirstRewards
 from grpo_project.pddl import compile_task, extract_plan, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.lenient import read_leniently
-from grpo_project.prompting import ChatOptions
+from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES, ChatOptions
 from grpo_project.reporting import page_data, read_run, render_page
 from grpo_project.runs import checkpoint
 from grpo_project.runs.identity import RunIdentity
@@ -52,7 +53,7 @@ INPUTS = {
     "row": 15_000,
     "configuration": 5_000,
     "card": 2_000,
-    "checkpoint": 1_000,
+    "checkpoint": 3_000,
     "result": 2_000,
     "reply": 5_000,
     "run folder": 1_000,
@@ -251,7 +252,9 @@ def test_rows(rows: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture)
         lines = [line(rng) for _ in range(20)]
         (tmp_path / "ferry.jsonl").write_bytes(b"\n".join(lines))
         table = read_rows(tmp_path, on_bad_row=rng.choice(("skip", "skip", "skip", "error")))
-        assert len(table.rows) + len(table.bad_rows) > 0
+        index = rng.randrange(len(table))
+        row_prompt(table.rows[index], rng.choice(PROMPT_STYLES), rng.choice((None, *PROMPT_FORMATS)))
+        validate_text(table.task(index), table.rows[index].response or "")
 
     outlasted("row", attempt, together=20)
 
