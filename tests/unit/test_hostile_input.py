@@ -33,7 +33,7 @@ from grpo_project.evaluation.results import read_result
 from grpo_project.health.first_rewards import FirstRewards
 from grpo_project.pddl import compile_task, extract_plan, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.lenient import read_leniently
-from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES, ChatOptions
+from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES, ChatOptions, fit_chat
 from grpo_project.reporting import page_data, read_run, render_page
 from grpo_project.runs import checkpoint
 from grpo_project.runs.identity import RunIdentity
@@ -57,6 +57,7 @@ INPUTS = {
     "result": 2_000,
     "reply": 5_000,
     "run folder": 1_000,
+    "template": 2_000,
 }
 PIECES = (
     *("(", ")", "((", "))", "[", "]", "{", "}", '"', "\\", ",", ":", ";", "#", "-", "?", "=", "0", "-1", "1e999", "1" * 400),
@@ -355,6 +356,23 @@ def test_run_folders(tmp_path: Path) -> None:
         return bool(run.faults)
 
     outlasted("run folder", attempt)
+
+
+def test_chat_templates() -> None:
+    pytest.importorskip("transformers")
+    from tests.thinking_model import ALWAYS_THINKS, NO_SYSTEM_TURN, PLAIN, QWEN3, thinking_tokenizer
+
+    tokenizer, templates = thinking_tokenizer(), (QWEN3, PLAIN, ALWAYS_THINKS, NO_SYSTEM_TURN)
+    pieces = (
+        "{% raw %} {{ messages[5].content }} {{ 1 / 0 }} {% include 'a' %} {% import 'b' as c %} {{ strftime_now(3) }} "
+        "{{ raise_exception('no') }} {{ undefined.x }} {% break %} {{ [] | first }} {{ messages | sort }} {{ '%d' % 'x' }} {# "
+    )
+
+    def attempt(rng: random.Random) -> None:
+        tokenizer.chat_template = mangled(rng, rng.choice(templates), pieces)
+        fit_chat(tokenizer, ChatOptions(system_prompt=rng.choice((None, "Plan."))))
+
+    outlasted("template", attempt)
 
 
 def test_there_are_a_hundred_thousand() -> None:
