@@ -38,7 +38,6 @@ from grpo_project.models.cpu_planner import (
 from grpo_project.models.memory import Architecture
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, stop_tokens, turns_of
 
-Progress = Callable[[int, int], None]  # (completions done, completions in all)
 OnAnswer = Callable[[int, int, Answer], None]  # (position of the prompt, position of the sample number, the answer)
 CACHE_BYTES = 8 * 2**30  # of keys and values; not measured at run time, so that the same command makes the same batches
 
@@ -49,7 +48,6 @@ def complete_greedy(
     prompts: Sequence[str],
     max_new_tokens: int,
     batch_size: int = 64,
-    progress: Progress | None = None,
     chat: ChatOptions = PLAIN_CHAT,
 ) -> list[str]:
     """One completion per prompt, same order. `prompts` are user turns; the chat template is applied here, as `chat` says.
@@ -57,7 +55,7 @@ def complete_greedy(
     A completion ends before the end-of-sequence token or after `max_new_tokens` (>= 1) tokens; special tokens are left out.
     Raises ValueError when a number is out of range.
     """
-    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, chat=chat)
+    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, chat=chat)
     return [completions[0].text for completions in chosen]
 
 
@@ -67,7 +65,6 @@ def complete(
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     batch_size: int = 64,
-    progress: Progress | None = None,
     *,
     temperature: float | None = None,
     samples: Sequence[int] = (1,),
@@ -101,7 +98,6 @@ def complete(
     how = Decoding(max_new_tokens, pad_id, stop_ids, len(samples), temperature)
     decode = decode_in_a_loop if device.type == "cpu" and plain_attention(model) else _decode_with_generate
     batches = _Batches(tokenizer, chat, how, encoded, on_answer, wrote)
-    total = len(prompts) * len(samples)
     # FSDP goes on using the parameters that it gathered from other processes, so they may be no inference tensors.
     without_gradients = torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
     with evaluating(model), without_gradients:
@@ -116,8 +112,6 @@ def complete(
                 draws = draws.to(device)
             batches.begin(chosen)
             batches.end(decode(model, ids, mask, how, draws, batches.watch))
-            if progress is not None:
-                progress(total - len(order) * len(samples), total)
     return [[batches.answers[index, number] for number in range(len(samples))] for index in range(len(prompts))]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 
 from grpo_project.common import ranks
@@ -18,13 +17,6 @@ def say(text: str) -> None:
     """One line on the console, at once, from rank 0."""
     if ranks.is_main():
         print(text, flush=True)
-
-
-def show_progress(done: int, total: int) -> None:
-    """A counter of solved problems that writes over itself; nothing where the output is no terminal."""
-    if sys.stdout.isatty():
-        text = f"solving held-out problems: {done}/{total}"
-        print(f"\r{text if done < total else ' ' * len(text)}", end="\r", flush=True)
 
 
 def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:

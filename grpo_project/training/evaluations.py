@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.progress import ProgressLine
 from grpo_project.data.held_out import EvaluationSet
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row
@@ -21,17 +22,31 @@ EVALUATED_AT_ONCE = 64  # completions, where the memory has room for them
 Complete = Callable[[list[Row]], list[str]]
 
 
-def greedy_completions(policy: Policy, max_completion_length: int, at_once: int | None, progress: Any = None) -> Complete:
-    """Rows to greedy answers. `at_once`: completions that fit while training fits; None where that is unknown."""
-    from grpo_project.models.generation import complete_greedy
+def greedy_completions(policy: Policy, max_completion_length: int, at_once: int | None, shown: bool = False) -> Complete:
+    """Rows to greedy answers. `at_once`: completions that fit while training fits; None where that is unknown. `shown`: rank 0
+    tells how far it is."""
+    from grpo_project.models.generation import complete
 
     batch = EVALUATED_AT_ONCE if at_once is None else min(EVALUATED_AT_ONCE, at_once)
 
-    def complete(rows: list[Row]) -> list[str]:
+    def answers(rows: list[Row]) -> list[str]:
         prompts = [row_prompt(row, policy.prompt_style) for row in rows]
-        return complete_greedy(policy.model, policy.tokenizer, prompts, max_completion_length, batch, progress, policy.chat)
+        line = ProgressLine("solving held-out problems", len(rows), longest=max_completion_length)
+        telling = shown and ranks.is_main()
+        with line if telling else nullcontext():
+            found = complete(
+                policy.model,
+                policy.tokenizer,
+                prompts,
+                max_completion_length,
+                batch,
+                chat=policy.chat,
+                on_answer=(lambda row, sample, answer: line.advance(answer.completion_tokens or 0)) if telling else None,
+                wrote=line.wrote if telling else None,
+            )
+        return [own[0].text for own in found]
 
-    return complete
+    return answers
 
 
 def evaluate_held_out(
