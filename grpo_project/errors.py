@@ -19,11 +19,19 @@ A wrong answer of a language model is a Verdict, never one of these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+_LONG_WORD = re.compile(r"(\S{200})\S{300,}")  # such as a damaged file has; no path is longer
+_LONGEST, _END = 1800, 400  # characters of a message, and of its end, which says what to do
 
 
 class GrpoProjectError(Exception):
-    """Base of the tree: scripts print the message without a traceback and exit with status 2."""
+    """Base of the tree: scripts print the message without a traceback and exit with status 2. Text without end is cut."""
+
+    def __init__(self, message: object = "") -> None:
+        text = _LONG_WORD.sub(r"\1...", str(message))
+        super().__init__(text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]} ... {text[-_END:]}")
 
 
 class PddlError(GrpoProjectError):

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from grpo_project.common import signals  # noqa: E402
 from grpo_project.common.entry_point import entry_point  # noqa: E402
-from grpo_project.common.files import write_json_atomically, write_text_atomically  # noqa: E402
+from grpo_project.common.files import read_json_object, write_json_atomically, write_text_atomically  # noqa: E402
 from grpo_project.errors import ConfigError, DataError  # noqa: E402
 from grpo_project.runs.run_folder import checkpoints  # noqa: E402
 
@@ -109,7 +109,7 @@ def fix_settings(options: argparse.Namespace) -> None:
     }
     path = options.out / "comparison.json"
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json_object(path)
         for name, value in settings.items():
             if before.get(name) != value:
                 raise ConfigError(
@@ -200,7 +200,7 @@ def report(parts: list[Part], options: argparse.Namespace) -> None:
 _OWN = ("curriculum", "seed", "output_dir", "run_name", "resume_from_checkpoint")
 
 
-@entry_point("\nStopped. The same command goes on from here.")
+@entry_point("\nStopped. The same command goes on from here.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 all done (or a report), 3 some runs are left, 2 a mistake that the message names, 130 interrupted."""
     options = parse(argv)

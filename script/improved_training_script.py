@@ -21,7 +21,7 @@ from grpo_project.configs.environment import read_environment  # noqa: E402
 DEFAULTS: dict[str, object] = {"eval_every_n_steps": 25, "max_eval_samples": 8, "curriculum": "stage"}
 
 
-@entry_point("\nInterrupted before the run began; nothing was written.")
+@entry_point("\nInterrupted before the run began; nothing was written.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status as of the main script."""
     given = main_script.parse_flags(argv)

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-@entry_point("stopped. Run the same command again to go on.")
+@entry_point("stopped. Run the same command again to go on.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, 2 for a mistake that the message names, 130 after Ctrl-C."""
     arguments = build_parser().parse_args(argv)

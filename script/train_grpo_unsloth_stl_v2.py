@@ -147,7 +147,7 @@ def start(given: dict[str, object]) -> int:
     return train(config, get_curriculum_weights)
 
 
-@entry_point("\nInterrupted before the run began; nothing was written.")
+@entry_point("\nInterrupted before the run began; nothing was written.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 3 and 4 stopped by --on_collapse and --on_anomaly, 130
     interrupted."""

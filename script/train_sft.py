@@ -59,7 +59,7 @@ def true_or_false(text: str) -> bool:
     return text.lower() == "true"
 
 
-@entry_point("Interrupted before training began; nothing was written.")
+@entry_point("Interrupted before training began; nothing was written.", outlives_output=True)
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake that the message on stderr names, 130 after Ctrl-C, 143 after SIGTERM."""
     config = resolve_settings(vars(build_parser().parse_args(argv)))

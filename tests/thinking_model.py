@@ -22,6 +22,23 @@ ALWAYS_THINKS = (
 PLAIN = ALWAYS_THINKS.replace("<think>\n", "")
 NO_SYSTEM_TURN = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
 DROPS_SYSTEM_TURN = PLAIN.replace("{% for message in messages %}", "{% for message in messages if message['role'] != 'system' %}")
+# What no run could be trained on, and what is said of it.
+UNSOUND = {
+    "no_opening": (
+        PLAIN.partition("{% if add_generation_prompt %}")[0],
+        "ignores add_generation_prompt: a prompt ends without the",
+    ),
+    "parts": (PLAIN.replace("{{ message['content'] }}", "{{ message['content'][0].text }}"), "leaves out what the user says"),
+    "no_answer": (PLAIN.replace("messages %}", "messages if message['role'] == 'user' %}"), "leaves out what the assistant says"),
+    "no_end": (PLAIN.replace("<|im_end|>", "[end]"), r"ends an answer with '\[end\]\\n', which is no token that could stop"),
+    "rewrites": ("{{ messages | length }} " + PLAIN, "writes a prompt otherwise once its answer follows"),
+    "raises": ("{{ raise_exception('no plans here') }}", "fails: no plans here"),
+    "raises_at_answers": (
+        PLAIN + "{% if messages | length > 1 %}{{ raise_exception('one turn only') }}{% endif %}",
+        "fails: one turn only",
+    ),
+    "does_not_parse": ("{% for %}", "fails: "),
+}
 
 
 def thinking_tokenizer(template: str = QWEN3) -> Any:

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from grpo_project.common import ranks, signals
-from grpo_project.common.entry_point import leave_dead_streams
 from grpo_project.runs.observer import Control, Observer
 
 
@@ -27,8 +26,6 @@ class Interrupts(Observer):
 
     def step_ended(self, step: int, control: Control) -> None:
         self.interrupted = ranks.any_rank(self.interrupted)
-        if self.interrupted:
-            leave_dead_streams()
         if self.interrupted and self._may_save(step) and not control.should_training_stop:
             control.should_training_stop = True  # who stopped it before decided about the checkpoint, too
             control.should_save = True
@@ -38,7 +35,6 @@ class Interrupts(Observer):
         """Takes over the signals of common/signals.py inside, and gives them back. Does nothing outside the main thread."""
 
         def first_asks_second_stops(raised: int, frame: Any) -> None:
-            leave_dead_streams()
             # A warning comes before the signal that it warns of, and a terminal may hang up twice: neither is a second Ctrl-C.
             if raised in signals.STOPS and self._told_to_stop:
                 raise KeyboardInterrupt

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-import select
+import stat
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import TextIO
+from typing import Any, TextIO
 
 from grpo_project.errors import GrpoProjectError
 
@@ -20,13 +21,20 @@ REFUSED = frozenset(
     for name in "ENOENT ENOSPC EDQUOT EROFS EACCES EPERM ENOTDIR EISDIR EEXIST ENAMETOOLONG ELOOP EFBIG EIO ENXIO".split()
 )
 
+DEAD = frozenset({errno.EPIPE, errno.EIO})  # a pipe that nobody reads; a terminal that was closed
 
-def entry_point(interrupted: str = "stopped") -> Callable[[Main], Main]:
-    """For a script's `main`, which returns its exit status. `interrupted`: what Ctrl-C leaves the user with."""
+
+def entry_point(interrupted: str = "stopped", *, outlives_output: bool = False) -> Callable[[Main], Main]:
+    """For a script's `main`, which returns its exit status. `interrupted`: what Ctrl-C leaves the user with.
+
+    `outlives_output`: its work lies in files, and goes on where nobody can read any more what it says.
+    """
 
     def around(main: Main) -> Main:
         @wraps(main)
         def guarded(argv: list[str] | None = None) -> int:
+            if outlives_output:
+                sys.stdout, sys.stderr = outliving(sys.stdout), outliving(sys.stderr)
             for stream in (sys.stdout, sys.stderr):
                 write_what_it_can(stream)
             try:
@@ -60,23 +68,40 @@ def write_what_it_can(stream: TextIO) -> None:
         stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
 
 
-def leave_dead_streams() -> None:
-    """Output to a terminal that was closed, or to a pipe that nobody reads, goes nowhere from now on instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        number = _number(stream)
-        if number is not None:
-            poll = select.poll()
-            poll.register(number, 0)
-            if poll.poll(0):  # asked for nothing, it tells of errors and hang-ups alone
-                _lead_nowhere(stream)
+class _Outliving(io.FileIO):
+    """A file descriptor that leads nowhere once its pipe has no reader or its terminal is closed, instead of failing."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in DEAD or stat.S_ISREG(os.fstat(self.fileno()).st_mode):  # a disk that fails must be told of
+                raise
+            _to_nowhere(self.fileno())
+            return super().write(data)
+
+
+def outliving(stream: TextIO) -> TextIO:
+    """A stream like this one whose output goes nowhere once nobody can read it; the same one where it has no file descriptor of
+    its own, as a notebook's."""
+    if stream not in (sys.__stdout__, sys.__stderr__) or (number := _number(stream)) is None:
+        return stream
+    stream.flush()
+    how = {name: getattr(stream, name) for name in ("encoding", "errors", "line_buffering", "write_through")}
+    raw = _Outliving(number, "w", closefd=False)
+    return io.TextIOWrapper(raw if how["write_through"] else io.BufferedWriter(raw), **how)  # type: ignore[type-var]
 
 
 def _lead_nowhere(stream: TextIO) -> None:
     number = _number(stream)
     if number is not None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        _to_nowhere(number)
+
+
+def _to_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _number(stream: TextIO) -> int | None:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from grpo_project.errors import ConfigError, DataError
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
     """Writes aside in the same folder, syncs, renames: readers see the old file or the new one, never half of one.
 
-    Missing folders are made; the mode of an existing file is kept. Raises OSError, which names `path`; the file aside is
-    removed then.
+    Missing folders are made; the mode of an existing file is kept. A device or pipe is written to as it is. Raises OSError, which
+    names `path`; the file aside is removed then.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of /dev/null
+        with naming(path):
+            path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
@@ -102,10 +106,21 @@ def read_text(path: str | Path) -> str:
     return text_of(raw, "standard input" if path == "-" else path)
 
 
+def json_value(text: str | bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """What a JSON text holds; `parse_constant` says what NaN and the infinities are.
+
+    Raises ValueError for one that is none, also where it is nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=parse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json_object(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ConfigError, naming the file, where it is not there or holds something else."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json_value(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there") from None
     except (OSError, ValueError) as error:
@@ -118,7 +133,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
 def json_object(text: str, flag: str) -> dict[str, Any]:
     """The JSON object that a flag was given as text. Raises ConfigError, naming the flag, for other text."""
     try:
-        found = json.loads(text)
+        found = json_value(text)
     except ValueError as error:
         raise ConfigError(f"{flag} is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -134,13 +149,40 @@ def json_object_or_none(path: str | Path) -> dict[str, Any] | None:
         return None
 
 
+_SAVE = "save it as UTF-8 (iconv -f {0} -t UTF-8)"
+# What files of other formats begin with: what they are, and what to do.
+_SIGNATURES = {
+    b"\xff\xfe\0\0": ("UTF-32 text", _SAVE.format("UTF-32")),
+    b"\0\0\xfe\xff": ("UTF-32 text", _SAVE.format("UTF-32")),
+    b"\xff\xfe": ("UTF-16 text", _SAVE.format("UTF-16")),
+    b"\xfe\xff": ("UTF-16 text", _SAVE.format("UTF-16")),
+    b"\x1f\x8b": ("compressed (gzip)", "unpack it"),
+    b"BZh": ("compressed (bzip2)", "unpack it"),
+    b"\xfd7zXZ": ("compressed (xz)", "unpack it"),
+    b"(\xb5/\xfd": ("compressed (zstd)", "unpack it"),
+    b"PK\x03\x04": ("a zip archive", "unpack it"),
+    b"PAR1": ("a Parquet file", "save its rows as JSON, one a line"),
+}
+
+
+def other_format(content: bytes) -> str | None:
+    """`is UTF-16 text: save it as UTF-8 (...)`, of a file whose first bytes are not those of UTF-8 text; None for any other."""
+    for signature, (what, advice) in _SIGNATURES.items():
+        if content.startswith(signature):
+            return f"is {what}: {advice}"
+    if len(content) >= 4 and content[:2].count(0) == content[2:4].count(0) == 1:  # ASCII letters, without the mark
+        return f"is UTF-16 text: {_SAVE.format('UTF-16LE' if content[1] == 0 else 'UTF-16BE')}"
+    return None
+
+
 def text_of(content: bytes, name: str | Path) -> str:
     """UTF-8 as text, without its byte order mark. Raises DataError, naming the place of the first byte that is none (from 1)."""
+    fault = other_format(content)
+    if fault:
+        raise DataError(f"{name} {fault}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{name} is UTF-16 text; save it as UTF-8") from None
         # A byte order mark in front is not counted by the decoder.
         place = error.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
         line = content.count(b"\n", 0, place) + 1

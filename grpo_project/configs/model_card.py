@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import json_value
 from grpo_project.configs.setting import nature_of
 from grpo_project.configs.settings import settings
 from grpo_project.errors import ModelError
@@ -20,7 +20,7 @@ def read_model_card(model: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json_value(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
     if not isinstance(card, dict) or not isinstance(card.get("grpo_defaults", {}), dict):

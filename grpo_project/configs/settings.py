@@ -215,8 +215,10 @@ class Settings(ChatSettings):
     load_in_4bit: bool = setting(True, MODEL, FIXED, NOT_BY_CARD,
         "load GPU models in full precision instead of 4 bit", flag="--no_4bit")
     lora_rank: int | None = setting(None, MODEL, FIXED, BY_CARD,
-        "rank of the LoRA adapters, 0 trains all weights; default: 16 on a GPU; 0 on a CPU or for a small model", least=0)
-    lora_alpha: int = setting(32, MODEL, FIXED, BY_CARD, "LoRA scale (the adapters count lora_alpha / lora_rank)", least=1)
+        "rank of the LoRA adapters, 0 trains all weights; default: 16 on a GPU; 0 on a CPU or for a small model; "
+        "a --base_model that is an adapter goes on with its own rank and scale", least=0)
+    lora_alpha: int | None = setting(None, MODEL, FIXED, BY_CARD,
+        "LoRA scale (the adapters count lora_alpha / lora_rank); default: 32", least=1)
     use_vllm: bool = setting(False, MODEL, FIXED, NOT_BY_CARD,
         "sample completions with vLLM (package vllm, CUDA, --backend transformers); a continued run then repeats the problems, "
         "not the completions")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import __version__
-from grpo_project.common.files import naming, write_json_atomically, write_text_atomically
+from grpo_project.common.files import json_value, naming, write_json_atomically, write_text_atomically
 from grpo_project.data.instances import (
     SPLITS,
     Instance,
@@ -171,7 +171,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
     if manifest_path.exists():
         try:
-            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            manifest = json_value(manifest_path.read_text(encoding="utf-8"))
             manifest["arguments"], manifest["domains"]
         except (ValueError, KeyError, TypeError):
             message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from grpo_project.common.files import other_format
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError
 
@@ -155,8 +156,9 @@ def _listed(names: dict[Path, str] | list[str]) -> str:
 def _refuse_other_formats(path: Path, head: bytes) -> None:
     """One line for the file, where every one of its lines would be refused for the same cause."""
     start = head.removeprefix(_BOM).lstrip()
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:4]:
-        raise DataError(f"{path} is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    fault = other_format(head)
+    if fault:
+        raise DataError(f"{path} {fault}")
     if start.startswith(b"["):
         raise DataError(f"{path} is one JSON array, not one object a line: {CONVERT}")
     if re.match(rb'\{\s*\n\s*"', start):

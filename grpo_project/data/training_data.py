@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from grpo_project.prompting import PLAIN_CHAT, ChatOptions, render_chat
 @dataclass(frozen=True)
 class TrainingData:
     """`prompts`: the user turn of every row, in the model's style. `prompt_tokens`: their lengths with the chat template.
+    `prompt_fingerprint`: SHA-256 of what that makes of them.
 
     `buckets` sorts all rows; `drawn` are those that batches are drawn from, {domain: {bucket: row indices}}: without the
     `too_long`.
@@ -31,6 +33,7 @@ class TrainingData:
     buckets: Buckets
     drawn: Mapping[str, Mapping[str, Sequence[int]]]
     too_long: frozenset[int]
+    prompt_fingerprint: str
 
     @property
     def domain_of(self) -> dict[int, str]:
@@ -97,7 +100,8 @@ def measure(
     for domain, filled in drawn.items():
         if not any(filled.values()):
             raise DataError(f"no {domain} problem is left: {why_left_out(max_prompt_length, max(lengths))}")
-    return TrainingData(rows, prompts, lengths, buckets, drawn, too_long)
+    fingerprint = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    return TrainingData(rows, prompts, lengths, buckets, drawn, too_long, fingerprint)
 
 
 def why_left_out(max_prompt_length: int, longest: int) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from grpo_project.common.files import append_json_line, read_lines
+from grpo_project.common.files import append_json_line, json_value, read_lines
 from grpo_project.errors import DataError, GrpoProjectError
 
 GREEDY = 0
@@ -238,7 +238,7 @@ class Journal(Answers):
                 )
         for number, line in enumerate(lines[1:], 2):
             try:
-                entry = json.loads(line)
+                entry = json_value(line)
                 # A journal from before conversations has no turns.
                 answered = Key(entry.pop("row_index"), entry.pop("sample"), entry.pop("turn", 0))
                 self.answers[answered] = Answer(**entry)
@@ -248,7 +248,7 @@ class Journal(Answers):
 
 def _settings_of(line: bytes) -> dict[str, Any] | None:
     try:
-        settings = json.loads(line)["settings"]
+        settings = json_value(line)["settings"]
     except (ValueError, TypeError, KeyError):
         return None
     return settings if isinstance(settings, dict) else None

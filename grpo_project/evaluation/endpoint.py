@@ -26,6 +26,7 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any, NoReturn
 
+from grpo_project.common.files import json_value
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.evaluation.answers import FILTERED, ONLY_REASONING, TOO_LONG, Answer, Question, Record, reason_in
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
@@ -339,7 +340,7 @@ class Endpoint:
         answer, would only come again."""
         said = content.decode("utf-8", "replace")
         try:
-            value = json.loads(content)
+            value = json_value(content)
         except ValueError:
             if said.lstrip().startswith("<"):
                 raise EndpointError(
@@ -407,7 +408,7 @@ def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoPro
 def _message(said: str) -> str:
     """The message in an error body, by OpenAI's convention, or the body itself."""
     try:
-        error = json.loads(said)["error"]
+        error = json_value(said)["error"]
         return str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, KeyError, TypeError):
         return said

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from grpo_project.pddl import Task
 from grpo_project.pddl.lenient import LENIENT, MARK, bracketed_step, read_answer, written_step
 from grpo_project.pddl.model import Step
-from grpo_project.pddl.plan import NAME, open_reasoning, render_plan, without_reasoning
+from grpo_project.pddl.plan import open_reasoning, render_plan, without_reasoning
+from grpo_project.pddl.syntax import NAME
 
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _ACTION = re.compile(rf"\(\s*({NAME})")

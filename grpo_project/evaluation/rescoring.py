@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import read_lines
+from grpo_project.common.files import json_value, read_lines
 from grpo_project.common.text import percent, rate_text, text_table
 from grpo_project.data.origin import Origin
 from grpo_project.data.rows import read_rows
@@ -73,7 +72,7 @@ def _of_lines(path: Path) -> Iterator[SavedAnswer]:
     for number, line in enumerate(lines, 1):
         source = f"{path.name}:{number}"
         try:
-            sample = json.loads(line)
+            sample = json_value(line)
             text, task = sample["completion"], sample_task(sample)
             domain, problem = str(sample.get("domain", task.domain.name)), str(sample.get("problem_file", ""))
             if not isinstance(text, str):

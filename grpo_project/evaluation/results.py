@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import json_value
 from grpo_project.common.statistics import bootstrap_interval_of_rates, pass_at_k, wilson_interval
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
@@ -91,7 +91,8 @@ class ProblemResult:
     @property
     def cost_ratio(self) -> float | None:
         """Cost of a valid plan over that of the reference; None for a failed one, or without a reference cost above 0."""
-        return self.plan_cost / self.reference_cost if self.success and self.reference_cost else None
+        reference = self.reference_cost or 0.0
+        return self.plan_cost / reference if self.success and reference > 0 else None
 
     def pass_at(self, k: int) -> float:
         """pass@k from this problem's samples. Raises ValueError where there are fewer than k."""
@@ -231,7 +232,7 @@ class EvaluationResult:
 def read_result(path: str | Path) -> EvaluationResult:
     """The result in a file that script/evaluate.py or a training wrote. Raises DataError where there is none."""
     try:
-        return EvaluationResult.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        return EvaluationResult.from_json(json_value(Path(path).read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. script/evaluate.py --output writes such a file") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

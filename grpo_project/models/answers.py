@@ -23,14 +23,14 @@ def local_answerer(
     `wrote` hears after every token how many answers it was written to.
 
     Which batches there are does not show in the answers, so that a continued evaluation ends where an unbroken one does. A
-    conversation that leaves too little room in the model's context is refused, as a server would.
+    question that leaves too little room in the model's context is refused, as a server would.
     """
     described = policy.model.config
     positions = getattr(getattr(described, "text_config", None) or described, "max_position_embeddings", None)
 
     def refusal(question: Question) -> str | None:
-        if positions is None or not question.earlier:
-            return None  # a first question is the user's own, with the limit that belongs to it
+        if positions is None:
+            return None
         text = render_chat(policy.tokenizer, question.turns, chat=policy.chat)
         tokens = len(policy.tokenizer(text, add_special_tokens=False)["input_ids"])
         if tokens + max_new_tokens <= positions:

@@ -25,10 +25,11 @@ def asked_model(
     if arguments.base_url:
         return _endpoint(arguments, chat, patience_seconds), "full", chat.asked()
     from grpo_project.models.answers import local_answerer
-    from grpo_project.models.loading import load_policy, with_adapter, with_chat
+    from grpo_project.models.loading import load_policy, with_adapter
 
     policy = load_policy(
         arguments.model,
+        chat=chat,
         training=False,
         load_in_4bit=arguments.load_in_4bit,
         trust_remote_code=arguments.trust_remote_code,
@@ -37,7 +38,8 @@ def asked_model(
     )
     if arguments.adapter:
         policy = with_adapter(policy, arguments.adapter)
-    policy = with_chat(policy, chat)
+    if policy.remark:
+        print(f"warning: {policy.remark}", file=sys.stderr)
     how = (arguments.max_completion_length, arguments.batch_size, arguments.temperature, arguments.seed)
     return local_answerer(policy, *how, wrote), policy.prompt_style, policy.chat.asked()
 

@@ -9,6 +9,9 @@ drops finished rows from the batch as it goes and runs one prefill for all sampl
 half the time of `model.generate`. Everything else goes through `model.generate`, where Unsloth has its fast path. Measured on 2
 cores, 0.9 M parameters, 800 prompts of 60-200 tokens, up to 128 new ones: batches of 64 took 8 s, of 128 9 s, of 256 10 s;
 `generate` took 14 s with a dynamic cache (batch 64) and 13 s with a static one (batch 128).
+With a large vocabulary and long answers, of which none ends early, it is no slower: 135 M random parameters in SmolLM2's shape, 4
+prompts of 100 tokens, 256 new ones, one core: 32 and 33 s of its time, `generate` 34 and 35 s; drawn, 8 times 96 tokens: 16 and
+17 s, both of them.
 """
 
 from __future__ import annotations
@@ -35,7 +38,6 @@ from grpo_project.models.cpu_planner import (
 from grpo_project.models.memory import Architecture
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, stop_tokens, turns_of
 
-Progress = Callable[[int, int], None]  # (completions done, completions in all)
 OnAnswer = Callable[[int, int, Answer], None]  # (position of the prompt, position of the sample number, the answer)
 CACHE_BYTES = 8 * 2**30  # of keys and values; not measured at run time, so that the same command makes the same batches
 
@@ -46,7 +48,6 @@ def complete_greedy(
     prompts: Sequence[str],
     max_new_tokens: int,
     batch_size: int = 64,
-    progress: Progress | None = None,
     chat: ChatOptions = PLAIN_CHAT,
 ) -> list[str]:
     """One completion per prompt, same order. `prompts` are user turns; the chat template is applied here, as `chat` says.
@@ -54,7 +55,7 @@ def complete_greedy(
     A completion ends before the end-of-sequence token or after `max_new_tokens` (>= 1) tokens; special tokens are left out.
     Raises ValueError when a number is out of range.
     """
-    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, progress, chat=chat)
+    chosen = complete(model, tokenizer, prompts, max_new_tokens, batch_size, chat=chat)
     return [completions[0].text for completions in chosen]
 
 
@@ -64,7 +65,6 @@ def complete(
     prompts: Sequence[Prompt],
     max_new_tokens: int,
     batch_size: int = 64,
-    progress: Progress | None = None,
     *,
     temperature: float | None = None,
     samples: Sequence[int] = (1,),
@@ -98,7 +98,6 @@ def complete(
     how = Decoding(max_new_tokens, pad_id, stop_ids, len(samples), temperature)
     decode = decode_in_a_loop if device.type == "cpu" and plain_attention(model) else _decode_with_generate
     batches = _Batches(tokenizer, chat, how, encoded, on_answer, wrote)
-    total = len(prompts) * len(samples)
     # FSDP goes on using the parameters that it gathered from other processes, so they may be no inference tensors.
     without_gradients = torch.no_grad() if ranks.shards_parameters() else torch.inference_mode()
     with evaluating(model), without_gradients:
@@ -113,8 +112,6 @@ def complete(
                 draws = draws.to(device)
             batches.begin(chosen)
             batches.end(decode(model, ids, mask, how, draws, batches.watch))
-            if progress is not None:
-                progress(total - len(order) * len(samples), total)
     return [[batches.answers[index, number] for number in range(len(samples))] for index in range(len(prompts))]
 
 

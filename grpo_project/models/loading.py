@@ -7,6 +7,7 @@ because Unsloth rewrites trl's trainer. Code that comes with a model is never ru
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from grpo_project.prompting import PLAIN_CHAT, ChatOptions, end_of_answer, fit_c
 
 # Every linear layer of the decoder families in use (Qwen, Llama, Mistral, Gemma).
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-DEFAULT_LORA_RANK = 16
+DEFAULT_LORA_RANK, DEFAULT_LORA_ALPHA = 16, 32
 ADAPTER_CONFIG = "adapter_config.json"
 SMALL_BYTES = 200 * 2**20
 UNLOADABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError)  # what the libraries raise for a model that is none
@@ -33,7 +34,7 @@ class Policy:
 
     `grpo_defaults`: settings the model's own card proposes. `card`: all of planner.json, {} when there is none. `autocast`: the
     16-bit type of mixed-precision training, bf16 or fp16; empty where the weights' own type is computed in. `chat`: what stands
-    around its prompts, see `with_chat`. `remark`: what was put right about the end of an answer, for people.
+    around its prompts. `remark`: what was put right about the end of an answer, for people.
     """
 
     model: Any
@@ -96,8 +97,8 @@ def choose_backend(asked: str = "auto", small: bool = False) -> tuple[str, str, 
 class LoadPlan:
     """How a model will be loaded, known before it is: see `choose_backend` for `name`, `device` and `reason`.
 
-    `rank`: of the LoRA adapters, 0 for all weights; `four_bit`: the layers' matrices are quantized; `float32`: the weights are in
-    full precision; `autocast`: as in Policy.
+    `rank`: of the LoRA adapters, 0 for all weights; `alpha`: their scale; `four_bit`: the layers' matrices are quantized;
+    `float32`: the weights are in full precision; `autocast`: as in Policy.
     """
 
     name: str
@@ -108,44 +109,56 @@ class LoadPlan:
     four_bit: bool
     float32: bool
     autocast: str
+    alpha: int = DEFAULT_LORA_ALPHA
 
 
 def plan_load(
-    path: str, *, training: bool, load_in_4bit: bool = True, lora_rank: int | None = None, backend: str = "auto"
+    path: str,
+    *,
+    training: bool,
+    load_in_4bit: bool = True,
+    lora_rank: int | None = None,
+    lora_alpha: int | None = None,
+    backend: str = "auto",
 ) -> LoadPlan:
     """What load_policy will do with the model in `path` on this machine.
 
-    Raises BackendMissing as `choose_backend` does, ModelError as `rank_to_train` does.
+    Raises BackendMissing as `choose_backend` does, ModelError as `adapters_to_train` does.
     """
+    quiet_hugging_face(path)
     small = is_small(path)
-    lora_rank = rank_to_train(path, lora_rank) if training else None
+    lora_rank, lora_alpha = adapters_to_train(path, lora_rank, lora_alpha) if training else (None, None)
     name, device, reason = choose_backend(backend, small)
     load_in_4bit = load_in_4bit and (name == "unsloth" or importlib.util.find_spec("bitsandbytes") is not None)
-    return plan_for(name, device, reason, small, training, load_in_4bit, lora_rank, half_type() if device == "cuda" else "")
+    plan = plan_for(name, device, reason, small, training, load_in_4bit, lora_rank, half_type() if device == "cuda" else "")
+    return replace(plan, alpha=lora_alpha or DEFAULT_LORA_ALPHA)
 
 
-def rank_to_train(path: str, asked: int | None) -> int | None:
-    """The rank of the adapters in `path`, which are trained further as they are; for any other model what is asked for.
+def adapters_to_train(path: str, rank: int | None, alpha: int | None) -> tuple[int | None, int | None]:
+    """Rank and alpha of the adapters in `path`, which are trained further as they are; for any other model what is asked for.
 
-    Raises ModelError where another rank is asked for, or where the base model of the adapters is not there.
+    Raises ModelError where others are asked for, or where the base model of the adapters is not there.
     """
     if not is_adapter(path):
-        return asked
+        return rank, alpha
     described = read_json_object(Path(path) / ADAPTER_CONFIG)
-    rank, base = int(described.get("r", DEFAULT_LORA_RANK)), str(described.get("base_model_name_or_path"))
+    base = str(described.get("base_model_name_or_path"))
+    own = {"rank": described.get("r", DEFAULT_LORA_RANK), "alpha": described.get("lora_alpha", DEFAULT_LORA_ALPHA)}
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise ModelError(f"{path} is an adapter of {base}, which is not there: put it back, or name it in {ADAPTER_CONFIG}")
-    if asked not in (None, rank):
-        raise ModelError(
-            f"--lora_rank {asked}: {path} is an adapter of rank {rank}, which is trained further as it is: leave the flag out, "
-            "or merge the adapter first (script/export_model.py) and start from that"
-        )
-    return rank
+    for name, asked in (("rank", rank), ("alpha", alpha)):
+        if asked not in (None, own[name]):
+            raise ModelError(
+                f"--lora_{name} {asked}: {path} is an adapter of {name} {own[name]}, which is trained further as it is: leave "
+                "the flag out, or merge the adapter first (script/export_model.py) and start from that"
+            )
+    return own["rank"], own["alpha"]
 
 
 def is_adapter(path: str) -> bool:
-    """Whether a model folder holds adapters alone, whose base model is elsewhere."""
-    return (Path(path) / ADAPTER_CONFIG).exists() and not (Path(path) / "config.json").exists()
+    """Whether a model folder holds adapters, whose base model is elsewhere; what else lies beside them does not count, as for
+    transformers."""
+    return (Path(path) / ADAPTER_CONFIG).exists()
 
 
 def plan_for(
@@ -181,16 +194,16 @@ class LoadOptions:
     """What can be asked of `load_policy`.
 
     `training` adds LoRA adapters where `lora_rank` says so: None means 16 on CUDA, and 0, all weights, on a CPU or for a small
-    model. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it, or what the model was made for
-    where that is less. `backend`: as `choose_backend` takes it. `fast_inference` lets Unsloth generate with vLLM, which reserves
-    the given share of the GPU's memory.
+    model; so does `lora_alpha`, with 32. `max_sequence_length`: prompt and completion together, in tokens; Unsloth reserves it,
+    or what the model was made for where that is less. `backend`: as `choose_backend` takes it. `fast_inference` lets Unsloth
+    generate with vLLM, which reserves the given share of the GPU's memory.
     """
 
     training: bool = False
     max_sequence_length: int = 2560
     load_in_4bit: bool = True
     lora_rank: int | None = None
-    lora_alpha: int = 32
+    lora_alpha: int | None = None
     use_gradient_checkpointing: bool = False
     trust_remote_code: bool = False
     seed: int = 42
@@ -199,22 +212,30 @@ class LoadOptions:
     vllm_gpu_memory_utilization: float = 0.3
 
 
-def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = PLAIN_CHAT, **options: Any) -> Policy:
+def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions | None = None, **options: Any) -> Policy:
     """Model and tokenizer of a folder (here or in the repository) or of a Hugging Face name; `options`: fields of LoadOptions.
 
     A small model (below 200 MB) stays in float32 and takes the Unsloth way only where `backend` asks for it: Unsloth is made for
-    large ones. `tokenizer`: one that `load_tokenizer` gave, where that was needed before; Unsloth brings its own all the same.
-    `chat`: as `fit_chat` gave it; without one, as the template is.
-    Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had.
+    large ones. `chat`: what is asked for around prompts, fitted to the template before the weights are loaded (`fitted_chat`);
+    without one, as the template is. `tokenizer`: one that `load_tokenizer` gave, where that was needed before, with a `chat` that
+    is fitted; Unsloth brings its own all the same.
+    Raises ModelError (one line) when the model cannot be loaded, BackendMissing when `backend` cannot be had, ConfigError as
+    `fit_chat` does.
     """
     asked = LoadOptions(**options)
     path = locate_model(base_model)
     card = read_model_card(path)
     plan = plan_load(
-        path, training=asked.training, load_in_4bit=asked.load_in_4bit, lora_rank=asked.lora_rank, backend=asked.backend
+        path,
+        training=asked.training,
+        load_in_4bit=asked.load_in_4bit,
+        lora_rank=asked.lora_rank,
+        lora_alpha=asked.lora_alpha,
+        backend=asked.backend,
     )
-    if tokenizer is None and plan.name != "unsloth":
+    if tokenizer is None and (chat is not None or plan.name != "unsloth"):
         tokenizer = load_tokenizer(base_model, plan.name, asked.trust_remote_code)
+        chat = fitted_chat(tokenizer, card, chat) if chat is not None else None
     try:
         if plan.name == "unsloth":
             model, own = _load_with_unsloth(path, plan, asked)
@@ -225,6 +246,11 @@ def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = P
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise ModelError(f"{base_model} does not fit into the memory of this device; try a smaller model or 4 bit") from error
         raise _not_loaded(base_model, plan.name, error) from error
+    if asked.training and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(
+            f"--base_model {base_model} has no weights that can be trained, as an adapter by its name on the hub has none: "
+            "download it, and name its folder"
+        )
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -234,17 +260,17 @@ def load_policy(base_model: str, *, tokenizer: Any = None, chat: ChatOptions = P
         grpo_defaults=dict(card.get("grpo_defaults", {})),
         card=card,
         autocast=plan.autocast,
-        chat=chat,
-        remark=_agree_on_the_end(model, tokenizer, base_model),
+        chat=chat or PLAIN_CHAT,
+        remark=_agree_on_the_end(model, tokenizer, chat or PLAIN_CHAT, base_model),
     )
 
 
-def _agree_on_the_end(model: Any, tokenizer: Any, base_model: str) -> str:
+def _agree_on_the_end(model: Any, tokenizer: Any, chat: ChatOptions, base_model: str) -> str:
     """Lets generation stop where the chat template ends an answer, or every answer runs on to the limit. Returns what was done.
 
     SFT teaches the template's token; TRL, our decoding and the diagnosis stop at those of generation config and tokenizer.
     """
-    end, stops = end_of_answer(tokenizer), stop_tokens(model, tokenizer)
+    end, stops = end_of_answer(tokenizer, chat), stop_tokens(model, tokenizer)
     if end is None or end in stops:
         return ""
     model.generation_config.eos_token_id = [*stops, end]
@@ -262,12 +288,14 @@ def _not_loaded(base_model: str, backend: str, error: Exception) -> ModelError:
 def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_code: bool = False) -> Any:
     """The tokenizer alone, padding on the left, with a pad token. `backend`: what will load the model; Unsloth must be the first
     to import transformers. Raises ModelError (one line) for one that cannot be loaded or has no chat template."""
+    path = locate_model(base_model)
+    quiet_hugging_face(path)
     if backend == "unsloth":
         _unsloth()
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate_model(base_model), trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except UNLOADABLE as error:
         raise _not_loaded(base_model, backend, error) from error
     return _ready(tokenizer, base_model)
@@ -276,10 +304,23 @@ def load_tokenizer(base_model: str, backend: str = "transformers", trust_remote_
 def _ready(tokenizer: Any, base_model: str) -> Any:
     if tokenizer.chat_template is None:
         raise ModelError(f"--base_model {base_model}: its tokenizer has no chat template; take an instruction-tuned model")
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"--base_model {base_model}: its tokenizer names no end token, so no answer would end; name the token that the chat "
+            "template writes behind an answer as eos_token in tokenizer_config.json"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def quiet_hugging_face(model: str) -> None:
+    """Before anything of Hugging Face is imported: what is shown must look the same on a terminal and in a log."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.path.isdir(model):  # bars are for downloads
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def device_map(device: str) -> dict[str, int] | None:
@@ -299,18 +340,25 @@ def with_adapter(policy: Policy, folder: str) -> Policy:
     return replace(policy, model=model)
 
 
-def with_chat(policy: Policy, asked: ChatOptions) -> Policy:
-    """The policy with these chats; what they leave open is as its card proposes. Raises ConfigError as `fit_chat` does."""
-    return replace(policy, chat=fit_chat(policy.tokenizer, ChatOptions.of({**policy.grpo_defaults, **asked.asked()})))
+def fitted_chat(tokenizer: Any, card: Mapping[str, Any], asked: ChatOptions) -> ChatOptions:
+    """`asked`, with what it leaves open as the model's card proposes, as the tokenizer's template can render it.
+
+    Raises ConfigError as `fit_chat` does.
+    """
+    return fit_chat(tokenizer, ChatOptions.of({**card.get("grpo_defaults", {}), **asked.asked()}))
 
 
 def save_policy(policy: Policy, folder: Path, history: Mapping[str, Any], weights: Mapping[str, Any] | None = None) -> None:
     """The model, its tokenizer and its card in `folder`, ready for `load_policy`. `history` goes into the card.
 
-    With adapters, the adapters are saved with the name of their base model; the base is not copied. `weights`: the whole state
-    dict, where the model itself holds only this process's share (saving.py's whole_weights).
+    With adapters, the trained ones are saved with the name of their base model; the base is not copied, nor the adapters that TRL
+    keeps beside them as a reference. `weights`: the whole state dict, where the model itself holds only this process's share
+    (trainer.py's whole_weights).
     """
-    policy.model.save_pretrained(str(folder), **({} if weights is None else {"state_dict": weights}))
+    how: dict[str, Any] = {} if weights is None else {"state_dict": weights}
+    if hasattr(policy.model, "peft_config"):
+        how["selected_adapters"] = ["default"]
+    policy.model.save_pretrained(str(folder), **how)
     policy.tokenizer.save_pretrained(str(folder))
     card = policy.new_card() | {"trained_by_grpo": [*policy.card.get("trained_by_grpo", []), dict(history)]}
     write_card(folder, card if policy.card or policy.chat.asked() else {})
@@ -324,7 +372,8 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
 
 def is_small(path: str) -> bool:
     """Whether a model folder holds a whole model of less than 200 MB."""
-    weights = list(Path(path).glob("*.safetensors")) if (Path(path) / "config.json").exists() else []
+    whole = (Path(path) / "config.json").exists() and not is_adapter(path)
+    weights = list(Path(path).glob("*.safetensors")) if whole else []
     return bool(weights) and sum(file.stat().st_size for file in weights) < SMALL_BYTES
 
 
@@ -359,7 +408,7 @@ def _load_with_transformers(path: str, plan: LoadPlan, asked: LoadOptions) -> An
             torch.manual_seed(asked.seed)  # adapters begin at random
             lora = LoraConfig(
                 r=plan.rank,
-                lora_alpha=asked.lora_alpha,
+                lora_alpha=plan.alpha,
                 lora_dropout=0.0,
                 bias="none",
                 target_modules=list(LORA_TARGETS),
@@ -438,7 +487,7 @@ def _load_with_unsloth(path: str, plan: LoadPlan, asked: LoadOptions) -> tuple[A
             model,
             r=plan.rank,
             target_modules=list(LORA_TARGETS),
-            lora_alpha=asked.lora_alpha,
+            lora_alpha=plan.alpha,
             lora_dropout=0,
             bias="none",
             use_gradient_checkpointing=checkpointing,

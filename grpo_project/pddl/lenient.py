@@ -29,13 +29,13 @@ from grpo_project.pddl.model import Step
 from grpo_project.pddl.plan import (
     ANSWER_HEADER,
     MAXIMUM_CHARACTERS,
-    NAME,
     WRAPPERS,
     extract_plan,
     render_plan,
     without_end_marks,
     without_reasoning,
 )
+from grpo_project.pddl.syntax import NAME
 from grpo_project.pddl.task import Task
 
 STRICT, LENIENT = "strict", "lenient"

@@ -146,7 +146,7 @@ class _DomainReader(Reader):
     def read_action(self, section: Group) -> Action:
         if len(section.items) < 2:
             self.source.fail(section.offset, "an action needs a name")
-        name = self.word(section.items[1], "the action's name")
+        name = self.check_name(section.items[1], "the action's name")
         parts: dict[str, Group] = {}
         rest = section.items[2:]
         if len(rest) % 2:

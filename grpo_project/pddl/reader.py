@@ -30,7 +30,7 @@ from grpo_project.pddl.model import (
     TrajectoryConstraint,
     TypedName,
 )
-from grpo_project.pddl.syntax import Group, Node, Source, Symbol, read_group
+from grpo_project.pddl.syntax import IS_NAME, Group, Node, Source, Symbol, read_group
 from grpo_project.pddl.types import ROOT_TYPE, TypeHierarchy, either, members_of
 
 UNSUPPORTED_SECTIONS = (":durative-action", ":process", ":event")
@@ -101,6 +101,13 @@ class Reader:
         """The words as they are: what is refused is the section that needs something, and not its word here."""
         return tuple(self.word(item, "a requirement") for item in section.items[1:])
 
+    def check_name(self, symbol: Node, what: str) -> str:
+        """The word, which plans must be able to write."""
+        word = self.word(symbol, what)
+        if not IS_NAME(word):
+            self.meaning_fault(symbol, f"no plan can name '{word}': take letters, digits, _ and -, with a letter or _ in front")
+        return word
+
     def check_type(self, name: str, node: Node) -> str:
         for word in members_of(name):
             if word != ROOT_TYPE and word not in self.types:
@@ -155,6 +162,7 @@ class Reader:
         """{name: type} of a section of objects or constants, in order. What stands twice is of both types."""
         found: dict[str, str] = {}
         for symbol, kind in self.typed_list(section.items[1:], ROOT_TYPE, what):
+            self.check_name(symbol, what)
             own = self.check_type(str(kind), symbol)
             found[symbol.text] = either((found[symbol.text], own)) if symbol.text in found else own
         return found

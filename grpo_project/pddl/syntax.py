@@ -12,6 +12,9 @@ from grpo_project.errors import PddlError, PddlSyntaxError
 # Formulas are walked recursively after this point; real PDDL nests below 20.
 MAXIMUM_NESTING = 100
 
+# What VAL can read in a plan: of objects, constants and actions, other names are refused.
+NAME = r"[A-Za-z_][A-Za-z0-9_\-]*+"
+IS_NAME = re.compile(NAME).fullmatch
 _LOWER = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 _TOKEN = re.compile(r";[^\r\n]*|[()]|[^\s();]+")
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import cycle
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,9 @@ NOT_THE_TEMPLATES = frozenset(
     "conversation tools documents chat_template add_generation_prompt continue_final_message tokenize padding truncation "
     "max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs".split()
 )
-PROBE = "problem"
+PROBE, ANSWER = "(a problem to probe with)", "(an answer to probe with)"
+CLOCK = "strftime_now"  # how transformers gives templates the time: a function of a format
+STANDING_CLOCK = datetime(2024, 7, 26)  # what Llama 3's own template writes where it is given no clock
 
 Prompt = str | Sequence[str]  # a user turn, or the turns of a conversation: user, assistant, user, ..., user
 
@@ -31,7 +34,8 @@ class ChatOptions:
     """What stands around a prompt; None leaves it to the template. `chat_template_kwargs`: a JSON object, as text.
 
     What `fit_chat` finds out of a tokenizer's template: `system_in_user`, it has no system turn, so that text stands before the
-    user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins.
+    user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins; `clock_stands`, it
+    writes the date or the time and is told one and the same, or a run would be another one tomorrow.
     Raises ConfigError for arguments that are no JSON object, or not the template's.
     """
 
@@ -40,9 +44,14 @@ class ChatOptions:
     chat_template_kwargs: str | None = None
     system_in_user: bool = False
     opened: str = ""
+    clock_stands: bool = False
     arguments: Mapping[str, Any] = field(init=False, compare=False, repr=False)  # of the template
 
     def __post_init__(self) -> None:
+        for name, kind in (("system_prompt", str), ("enable_thinking", bool), ("chat_template_kwargs", str)):
+            value = getattr(self, name)
+            if not isinstance(value, (kind, type(None))):  # of a model's card
+                raise ConfigError(f"{name} must be {'text' if kind is str else 'true or false'}, got {value!r}")
         flag = "--chat_template_kwargs"
         arguments = json_object(self.chat_template_kwargs or "{}", flag)
         if "enable_thinking" in arguments:
@@ -51,6 +60,8 @@ class ChatOptions:
             raise ConfigError(f"{flag} holds {name}, which is no argument of a template: leave it out")
         if self.enable_thinking is not None:
             arguments["enable_thinking"] = self.enable_thinking
+        if self.clock_stands:
+            arguments[CLOCK] = STANDING_CLOCK.strftime
         object.__setattr__(self, "arguments", MappingProxyType(arguments))
 
     @classmethod
@@ -103,18 +114,16 @@ def render_chat(tokenizer: Any, prompt: Prompt, response: str | None = None, cha
 
 def between_answers(tokenizer: Any, words: str, chat: ChatOptions = PLAIN_CHAT) -> str:
     """What stands between the end token of an answer and the next answer, where the user replies with `words`."""
-    answer = "(an answer)"
-    behind = render_chat(tokenizer, (PROBE, answer, words), chat=chat).partition(answer)[2]
-    end = end_of_answer(tokenizer)
+    behind = render_chat(tokenizer, (PROBE, ANSWER, words), chat=chat).partition(ANSWER)[2]
+    end = end_of_answer(tokenizer, chat)
     return behind.removeprefix("" if end is None else str(tokenizer.convert_ids_to_tokens(end)))
 
 
-def end_of_answer(tokenizer: Any) -> int | None:
-    """The special token that the chat template writes behind an answer; None where it writes none."""
-    answer = "(an answer)"
-    behind = render_chat(tokenizer, PROBE, answer).rpartition(answer)[2]
-    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    return next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in special), None)
+def end_of_answer(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> int | None:
+    """The token of its own that the chat template writes behind an answer; None where it writes none."""
+    behind = render_chat(tokenizer, PROBE, ANSWER, chat).rpartition(ANSWER)[2]
+    whole = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
+    return next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in whole), None)
 
 
 def opening(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> str:
@@ -126,42 +135,83 @@ def opening(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> str:
 def fit_chat(tokenizer: Any, asked: ChatOptions) -> ChatOptions:
     """`asked` as this tokenizer's template can render it: without thinking, where it has the switch and nobody asked for it.
 
-    Raises ConfigError for a template that fails, and for --enable_thinking where the template has no such switch.
+    Raises ConfigError for --enable_thinking where the template has no such switch, and for a template that fails or whose prompts
+    and answers cannot be trained on (`_refuse_unsound`).
     """
-    from jinja2 import TemplateError
-
-    failures = (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
-    name = f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}"
+    name = name_of_template(tokenizer)
 
     def shown(options: ChatOptions) -> str:
         return render_chat(tokenizer, PROBE, chat=options)
 
+    def other_time(options: ChatOptions) -> str:
+        later = replace(options, clock_stands=True)
+        return _apply(
+            tokenizer, to_messages(PROBE, None, later), True, later, STANDING_CLOCK.replace(2001, 2, 3, 4, 5, 6).strftime
+        )
+
     chat = replace(asked, system_prompt=None)
-    try:
-        plain = shown(chat)
-        thinking, without = (shown(replace(chat, enable_thinking=value)) for value in (True, False))
-        given = json_object(chat.chat_template_kwargs or "{}", "--chat_template_kwargs")
-        others = {name: json.dumps({key: value for key, value in given.items() if key != name}) for name in given}
-        unread = [name for name in others if shown(replace(chat, chat_template_kwargs=others[name])) == plain]
-    except failures as error:
-        raise ConfigError(f"{name} fails: {first_line(error)}. Repair it, or look at --chat_template_kwargs") from error
+    if shown(replace(chat, clock_stands=True)) != other_time(chat):
+        chat = replace(chat, clock_stands=True)
+        logger.warning("%s writes the time: it is told %s, always, so that prompts stay the same", name, STANDING_CLOCK.date())
+    plain = shown(chat)
+    thinking, without = (shown(replace(chat, enable_thinking=value)) for value in (True, False))
+    given = json_object(chat.chat_template_kwargs or "{}", "--chat_template_kwargs")
+    others = {name: json.dumps({key: value for key, value in given.items() if key != name}) for name in given}
+    unread = [name for name in others if shown(replace(chat, chat_template_kwargs=others[name])) == plain]
     if thinking == without and asked.enable_thinking is not None:
         raise ConfigError(f"--enable_thinking: {name} has no such switch, its prompts are the same either way: leave it out")
     if unread:
         logger.warning("--chat_template_kwargs: %s makes the same prompts without %s", name, ", ".join(unread))
     if thinking != without and asked.enable_thinking is None:
         chat = replace(chat, enable_thinking=False)
+    _refuse_unsound(tokenizer, chat, name)
     chat = replace(chat, system_prompt=asked.system_prompt)
     if asked.system_prompt is not None:
         try:
             reason = "" if asked.system_prompt.strip() in shown(chat) else "it leaves it out"
-        except failures as error:
-            reason = first_line(error)
+        except ConfigError as error:
+            reason = first_line(error.__cause__ or error)
         if reason:
             logger.warning("--system_prompt: %s takes no system turn (%s); the text stands before the user's", name, reason)
             chat = replace(chat, system_in_user=True)
     return replace(chat, opened=open_reasoning(opening(tokenizer, chat) or shown(chat)))
 
 
-def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: ChatOptions) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **chat.arguments))
+def name_of_template(tokenizer: Any) -> str:
+    """For people."""
+    return f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}"
+
+
+def _refuse_unsound(tokenizer: Any, chat: ChatOptions, name: str) -> None:
+    """Raises ConfigError unless a prompt holds the user's words, its answer follows where it ends, and a token ends that."""
+    asked, plain = (_apply(tokenizer, to_messages(PROBE, None, chat), asks, chat) for asks in (True, False))
+    before, answer, behind = _apply(tokenizer, to_messages(PROBE, ANSWER, chat), False, chat).rpartition(ANSWER)
+    if PROBE not in asked:
+        fault = "leaves out what the user says, as those do that take content as a list of parts: take one for plain text"
+    elif not answer:
+        fault = "leaves out what the assistant says, so that nothing could be learned: repair it"
+    elif not before.startswith((asked, plain)) or PROBE not in before:
+        fault = "writes a prompt otherwise once its answer follows: repair it"
+    elif asked == plain and before.strip() != asked.strip():
+        header = before[len(asked) :].strip()
+        fault = f"ignores add_generation_prompt: a prompt ends without the {header!r} that stands before an answer: repair it"
+    elif end_of_answer(tokenizer, chat) is None:
+        fault = (
+            f"ends an answer with {behind[:40]!r}, which is no token that could stop generation, so that every answer would run "
+            f"on to its limit: let it write {tokenizer.eos_token} there"
+        )
+    else:
+        return
+    raise ConfigError(f"{name} {fault}, or take another model")
+
+
+def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: ChatOptions, clock: Any = None) -> str:
+    """Raises ConfigError (one line) for a template that does not parse or fails."""
+    from jinja2 import TemplateError
+
+    arguments = {**chat.arguments, **({CLOCK: clock} if clock else {})}
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **arguments))
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        name = name_of_template(tokenizer)
+        raise ConfigError(f"{name} fails: {first_line(error)}. Repair it, or look at --chat_template_kwargs") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import json_object_or_none, read_lines, write_bytes_atomically, write_json_atomically
+from grpo_project.common.files import json_object_or_none, json_value, read_lines, write_bytes_atomically, write_json_atomically
 from grpo_project.common.paths import locate
 from grpo_project.configs import ScriptConfig
 from grpo_project.configs.environment import read_environment
@@ -183,7 +182,7 @@ def _restore_wandb_state(run: Path, checkpoint: Path | None) -> list[Path]:
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
     for line in read_lines(path) if path.exists() else ():
         try:
-            json.loads(line)
+            json_value(line)
         except ValueError:
             yield line, False
         else:

@@ -6,14 +6,13 @@ evaluation, so their difference is less noisy than either. An interval is the 2.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import read_lines
+from grpo_project.common.files import json_value, read_lines
 from grpo_project.common.statistics import bootstrap_interval
 from grpo_project.common.text import interval_text, percent, text_table
 from grpo_project.curriculum.base import EvaluationOutcome
@@ -50,16 +49,16 @@ def read_run(folder: Path, curriculum: str, seed: int) -> Run:
     completions, idle = 0, 0.0
     points: list[tuple[int, EvaluationOutcome]] = []
     try:
-        for record in map(json.loads, read_lines(folder / "metrics.jsonl")):
+        for record in map(json_value, read_lines(folder / "metrics.jsonl")):
             completions += record.get("completions", 0)
             # Groups are equally large, so completions weigh them as well.
             idle += record.get("completions", 0) * record.get("zero_variance_groups", 0.0)
             if "eval_counts" in record:
                 outcome = EvaluationOutcome.from_json({"step": record["eval_step"], "cells": record["eval_counts"]})
                 points.append((completions, outcome))
-        problems = json.loads((folder / "evaluation_after.json").read_text(encoding="utf-8"))["problems"]
+        problems = json_value((folder / "evaluation_after.json").read_text(encoding="utf-8"))["problems"]
         final, reach = EvaluationOutcome(points[-1][1].step, _cells(problems)), reach_of(problems)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DataError(f"{folder} holds no finished run with evaluations: {type(error).__name__}: {error}") from None
     at, outcomes = zip(*points, strict=True)
     return Run(curriculum, seed, at, outcomes, final, idle / max(completions, 1), reach)

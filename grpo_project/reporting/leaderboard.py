@@ -15,18 +15,24 @@ from grpo_project.reporting.run import RecordedRun, read_run
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. counts: (solved, asked) by domain; pass_at: (value, low, high) by k. Rows of equal `problems` can be compared."""
+    """A row. counts: (solved, asked) by domain; pass_at: (value, low, high) by k. Rows of equal `problems` can be compared.
+
+    `repeats`: answers that are left out, since their problem was asked before.
+    """
 
     name: str
     counts: Mapping[str, tuple[int, int]]
     problems: Hashable
     pass_at: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
+    repeats: int = 0
 
     @classmethod
     def of(cls, name: str, result: EvaluationResult) -> Entry:
+        whole, result = result, result.without_repeats()
         counts = {domain: result.counts(domain=domain) for domain in result.domains}
         problems = frozenset((problem.domain, problem.problem_file) for problem in result.problems)
-        return cls(name, counts, problems, {k: result.pass_at(k) for k in result.ks()})
+        repeats = len(whole.problems) - len(result.problems)
+        return cls(name, counts, problems, {k: result.pass_at(k) for k in result.ks()}, repeats)
 
     def average(self) -> float:
         """The mean of the domains' success rates."""
@@ -92,6 +98,9 @@ def leaderboard(entries: Sequence[Entry]) -> str:
     notes = ["Average: mean of the domains' rates. Brackets: 95% Wilson intervals, in percent."]
     if ks:
         notes.append("pass@k: mean over the problems, from drawn answers; brackets: 95% bootstrap intervals over problems.")
+    repeats = sum(entry.repeats for entry in entries)
+    if repeats:
+        notes.append(f"{repeats} answers are left out: their problems, equal up to names and order, stand above already.")
     if any(entry.problems != first.problems for entry in entries):
         notes.append(f"\\* evaluated on other problems than {_cell(first.name)}: not comparable one to one.")
     return table + "\n\n" + "\n".join(notes) + "\n"

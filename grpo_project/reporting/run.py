@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.files import json_value
 from grpo_project.common.text import counted
 from grpo_project.errors import DataError
 from grpo_project.evaluation.results import EvaluationResult, read_result
@@ -148,7 +148,7 @@ def _seconds_between_lines(records: Sequence[Mapping[str, Any]]) -> float:
 
 def _object(path: Path, faults: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        found = json_value(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         faults.append(f"{path.name} is missing: the settings of this run are not known")
         return {}
@@ -174,8 +174,8 @@ def _lines(path: Path, faults: list[str]) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line, parse_constant=_no_number) if len(line) <= _LONGEST_LINE else None
-        except (ValueError, RecursionError):
+            value = json_value(line, parse_constant=_no_number) if len(line) <= _LONGEST_LINE else None
+        except ValueError:
             value = None
         if isinstance(value, dict) and is_count(value.get("step")):
             found.append(value)

@@ -8,7 +8,7 @@ A fault of ours raises; it never becomes a reward.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import Task, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.prompting import to_messages
+from grpo_project.prompting.content import content_text
 from grpo_project.rewards.score import score
 
 TASKS_REMEMBERED = 4096
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def compute_score(
     data_source: str,
-    solution_str: str,
+    solution_str: str | Sequence[Any],
     ground_truth: str,
     extra_info: Mapping[str, Any] | None = None,
     *,
@@ -36,16 +37,17 @@ def compute_score(
 ) -> dict[str, float]:
     """The reward of one answer: `score` in [-1, 1], `acc` 1.0 for a plan that solves the problem, else 0.0, `progress` in [0, 1].
 
-    data_source: name of the planning domain. ground_truth: the problem's PDDL text. extra_info["domain_pddl"]: the domain's text,
-    where it is not the one shipped under that name. `mode` is a RewardConfig mode, set through verl's reward_kwargs; `others`:
-    what verl adds, such as the address of a reward model; it is named once in the log and not used.
-    Raises DataError for a domain that is unknown and comes without its text, PddlError for PDDL that does not parse, and
-    ConfigError for an unknown mode or a mistyped `mode`.
+    data_source: name of the planning domain. solution_str: the answer, a text or a list of content parts. ground_truth: the
+    problem's PDDL text. extra_info["domain_pddl"]: the domain's text, where it is not the one shipped under that name. `mode` is
+    a RewardConfig mode, set through verl's reward_kwargs; `others`: what verl adds, such as the address of a reward model; it is
+    named once in the log and not used.
+    Raises TypeError for an answer that is neither, DataError for a domain that is unknown and comes without its text, PddlError
+    for PDDL that does not parse, and ConfigError for an unknown mode or a mistyped `mode`.
     """
     for name in others:
         _tell_unknown(name)
     domain_pddl = (extra_info or {}).get("domain_pddl") or _shipped_domain(data_source)
-    parts = score(validate_text(_task(domain_pddl, ground_truth), solution_str), RewardConfig(mode=mode))
+    parts = score(validate_text(_task(domain_pddl, ground_truth), content_text(solution_str)), RewardConfig(mode=mode))
     return {"score": parts.total, "acc": parts.success, "progress": parts.progress}
 
 

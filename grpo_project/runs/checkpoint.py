@@ -8,7 +8,6 @@ finished, and one whose files differ from it was damaged later. Nothing here rea
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import read_json_object, sync_folder, write_json_atomically
+from grpo_project.common.files import json_value, read_json_object, sync_folder, write_json_atomically
 from grpo_project.errors import ConfigError
 
 MANIFEST = "manifest.json"
@@ -143,13 +142,13 @@ def rotate(run: Path, limit: int) -> list[Path]:
 def faults(folder: Path, *, thorough: bool = True) -> tuple[Fault, ...]:
     """What is wrong with a checkpoint, by file; () when every byte is as it was written. Not thorough: sizes, no hashes."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json_value((folder / MANIFEST).read_text(encoding="utf-8"))
         listed: Mapping[str, Any] = manifest["files"]
         expected = {str(name): (int(about["size"]), str(about["sha256"])) for name, about in listed.items()}
         step = int(manifest["step"])
     except FileNotFoundError:
         return (Fault("unfinished", MANIFEST, f"it has no {MANIFEST}, so it was never finished (or is not ours)"),)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         return (Fault("unreadable", MANIFEST, f"{MANIFEST} cannot be read ({type(error).__name__})"),)
     found = [fault for name, (size, digest) in expected.items() if (fault := _fault(folder, name, size, digest, thorough))]
     named = _NAME.fullmatch(folder.name)

@@ -26,6 +26,7 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 FATAL = {
     "tokenizer": "the tokenizer",  # first: what it does to the training data is not theirs
     "data": "the training data (--data_root)",
+    "prompts": "the text that the chat template makes of the prompts",
     "schedule": "the curriculum schedule",
     "reward": "the reward",
     "model": "the base model (--base_model)",

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from grpo_project.common.files import read_lines, require_writable, write_bytes_atomically, write_json_atomically
+from grpo_project.common.files import json_value, read_lines, require_writable, write_bytes_atomically, write_json_atomically
 from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs.checkpoint import faults, newest_good, survey
 from grpo_project.runs.identity import VERSIONED, versions
@@ -166,7 +166,7 @@ def drop_metrics_after(folder: RunFolder, step: int) -> int:
     moved: list[bytes] = []
     for line in read_lines(folder.metrics):
         try:
-            keep = json.loads(line).get("step", 0) <= step
+            keep = json_value(line).get("step", 0) <= step
         except (ValueError, AttributeError, TypeError):
             keep = False
         (kept if keep else moved).append(line)
@@ -182,7 +182,7 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     found = []
     for line in read_lines(folder.metrics) if folder.metrics.exists() else ():
         try:
-            record = json.loads(line)
+            record = json_value(line)
         except ValueError:
             continue
         if (

@@ -76,7 +76,7 @@ class RunStates:
             state = read_state(checkpoint, name)
             try:
                 thing.load_state_dict(state)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
                 what = (
                     str(error)
                     if isinstance(error, ConfigError)

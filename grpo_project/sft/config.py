@@ -51,7 +51,8 @@ class SftConfig(ChatSettings):
     lora_rank: int | None = setting(None, MODEL, FIXED,
         "rank of the LoRA adapters, 0 trains all weights; default: 16 for a large --base_model on a GPU, else 0; a --base_model "
         "that is an adapter goes on with its own", least=0)
-    lora_alpha: int = setting(32, MODEL, FIXED, "LoRA scale (the adapters count lora_alpha / lora_rank)", least=1)
+    lora_alpha: int | None = setting(None, MODEL, FIXED,
+        "LoRA scale (the adapters count lora_alpha / lora_rank); default: 32, or an adapter's own", least=1)
     use_gradient_checkpointing: bool = setting(False, MODEL, FREE,
         "recompute activations: less memory, about a fifth slower")
     trust_remote_code: bool = setting(False, MODEL, FREE,
@@ -112,8 +113,9 @@ class SftConfig(ChatSettings):
         if self.compile and not _can_compile():
             raise ConfigError("--compile needs a C++ compiler, g++ or clang++, and none is here: install one or leave it out")
 
-    def suited(self, *, small: bool, rank: int) -> SftConfig:
-        """With optimizer and learning rate that suit the model, where none was given. `small`: below 200 MB; `rank`: of adapters.
+    def suited(self, *, small: bool, rank: int, alpha: int | None = None) -> SftConfig:
+        """With optimizer and learning rate that suit the model, where none was given. `small`: below 200 MB; `rank` and `alpha`:
+        of the adapters that are trained.
 
         Raises ConfigError for what such a model cannot be trained with.
         """
@@ -127,6 +129,7 @@ class SftConfig(ChatSettings):
         return replace(
             self,
             lora_rank=rank,
+            lora_alpha=alpha if rank else self.lora_alpha,
             optimizer=self.optimizer or ("muon" if small and not rank else "adamw"),
             learning_rate=self.learning_rate or rate,
         )

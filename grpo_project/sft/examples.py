@@ -16,7 +16,7 @@ from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
-from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, turns_of
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat
 from grpo_project.runs.identity import hash_of
 
 IGNORED_LABEL = -100
@@ -129,15 +129,15 @@ def tokenize_pairs(
 ) -> list[tuple[list[int], int]]:
     """(ids, prompt length) of each (prompt, response): the prompt's tokens as GRPO sees them, then the answer's and its end.
 
-    Raises DataError where the prompt's tokens are no prefix of the whole.
+    The two are taken apart where a token would reach over the border, which an answer after that prompt cannot begin with.
     """
-    starts = tokenizer([render_chat(tokenizer, prompt, chat=chat) for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
-    wholes = tokenizer([render_chat(tokenizer, *pair, chat=chat) for pair in pairs], add_special_tokens=False)["input_ids"]
-    for start, whole, (prompt, _) in zip(starts, wholes, pairs, strict=True):
+    prompts = [render_chat(tokenizer, prompt, chat=chat) for prompt, _ in pairs]
+    texts = [render_chat(tokenizer, *pair, chat=chat) for pair in pairs]
+    starts, wholes = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in (prompts, texts))
+    for index, (start, whole) in enumerate(zip(starts, wholes, strict=True)):
         if whole[: len(start)] != start:
-            raise DataError(
-                f"the tokens of a prompt change when its answer follows; check the chat template: {turns_of(prompt)[0][:80]!r}"
-            )
+            answer = texts[index][len(prompts[index]) :]
+            wholes[index] = start + tokenizer(answer, add_special_tokens=False)["input_ids"]
     return [(whole, len(start)) for start, whole in zip(starts, wholes, strict=True)]
 
 

@@ -30,7 +30,16 @@ from grpo_project.data.rows import read_rows
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
 from grpo_project.models.export import base_to_merge, merge
-from grpo_project.models.loading import LoadPlan, Policy, choose_backend, load_policy, plan_load, with_chat, write_card
+from grpo_project.models.loading import (
+    LoadPlan,
+    Policy,
+    choose_backend,
+    fitted_chat,
+    load_policy,
+    plan_load,
+    quiet_hugging_face,
+    write_card,
+)
 from grpo_project.prompting import ChatOptions
 from grpo_project.runs import run_folder
 from grpo_project.runs.checkpoint import replace_folder
@@ -39,7 +48,7 @@ from grpo_project.runs.observer import Control, Observer, Observers
 from grpo_project.runs.states import RUN_STATE, RunStates
 from grpo_project.sft.config import SftConfig
 from grpo_project.sft.examples import read_examples
-from grpo_project.training.console import quiet_hugging_face, say, silence_libraries
+from grpo_project.training.console import say, silence_libraries
 from grpo_project.training.endings import SUCCESS, Ending, Stopped, open_folder
 from grpo_project.training.evaluations import greedy_completions
 from grpo_project.training.launch import Start
@@ -76,8 +85,11 @@ def _run(config: SftConfig, ending: Ending) -> int:
 
     # -- the model, what it learns from, and whether a continued warm start is still the same one
     plan = plan_to_train(config)
-    config = config.suited(small=plan is None or plan.small, rank=0 if plan is None else plan.rank)
-    policy = with_chat(policy_to_train(config), ChatOptions.of(asdict(config)))
+    if plan is None:
+        config = config.suited(small=True, rank=0)
+    else:
+        config = config.suited(small=plan.small, rank=plan.rank, alpha=plan.alpha)
+    policy = policy_to_train(config)
     silence_libraries()  # not before: Unsloth must be the first to import transformers
     if policy.remark:
         say(f"warning: {policy.remark}")
@@ -179,19 +191,23 @@ def plan_to_train(config: SftConfig) -> LoadPlan | None:
         training=True,
         load_in_4bit=config.load_in_4bit,
         lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
         backend=config.backend,
     )
 
 
 def policy_to_train(config: SftConfig) -> Policy:
     """The base model, deeper where that is asked for; without one a new planner. Raises ModelError or ConfigError."""
+    chat = ChatOptions.of(asdict(config))
     if config.base_model is None:
         from grpo_project.models.tokenizer import build_planner_tokenizer
 
         tokenizer = build_planner_tokenizer()
-        return Policy(new_planner(config, tokenizer), tokenizer, "transformers", "it is a new planner", "compact")
+        chat = fitted_chat(tokenizer, {}, chat)
+        return Policy(new_planner(config, tokenizer), tokenizer, "transformers", "it is a new planner", "compact", chat=chat)
     policy = load_policy(
         config.base_model,
+        chat=chat,
         training=True,
         max_sequence_length=config.max_seq_length,
         load_in_4bit=config.load_in_4bit,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project.common.files import read_json_object, write_json_atomically, write_text_atomically
 from grpo_project.common.paths import REPOSITORY
 from grpo_project.common.random_streams import stream
 from grpo_project.common.statistics import wilson_interval
@@ -28,8 +28,8 @@ from grpo_project.domains import get_domain
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError
 from grpo_project.pddl import compile_task, extract_plan, validate
-from grpo_project.prompting import render_plan, render_prompt
-from grpo_project.training.console import quiet_hugging_face, silence_libraries
+from grpo_project.prompting import ChatOptions, render_plan, render_prompt
+from grpo_project.training.console import silence_libraries
 
 SETTINGS_FILE = "self_improvement.json"
 ROUND_FILE = "round.json"
@@ -101,7 +101,7 @@ def _refuse_other_settings(config: SelfImprovementConfig) -> None:
     """Raises ConfigError for a folder that was begun with other settings, or by something else."""
     path = config.output_dir / SETTINGS_FILE
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json_object(path)
         for name, value in config.settings().items():
             if before.get(name) != value:
                 raise ConfigError(
@@ -140,8 +140,7 @@ def _sample_round(
     from grpo_project.models.generation import complete
     from grpo_project.models.loading import load_policy
 
-    quiet_hugging_face(str(model))
-    policy = load_policy(str(model), training=False)
+    policy = load_policy(str(model), training=False, chat=ChatOptions())
     silence_libraries()
     write_json_atomically(config.output_dir / SETTINGS_FILE, config.settings())  # not before: the model may not be there
     counts: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from grpo_project.common.files import append_json_line, read_lines, without_nan
+from grpo_project.common.files import append_json_line, json_value, read_lines, without_nan
 from grpo_project.common.netrc_file import netrc_password
 
 FOLDER = "wandb_journal"
@@ -42,9 +42,11 @@ class Journal:
         self.base = 0
         for line in read_lines(path) if path.exists() else ():
             try:
-                record = json.loads(line)
+                record = json_value(line)
             except ValueError:
                 continue  # the line in which the run was killed; its point comes again
+            if not isinstance(record, dict):
+                continue
             if "base" in record:
                 self.base = int(record["base"])
             elif isinstance(record.get("point"), dict):
@@ -109,7 +111,7 @@ def ask_server(project: str, entity: str | None, run_id: str) -> int:
     with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
         content = answer.read()
     try:
-        model = json.loads(content)["data"]["model"]
+        model = json_value(content)["data"]["model"]
         bucket = model["bucket"] if model else None
         return int(bucket["historyLineCount"] or 0) if bucket else 0
     except (ValueError, KeyError, TypeError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Mapping, Sequence
 
 from grpo_project.common import ranks
@@ -19,13 +17,6 @@ def say(text: str) -> None:
     """One line on the console, at once, from rank 0."""
     if ranks.is_main():
         print(text, flush=True)
-
-
-def show_progress(done: int, total: int) -> None:
-    """A counter of solved problems that writes over itself; nothing where the output is no terminal."""
-    if sys.stdout.isatty():
-        text = f"solving held-out problems: {done}/{total}"
-        print(f"\r{text if done < total else ' ' * len(text)}", end="\r", flush=True)
 
 
 def describe_quotas(quotas: Mapping[str, int], batches: int) -> str:
@@ -47,14 +38,6 @@ def silence_libraries() -> None:
     datasets.disable_progress_bars()
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
     logging.getLogger("trl").setLevel(logging.ERROR)
-
-
-def quiet_hugging_face(model: str) -> None:
-    """Before anything of Hugging Face is imported: the run must look the same on a terminal and in a log."""
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if os.path.isdir(model):  # bars are for downloads
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def describe_model(config: TrainingConfig, policy: Policy, rewards: Sequence[NamedReward]) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpo_project.common import ranks, signals
-from grpo_project.common.entry_point import leave_dead_streams
 from grpo_project.errors import DataError, MemoryShort, ModelError, first_line
 from grpo_project.health.alarms import Alarm
 from grpo_project.models.forecast import Forecast, out_of_memory
@@ -75,7 +74,6 @@ class Ending:
 
     def _interrupt(self, number: int, frame: object) -> None:
         """As Ctrl-C does, where training does not catch it."""
-        leave_dead_streams()
         self.signal_number = number
         raise KeyboardInterrupt
 

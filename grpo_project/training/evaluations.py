@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 from grpo_project.common import ranks
+from grpo_project.common.progress import ProgressLine
 from grpo_project.data.held_out import EvaluationSet
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row
 from grpo_project.evaluation import EvaluationResult, evaluate
+from grpo_project.evaluation.results import read_result
 from grpo_project.models.loading import Policy
 from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.console import say
@@ -21,17 +22,31 @@ EVALUATED_AT_ONCE = 64  # completions, where the memory has room for them
 Complete = Callable[[list[Row]], list[str]]
 
 
-def greedy_completions(policy: Policy, max_completion_length: int, at_once: int | None, progress: Any = None) -> Complete:
-    """Rows to greedy answers. `at_once`: completions that fit while training fits; None where that is unknown."""
-    from grpo_project.models.generation import complete_greedy
+def greedy_completions(policy: Policy, max_completion_length: int, at_once: int | None, shown: bool = False) -> Complete:
+    """Rows to greedy answers. `at_once`: completions that fit while training fits; None where that is unknown. `shown`: rank 0
+    tells how far it is."""
+    from grpo_project.models.generation import complete
 
     batch = EVALUATED_AT_ONCE if at_once is None else min(EVALUATED_AT_ONCE, at_once)
 
-    def complete(rows: list[Row]) -> list[str]:
+    def answers(rows: list[Row]) -> list[str]:
         prompts = [row_prompt(row, policy.prompt_style) for row in rows]
-        return complete_greedy(policy.model, policy.tokenizer, prompts, max_completion_length, batch, progress, policy.chat)
+        line = ProgressLine("solving held-out problems", len(rows), longest=max_completion_length)
+        telling = shown and ranks.is_main()
+        with line if telling else nullcontext():
+            found = complete(
+                policy.model,
+                policy.tokenizer,
+                prompts,
+                max_completion_length,
+                batch,
+                chat=policy.chat,
+                on_answer=(lambda row, sample, answer: line.advance(answer.completion_tokens or 0)) if telling else None,
+                wrote=line.wrote if telling else None,
+            )
+        return [own[0].text for own in found]
 
-    return complete
+    return answers
 
 
 def evaluate_held_out(
@@ -50,7 +65,7 @@ def evaluate_held_out(
         return None  # training begins when all are there
     path = folder.path / f"evaluation_{when}.json"
     if when == "before" and continued and path.exists():
-        return EvaluationResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return read_result(path)
     result = evaluate(problems.table, problems.indices, complete, f"{when} training", plan_reading)
     if not ranks.is_main():
         return None

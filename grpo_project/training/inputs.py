@@ -26,7 +26,7 @@ from grpo_project.runs.identity import RunIdentity, hash_of, of_the_machine
 from grpo_project.runs.states import require_trainer_state
 from grpo_project.training.algorithms import ALGORITHMS, Algorithm
 from grpo_project.training.algorithms.base import refuse_under_unsloth
-from grpo_project.training.console import quiet_hugging_face, say
+from grpo_project.training.console import say
 from grpo_project.training.launch import Start
 
 Weights = Callable[[int, int], Mapping[str, Any]]  # the schedule that a user edits: (step, max_steps) -> weights
@@ -70,10 +70,16 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
             say(f"warning: {remark}")
     buckets = fill_buckets(rows.rows, rows.domains, config.difficulty_bands)
     check_curriculum(config, buckets.rows, buckets.scores, get_curriculum_weights)
-    quiet_hugging_face(start.model)
     plan = plan_load(
-        start.model, training=True, load_in_4bit=config.load_in_4bit, lora_rank=config.lora_rank, backend=config.backend
+        start.model,
+        training=True,
+        load_in_4bit=config.load_in_4bit,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        backend=config.backend,
     )
+    if plan.rank:  # what is recorded is what is trained
+        config = replace(config, lora_rank=plan.rank, lora_alpha=plan.alpha)
     new = start.checkpoint is None  # a continued run keeps its choice: another one could draw other completions
     forecast = announced_forecast(config, start.model, plan, len(rows.domains), say, choose=new)
     if forecast is not None and forecast.chosen:
@@ -93,6 +99,7 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
     fingerprints = {
         "data": rows.fingerprint,
+        "prompts": data.prompt_fingerprint,
         "schedule": curriculum.fingerprint,
         "schedule_source": hash_of(curriculum.source),
         "reward": hash_of(reward_source(rewards)),
@@ -108,4 +115,4 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
 
 
 def _remarks_on(held_out: EvaluationSet | None) -> list[str | None]:
-    return [] if held_out is None else [repeats_remark(held_out.rows, held_out.name), held_out.remark]
+    return [] if held_out is None else [repeats_remark(held_out.table.rows, held_out.name), held_out.remark]

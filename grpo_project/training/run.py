@@ -34,7 +34,7 @@ from grpo_project.runs.states import (
     Kept,
     RunStates,
 )
-from grpo_project.training.console import describe_model, describe_step, say, show_progress, silence_libraries
+from grpo_project.training.console import describe_model, describe_step, say, silence_libraries
 from grpo_project.training.endings import ANOMALY, COLLAPSED, SUCCESS, Ending, Stopped, open_folder, say_what_stopped
 from grpo_project.training.evaluations import evaluate_held_out, evaluate_steering, greedy_completions
 from grpo_project.training.inputs import Weights, gather_inputs
@@ -111,7 +111,7 @@ def _run(config: TrainingConfig, get_curriculum_weights: Weights, ending: Ending
     write_resolved_config(folder, start, config, inputs.identity, described)
     fitting = ending.forecast.load.generated if ending.forecast is not None and policy.device != "cpu" else None
     answers = greedy_completions(policy, config.max_completion_length, fitting)
-    shown_answers = greedy_completions(policy, config.max_completion_length, fitting, show_progress)
+    shown_answers = greedy_completions(policy, config.max_completion_length, fitting, shown=True)
     before = evaluate_held_out(held_out, shown_answers, folder, "before", start.checkpoint is not None, config.plan_reading)
 
     # -- who follows the run, in the order in which they hear of it (these bring transformers along, after the backend)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +44,10 @@ class Algorithm:
 
     def classes(self) -> tuple[Any, Any]:
         """(config class, trainer class) as they are now."""
-        import trl
+        with redirect_stdout(io.StringIO()):  # transformers tells of WANDB_MODE as it is imported, in front of --print_config
+            import trl
 
-        return getattr(trl, self.config_class), getattr(trl, self.trainer_class)
+            return getattr(trl, self.config_class), getattr(trl, self.trainer_class)
 
     def refuse_settings(self, config: TrainingConfig) -> None:
         """Raises ConfigError for a setting that somebody gave and that this algorithm does not have.

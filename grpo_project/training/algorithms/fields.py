@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import math
 import types
 import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from grpo_project.common.files import json_value
 from grpo_project.errors import ConfigError
 
 # Fields of these kinds decide where a run writes, what it saves, how it is launched or what it reports: the suite's own business,
@@ -47,7 +47,7 @@ def _read(name: str, text: str, hint: Any) -> Any:
     plain = {"True": "true", "False": "false", "None": "null", "none": "null"}.get(text, text)
     candidates = [text]
     try:
-        candidates.insert(0, json.loads(plain))
+        candidates.insert(0, json_value(plain))
     except ValueError:
         pass
     for value in candidates:

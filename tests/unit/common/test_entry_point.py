@@ -7,12 +7,12 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from grpo_project.common.entry_point import entry_point, leave_dead_streams, write_what_it_can
+from grpo_project.common.entry_point import entry_point, write_what_it_can
 from grpo_project.errors import DataError
 
 LINES = "🔧 同步长度配置: prompt 8  # lengths, ≤ 9\n"
@@ -57,6 +57,13 @@ def test_a_mistake_is_one_line(error: BaseException, told: str, capsys: pytest.C
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize("text", ["x" * 5000, "(and " * 5000])
+def test_a_message_shows_no_text_without_end_and_keeps_what_to_do(text: str) -> None:
+    said = str(DataError(f"rows.jsonl:3: no setting {text}: leave it out"))
+    assert len(said) < 2000 and said.startswith("rows.jsonl:3: no setting ") and said.endswith(" leave it out")
+    assert str(DataError("a" * 400)) == "a" * 400
+
+
 @pytest.mark.parametrize(("output", "told"), [("/dev/full", "error: the output cannot be written or read: No space"), (None, "")])
 def test_output_that_is_full_or_not_read_ends_without_a_traceback(output: str | None, told: str, repository: Path) -> None:
     code = (
@@ -84,25 +91,41 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         main([])
 
 
-def _terminal() -> tuple[int, int]:
-    return os.openpty()
-
-
-def _pipe() -> tuple[int, int]:
-    return os.pipe()
-
-
-@pytest.mark.parametrize("make", [_terminal, _pipe])
-def test_output_that_nobody_can_read_any_more_goes_nowhere(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [os.openpty, os.pipe])
+@pytest.mark.parametrize("interpreter", [[sys.executable], [sys.executable, "-u"]])
+def test_work_goes_on_where_nobody_can_read_what_it_says(
+    make: Callable[[], tuple[int, int]], interpreter: list[str], repository: Path, tmp_path: Path
+) -> None:
+    """As under nohup or setsid, where the terminal's hangup is not heard."""
+    code = (
+        "import signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from grpo_project.common.entry_point import entry_point\n"
+        "def main(argv=None):\n"
+        "    print('🔧 heard', flush=True)\n    sys.stdin.read()\n"
+        "    for line in range(3):\n        print('unheard', line)\n        print('unheard', file=sys.stderr)\n"
+        f"    open({str(tmp_path / 'done')!r}, 'w').close()\n    return 7\n"
+        "raise SystemExit(entry_point(outlives_output=True)(main)())\n"
+    )
     reader, writer = make()
-    stream = os.fdopen(writer, "w")
-    monkeypatch.setattr(sys, "stdout", stream)
-    leave_dead_streams()
-    print("heard", flush=True)
-    assert os.read(reader, 100).startswith(b"heard")
+    process = subprocess.Popen([*interpreter, "-c", code], stdin=subprocess.PIPE, stdout=writer, stderr=writer, cwd=repository)
+    os.close(writer)
+    assert "🔧 heard" in os.read(reader, 100).decode()
     os.close(reader)
-    with pytest.raises(OSError):
-        print("lost", flush=True)
-    leave_dead_streams()
-    print("unheard", flush=True)
-    stream.close()
+    process.communicate()
+    assert process.returncode == 7 and (tmp_path / "done").exists()
+
+
+def test_a_file_that_cannot_be_written_is_still_told_of(repository: Path) -> None:
+    code = (
+        "from grpo_project.common.entry_point import entry_point\n"
+        "raise SystemExit(entry_point(outlives_output=True)(lambda argv=None: print('x' * 100_000) or 0)())\n"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, cwd=repository, check=False)
+    assert done.returncode == 2 and b"the output cannot be written or read: No space" in done.stderr
+
+
+def test_training_outlives_its_output(repository: Path) -> None:
+    names = ("train_grpo_unsloth_stl_v2", "improved_training_script", "train_sft", "self_improve", "compare_curricula")
+    for name in names:
+        assert ", outlives_output=True)\n" in (repository / f"script/{name}.py").read_text(encoding="utf-8"), name

@@ -28,6 +28,16 @@ def test_text_is_replaced_whole_and_nothing_stays_aside(tmp_path: Path) -> None:
     assert names(path.parent) == ["state.txt"]
 
 
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """As root, --output /dev/null would else leave a file there."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write_text_atomically(pipe, "read")
+    assert os.read(reader, 9) == b"read" and pipe.is_fifo() and names(tmp_path) == ["pipe"]
+    os.close(reader)
+
+
 @pytest.mark.parametrize("failing", ["replace", "fsync"])
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str

@@ -17,6 +17,7 @@ from grpo_project.data.rows import read_rows
 from grpo_project.domains import get_domain
 from grpo_project.evaluation import evaluate
 from grpo_project.pddl import render_problem
+from grpo_project.reporting.leaderboard import Entry, leaderboard
 from grpo_project.runs.run_folder import RunFolder
 from grpo_project.training.evaluations import evaluate_held_out
 from grpo_project.training.records import write_results
@@ -84,3 +85,22 @@ def test_a_result_knows_its_repeats(data_root: Path, tmp_path: Path) -> None:
     table = read_rows(copy(data_root, tmp_path / "thrice", times=3))
     result = evaluate(table, range(len(table)), lambda rows: [""] * len(rows))
     assert len(result.problems) == 36 and len(result.without_repeats().problems) == 12
+
+
+def test_a_problem_that_stands_thrice_measures_a_run_once_and_never_steers_it(data_root: Path, tmp_path: Path) -> None:
+    training = read_rows(data_root, ["ferry"])
+    test_data = copy(data_root, tmp_path / "thrice", times=3)
+    config = TrainingConfig(test_data=str(test_data), eval_samples=10, max_eval_samples=2)
+    held_out = held_out_set(config, training)
+    steering = steering_set(config, training, held_out, 25)
+    assert held_out is not None and steering is not None
+    forms = [row.canonical for row in (*held_out.rows, *steering.rows)]
+    assert steering.name == str(test_data) and len(held_out) == 10 and len(set(forms)) == len(forms) == 12
+
+
+def test_a_leaderboard_counts_a_problem_once_and_says_so(data_root: Path, tmp_path: Path) -> None:
+    table = read_rows(copy(data_root, tmp_path / "thrice", times=3))
+    result = evaluate(table, range(len(table)), lambda rows: [""] * len(rows))
+    shown = leaderboard([Entry.of("thrice", result)])
+    assert " 0/12 |" in shown and "/36" not in shown and "24 answers are left out: their problems, equal up to names" in shown
+    assert "left out" not in leaderboard([Entry.of("once", result.without_repeats())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -70,6 +71,8 @@ WHOLE = json.dumps([a_row(seed=1), a_row(seed=2)])
 OTHER_FORMATS = {
     "UTF-16": (f"{WHOLE[1:-1]}\n".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
     "UTF-16 without a mark": (f"{WHOLE[1:-1]}\n".encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
+    "UTF-32": (f"{WHOLE[1:-1]}\n".encode("utf-32"), "is UTF-32 text: save it as UTF-8"),
+    "gzip": (gzip.compress(WHOLE[1:-1].encode()), "is compressed (gzip): unpack it"),
     "an array": (WHOLE.encode(), "is one JSON array, not one object a line: script/convert_data.py"),
     "an array over lines": (json.dumps(json.loads(WHOLE), indent=1).encode(), "is one JSON array"),
     "objects over lines": (json.dumps(a_row(), indent=2).encode(), "has a JSON object on several lines, but a row is one line"),

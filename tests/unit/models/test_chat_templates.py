@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from grpo_project.errors import DataError  # noqa: E402
+from grpo_project.errors import ModelError  # noqa: E402
 from grpo_project.models.loading import load_policy  # noqa: E402
 from grpo_project.prompting import end_of_answer, render_chat, stop_tokens  # noqa: E402
 from grpo_project.sft.examples import tokenize_pairs  # noqa: E402
@@ -57,11 +57,13 @@ def saved(tmp_path: Path) -> Callable[[Any], str]:
     [
         (TURNS + OPENING, "<|end|>"),
         ("{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}", "</s>"),
+        (TURNS.replace("<|end|>", "<end>") + OPENING, "<end>"),  # a token of its own, though none that is called special
         ("{% for message in messages %}{{ message.content }}\n\n{% endfor %}", None),
     ],
 )
 def test_the_end_of_an_answer_is_read_from_the_template(template: str, end: str | None) -> None:
     tokenizer = make_tokenizer(template, eos_token="</s>")
+    tokenizer.add_tokens(["<end>"])
     found = end_of_answer(tokenizer)
     assert (None if found is None else tokenizer.convert_ids_to_tokens(found)) == end
 
@@ -94,9 +96,15 @@ def test_a_template_that_begins_the_sequence_is_the_only_one_to_do_so() -> None:
     assert tokenizer.decode(ids[:start]) == render_chat(tokenizer, "a")
 
 
-def test_a_token_over_the_border_of_prompt_and_answer_is_refused() -> None:
-    """ "\\n(" as one token would be two in RL, where the prompt ends with the line break that the template writes."""
+def test_a_token_over_the_border_of_prompt_and_answer_is_two_as_in_rl() -> None:
+    """ "\\n(" could be one token, but in RL the prompt ends with the line break that the template writes."""
     tokenizer = make_tokenizer(TURNS + OPENING, (("Ċ", "("),), eos_token="<|end|>")
-    with pytest.raises(DataError, match="the tokens of a prompt change when its answer follows"):
-        tokenize_pairs(tokenizer, [("a", "(x)\n")])
-    assert tokenize_pairs(tokenizer, [("a", " (x)\n")])
+    for prompt, plan in (("a", "(x)\n"), ("a", " (x)\n")):
+        ((ids, start),) = tokenize_pairs(tokenizer, [(prompt, plan)])
+        assert ids[:start] == tokenizer(render_chat(tokenizer, prompt), add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(ids) == render_chat(tokenizer, prompt, plan)
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(saved: Callable[[Any], str]) -> None:
+    with pytest.raises(ModelError, match="names no end token, so no answer would end; name the token"):
+        load_policy(saved(make_tokenizer(TURNS + OPENING)))

@@ -106,12 +106,6 @@ def test_the_mode_of_every_module_is_put_back(tiny_model: Any, tiny_tokenizer: A
     assert tiny_model.training and tiny_model.model.training and not tiny_model.lm_head.training
 
 
-def test_progress_counts_up_to_the_whole(tiny_model: Any, tiny_tokenizer: Any) -> None:
-    seen: list[tuple[int, int]] = []
-    complete_greedy(tiny_model, tiny_tokenizer, _prompts(10), 2, batch_size=4, progress=lambda *at: seen.append(at))
-    assert seen == [(4, 10), (8, 10), (10, 10)]
-
-
 def test_numbers_out_of_range_are_refused(tiny_model: Any, tiny_tokenizer: Any) -> None:
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1, got 0"):
         complete_greedy(tiny_model, tiny_tokenizer, ["w1"], 0)

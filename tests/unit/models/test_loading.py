@@ -151,6 +151,15 @@ def test_a_saved_policy_loads_again_with_its_history(tiny_planner: Path, tmp_pat
     assert again.tokenizer.chat_template == policy.tokenizer.chat_template
 
 
+def test_a_model_without_anything_to_train_is_named(tiny_planner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers loads an adapter from the hub by itself: with all weights frozen."""
+    model = load_policy(str(tiny_planner)).model.requires_grad_(False)
+    monkeypatch.setattr(backend, "_load_with_transformers", lambda *_: model)
+    with pytest.raises(ModelError, match="has no weights that can be trained, .* name its folder"):
+        load_policy(str(tiny_planner), training=True)
+    assert load_policy(str(tiny_planner)).model is model
+
+
 @pytest.mark.slow
 def test_adapters_are_trained_saved_and_loaded_on_their_base(tiny_planner: Path, data_root: Path, tmp_path: Path) -> None:
     from grpo_project.configs.training import TrainingConfig
@@ -240,3 +249,11 @@ def test_an_unsloth_that_does_not_start_says_so(machine: Any, monkeypatch: pytes
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises((BackendMissing, ModelError), match="does not start"):
         load_policy(str(tmp_path), training=True)
+
+
+@pytest.mark.slow
+def test_loading_a_folder_says_nothing_of_its_own(tiny_planner: Path, repository: Path) -> None:
+    """Where nothing of Hugging Face was imported before: bars would stand between the lines of a log."""
+    code = f"from grpo_project.models.loading import load_policy; load_policy({str(tiny_planner)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repository, check=True)
+    assert done.stdout + done.stderr == ""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from grpo_project.domains import all_domains
 from grpo_project.errors import PddlError, PddlSemanticError, PddlSyntaxError, UnsupportedFeature
-from grpo_project.pddl import parse_domain, parse_problem, render_domain, render_problem
+from grpo_project.pddl import compile_task, parse_domain, parse_problem, render_domain, render_problem, validate_text
 from grpo_project.pddl.model import ConstraintAnd, ConstraintForall, Exists, Forall, Imply, Not, Or, TrajectoryConstraint
 
 RICH_DOMAIN = """
@@ -187,6 +187,26 @@ def test_what_a_problem_names_and_lacks_is_refused_with_its_line():
     with pytest.raises(UnsupportedFeature, match="timed initial literal") as caught:
         parse_problem("(define (problem p) (:domain d)\n (:init (at 5 (p a))) (:goal (p a)))", parse_domain(SMALL_DOMAIN))
     assert caught.value.line == 2
+
+
+@pytest.mark.parametrize("name", ["1lamp", "l.1", "a+b", "l/1", "1", "\u00e9tage", "a\u0130"])
+def test_what_no_plan_can_name_is_refused_where_it_is_read(name):
+    """Plans are read in VAL's names; a problem about such an object could not be solved by anyone."""
+    words = re.escape(f"no plan can name '{name.lower()}'") if name.isascii() else "no plan can name"
+    problem = f"(define (problem p) (:domain d)\n(:objects a {name}) (:init) (:goal (p a)))"
+    for text, read in (
+        (problem, lambda text: parse_problem(text, parse_domain(SMALL_DOMAIN), "some.pddl")),
+        (f"(define (domain d)\n(:constants {name}))", lambda text: parse_domain(text, "some.pddl")),
+        (f"(define (domain d)\n(:action {name} :effect (and)))", lambda text: parse_domain(text, "some.pddl")),
+    ):
+        with pytest.raises(PddlSemanticError, match=f"^some.pddl:2:.*{words}"):
+            read(text)
+
+
+def test_names_may_begin_with_an_underscore_as_for_val():
+    domain = parse_domain("(define (domain _d) (:predicates (_p ?x)) (:action _go :parameters (?x) :effect (_p ?x)))")
+    problem = parse_problem("(define (problem _q) (:domain _d) (:objects _a) (:init) (:goal (_p _a)))", domain)
+    assert validate_text(compile_task(domain, problem), "(_go _a)\n").success
 
 
 DAMAGED = [RICH_DOMAIN.replace("; every construct once", ""), *(domain.domain_pddl for domain in all_domains().values())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.thinking_model import (  # noqa: E402
     NO_SYSTEM_TURN,
     PLAIN,
     QWEN3,
+    UNSOUND,
     thinking_tokenizer,
 )
 
@@ -92,6 +94,42 @@ def test_a_template_that_fails_ends_in_one_line() -> None:
         assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("name", UNSOUND)
+def test_a_template_that_nothing_could_be_trained_on_is_refused_in_one_line(name: str) -> None:
+    template, message = UNSOUND[name]
+    with pytest.raises(ConfigError, match=f"^the chat template of the tokenizer {message}") as told:
+        fit_chat(thinking_tokenizer(template), ChatOptions())
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ '[INST] ' + m.content + '[/INST]' if m.role == 'user' else ' ' + m.content + '<|im_end|>' }}"
+        "{% endfor %}",  # Mistral: the mark that ends a prompt opens the answer, whoever asks
+        PLAIN.replace("{{ message['content'] }}", "{{ message['content'] | trim }}"),
+        PLAIN.replace("{% endfor %}", "{% endfor %}{% if not add_generation_prompt %}<|endoftext|>{% endif %}"),
+        # gpt-oss: the model itself writes the channel between the opening and the answer
+        PLAIN.replace("{{ message['content'] }}", "{% if message.role == 'assistant' %}final: {% endif %}{{ message.content }}"),
+    ],
+)
+def test_templates_of_other_families_are_taken(template: str) -> None:
+    tokenizer = thinking_tokenizer(template)
+    prompt, whole = (render_chat(tokenizer, "p", answer, fit_chat(tokenizer, ChatOptions())) for answer in (None, PLAN))
+    assert whole.startswith(prompt) and PLAN.strip() in whole[len(prompt) :]
+
+
+def test_a_template_that_writes_the_time_writes_the_same_one_always(caplog: pytest.LogCaptureFixture) -> None:
+    """Else a continued run would train on other prompts than it began with. Our rendering, and TRL's with the same arguments."""
+    tokenizer = thinking_tokenizer("{{ strftime_now('%Y-%m-%d %H:%M') }} " + PLAIN)
+    with caplog.at_level(logging.WARNING):
+        chat = fit_chat(tokenizer, ChatOptions())
+    assert "writes the time: it is told 2024-07-26, always" in caplog.text
+    assert render_chat(tokenizer, "p", chat=chat).startswith("2024-07-26 00:00 <|im_start|>user")
+    assert pickle.loads(pickle.dumps(dict(chat.arguments))).keys() == {"strftime_now"}  # TRL keeps its arguments in a file
+    assert not fit_chat(thinking_tokenizer(PLAIN), ChatOptions()).clock_stands
+
+
 def test_arguments_of_the_template_reach_it_and_what_it_does_not_read_is_named(caplog: pytest.LogCaptureFixture) -> None:
     tokenizer = thinking_tokenizer("{{ effort }} " + PLAIN)
     with caplog.at_level(logging.WARNING):
@@ -124,7 +162,7 @@ def test_what_is_said_inside_reasoning_that_the_prompt_opened_is_no_plan() -> No
 
 
 def test_a_warm_start_takes_its_chats_from_flags_or_the_card_and_proposes_them_in_its_own() -> None:
-    from grpo_project.models.loading import Policy, with_chat
+    from grpo_project.models.loading import Policy, fitted_chat
     from script.train_sft import build_parser
 
     given = vars(build_parser().parse_args(["--enable_thinking", "true", "--system_prompt", "Write plans."]))
@@ -132,9 +170,16 @@ def test_a_warm_start_takes_its_chats_from_flags_or_the_card_and_proposes_them_i
     with pytest.raises(SystemExit, match="2"):
         build_parser().parse_args(["--enable_thinking", "maybe"])
     card = {"prompt_style": "full", "grpo_defaults": {"system_prompt": "Plan.", "beta": 0.0}}
-    policy = Policy(None, thinking_tokenizer(), "transformers", "", "full", card["grpo_defaults"], card)
-    assert with_chat(policy, ChatOptions()).new_card()["grpo_defaults"] == {**card["grpo_defaults"], "enable_thinking": False}
-    taught = with_chat(policy, ChatOptions.of(given)).new_card()["grpo_defaults"]
+
+    def proposed(asked: ChatOptions) -> Any:
+        tokenizer = thinking_tokenizer()
+        chat = fitted_chat(tokenizer, card, asked)
+        return Policy(None, tokenizer, "transformers", "", "full", card["grpo_defaults"], card, chat=chat).new_card()[
+            "grpo_defaults"
+        ]
+
+    assert proposed(ChatOptions()) == {**card["grpo_defaults"], "enable_thinking": False}
+    taught = proposed(ChatOptions.of(given))
     assert taught == {"system_prompt": "Write plans.", "beta": 0.0, "enable_thinking": True}
     assert Policy(None, None, "transformers", "", "compact").new_card() == {"prompt_style": "compact"}
 

@@ -101,5 +101,8 @@ def test_content_in_parts_is_read_without_its_thinking():
     parts = [{"type": "thinking", "thinking": "(no)"}, {"type": "text", "text": TABLE.rows[0].response}]
     reward = make_reward_function(TABLE, RewardConfig())
     assert reward(prompts=[""], completions=[[{"role": "assistant", "content": parts}]], row_index=[0]) == [1.0]
+    assert as_verl_calls(ROWS[0], parts)["acc"] == 1.0
+    with pytest.raises(TypeError, match="must be a text or a list of parts, got int"):
+        as_verl_calls(ROWS[0], 7)
     with pytest.raises(TypeError, match="must be a text or a list of parts, got int"):
         reward(prompts=[""], completions=[[{"role": "assistant", "content": 7}]], row_index=[0])

@@ -115,13 +115,15 @@ def test_grpo_takes_the_result(trained: Path, data_root: Path, tmp_path: Path, s
         max_steps=1,
         max_completion_length=8,
         eval_samples=0,
-        beta=0.0,
+        beta=0.1,
         on_anomaly="warn",
         report_to=("none",),
     )
     assert train(config, lambda step, max_steps: {"easy": 1.0, "medium": 1.0, "hard": 1.0}) == 0
     after = tmp_path / "run" / "model"
     assert json.loads((after / "adapter_config.json").read_text())["r"] == (rank or RANK)
+    recorded = json.loads((tmp_path / "run" / "resolved_config.json").read_text())["settings"]
+    assert (recorded["lora_rank"], recorded["lora_alpha"]) == (rank or RANK, 32) and not (after / "ref").exists()
     if start == "model":
         before = tensors(trained / "model" / "adapter_model.safetensors")
         assert before.keys() == tensors(after / "adapter_model.safetensors").keys()
@@ -170,8 +172,11 @@ def test_what_cannot_be_is_said_before_the_work(given: dict[str, Any], trained: 
         start(add_layers=1)
     with pytest.raises(DataError, match="tokens in all, .*; the model reads 20"):
         start(max_seq_length=20)
-    with pytest.raises(ModelError, match="--lora_rank 8: .* is an adapter of rank 4, which is trained further as it is"):
-        start(base_model=str(trained / "model"), lora_rank=8)
+    for name, own in (("rank", RANK), ("alpha", 32)):
+        with pytest.raises(
+            ModelError, match=f"--lora_{name} 8: .* is an adapter of {name} {own}, which is trained further as it is"
+        ):
+            start(**{"base_model": str(trained / "model"), "lora_rank": None, f"lora_{name}": 8})
     assert not (tmp_path / "out").exists()
     described = json.loads((tiny_planner / "config.json").read_text())
     shutil.copytree(tiny_planner, tmp_path / "packed")
@@ -210,8 +215,14 @@ def test_an_adapter_without_its_base_or_of_another_is_named(trained: Path, tiny_
 
 
 def test_adapters_saved_by_a_run_are_found_again_with_their_rank(tiny_planner: Path, tmp_path: Path) -> None:
-    policy = load_policy(str(tiny_planner), training=True, lora_rank=3)
+    policy = load_policy(str(tiny_planner), training=True, lora_rank=3, lora_alpha=6)
+    policy.model.add_adapter("ref", policy.model.peft_config["default"])  # TRL's reference under --beta
     save_policy(policy, tmp_path / "adapter", {"steps": 1})
+    assert not (tmp_path / "adapter" / "ref").exists()
+    # As other trainers leave it, which does not make the folder a whole model.
+    shutil.copy(tiny_planner / "config.json", tmp_path / "adapter")
+    plan = plan_load(str(tmp_path / "adapter"), training=True)
+    assert (plan.rank, plan.alpha, plan.small) == (3, 6, False)
     again = load_policy(str(tmp_path / "adapter"), training=True)
     trained = [name for name, parameter in again.model.named_parameters() if parameter.requires_grad]
     assert trained and all("lora_" in name for name in trained)

@@ -43,7 +43,7 @@ class Recorded:
         monkeypatch.setattr(generation, "complete", self.complete)
         monkeypatch.setattr(subprocess, "run", self.run)
 
-    def load(self, model: str, training: bool) -> Any:
+    def load(self, model: str, training: bool, chat: Any) -> Any:
         self.sampled_from.append(model)
         return SimpleNamespace(model=None, tokenizer=None, prompt_style="compact", chat=None)
 

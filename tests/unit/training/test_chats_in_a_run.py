@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from grpo_project.configs.training import TrainingConfig  # noqa: E402
-from grpo_project.errors import ConfigError  # noqa: E402
+from grpo_project.errors import ConfigError, ModelError  # noqa: E402
+from grpo_project.prompting import chat  # noqa: E402
 from grpo_project.training.launch import resolve_settings  # noqa: E402
 from grpo_project.training.run import train  # noqa: E402
-from tests.thinking_model import ALWAYS_THINKS, NO_SYSTEM_TURN, write_thinking_model  # noqa: E402
+from tests.thinking_model import ALWAYS_THINKS, NO_SYSTEM_TURN, PLAIN, UNSOUND, write_thinking_model  # noqa: E402
 
 
 def schedule(step: int, max_steps: int) -> dict[str, float]:
@@ -128,25 +130,87 @@ def test_answers_that_are_cut_off_while_thinking_are_counted_alarmed_on_and_neve
     assert "4 were cut off while thinking: raise --max_completion_length" in capsys.readouterr().out
 
 
-def test_a_flag_or_a_template_that_cannot_be_ends_in_one_line_before_the_model_is_loaded(
-    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", [*UNSOUND, "no_end_token"])
+def test_every_entry_point_refuses_a_template_or_tokenizer_in_one_line_before_the_model_is_loaded(
+    settings: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    import script.evaluate as evaluate
+    import script.train_sft as train_sft
+
+    template, message = UNSOUND.get(name, (PLAIN, "its tokenizer names no end token"))
+    model = write_thinking_model(tmp_path / "unsound", template)
+    if name == "no_end_token":
+        described = json.loads((model / "tokenizer_config.json").read_text())
+        (model / "tokenizer_config.json").write_text(json.dumps({**described, "eos_token": None}))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: pytest.fail("the model was loaded"))
+    with pytest.raises((ConfigError, ModelError), match=f"unsound:? {message}") as told:
+        train(TrainingConfig(**{**settings, "base_model": str(model)}), schedule)
+    said = [str(told.value)]
+    out = ["--output_dir", settings["output_dir"]]
+    for main, flags in (
+        (evaluate.main, ["--model", str(model), "--data_root", settings["test_data"]]),
+        (train_sft.main, ["--base_model", str(model), "--data_root", settings["data_root"], *out]),
+    ):
+        assert main(flags) == 2
+        said.append(capsys.readouterr().err.strip())
+    assert said[1] == said[2] == f"error: {said[0]}" and "\n" not in said[0]
+    assert not Path(settings["output_dir"]).exists()
+
+
+def test_a_flag_that_cannot_be_ends_in_one_line_before_the_model_is_loaded(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import grpo_project.training.run as run
 
     monkeypatch.setattr(run, "load_policy", lambda *_, **__: pytest.fail("the model was loaded"))
     thinker = str(write_thinking_model(tmp_path / "thinker", ALWAYS_THINKS))
-    broken = str(write_thinking_model(tmp_path / "broken", "{{ messages[0].content.nothing.more }}"))
     for changed, message in (
         (
             {"base_model": thinker, "enable_thinking": True},
             "--enable_thinking: the chat template of .*thinker has no such switch",
         ),
-        ({"base_model": broken}, "the chat template of .*broken fails: "),
         ({"chat_template_kwargs": '{"enable_thinking": true}'}, "say it with --enable_thinking"),
     ):
         with pytest.raises(ConfigError, match=message) as told:
             train(TrainingConfig(**{**settings, **changed}), schedule)
         assert "\n" not in str(told.value) and not Path(settings["output_dir"]).exists()
+
+
+def test_a_prompt_that_does_not_fit_the_context_is_not_asked_in_silence(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import script.evaluate as evaluate
+
+    command = ["--model", settings["base_model"], "--data_root", settings["test_data"], "--samples", "1"]
+    assert evaluate.main([*command, "--max_completion_length", "1000"]) == 2
+    assert "1000 new ones (--max_completion_length) do not fit a context of 1024" in capsys.readouterr().err
+
+
+def test_an_end_of_turn_that_generation_would_not_stop_at_is_told_by_an_evaluation(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import script.evaluate as evaluate
+
+    model = str(write_thinking_model(tmp_path / "ends", PLAIN.replace("<|im_end|>", "<|endoftext|>")))
+    data = ["--data_root", settings["test_data"], "--samples", "1", "--max_completion_length", "4"]
+    assert evaluate.main(["--model", model, *data]) == 0
+    assert "ends an answer with <|endoftext|>, but generation stopped at <|im_end|>; now there too" in capsys.readouterr().err
+
+
+def test_prompts_do_not_follow_the_clock_and_a_run_goes_on_with_the_prompts_that_it_began_with(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, _ = prompts_seen(monkeypatch)
+    model = write_thinking_model(tmp_path / "dated", "{{ strftime_now('%H:%M:%S.%f') }} " + PLAIN)
+    settings |= {"base_model": str(model), "eval_samples": 0}
+    assert train(TrainingConfig(**settings), schedule) == 0
+    assert all(text.startswith("00:00:00.000000 <|im_start|>") for text in trained) and trained
+    monkeypatch.setattr(chat, "STANDING_CLOCK", datetime(2026, 1, 1, 12))  # as a template of another release of a library would
+    going_on = {"resume_from_checkpoint": str(Path(settings["output_dir"]) / "checkpoint-1"), "max_steps": 2}
+    with pytest.raises(ConfigError, match="the text that the chat template makes of the prompts changed since .*checkpoint-1"):
+        train(TrainingConfig(**{**settings, **going_on}), schedule)
 
 
 def test_a_template_without_a_system_turn_trains_with_its_text_before_the_users(

@@ -71,8 +71,8 @@ def write_planner_with_probabilities(folder: Path, probabilities: Mapping[str, f
             model.lm_head.weight[tokenizer.get_vocab()[token]] = value / model.config.hidden_size
     if eos != "<eos>":
         tokenizer.eos_token = eos
-        # Where a template shows how an answer ends, generation is made to stop there (models/loading.py).
-        tokenizer.chat_template = tokenizer.chat_template.replace("<eos>", "")
+        # Generation is made to stop where the template ends an answer (models/loading.py): not at what the model was taught.
+        tokenizer.chat_template = tokenizer.chat_template.replace("<eos>", eos)
         model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

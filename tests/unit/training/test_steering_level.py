@@ -16,6 +16,7 @@ from grpo_project.data.rows import read_rows  # noqa: E402
 from grpo_project.evaluation import evaluate  # noqa: E402
 from grpo_project.models.generation import complete_greedy  # noqa: E402
 from grpo_project.models.loading import load_policy  # noqa: E402
+from grpo_project.training.evaluations import greedy_completions  # noqa: E402
 
 
 @pytest.mark.slow
@@ -45,3 +46,14 @@ def test_generated_problems_are_as_hard_for_the_shipped_planner_as_those_of_the_
     # Of two samples of 200 from one level, one in 170 differs by more than this.
     difference = abs(one / of_one - other / of_other)
     assert difference < 0.14, (levels, wilson_interval(one, of_one))
+
+
+def test_a_log_hears_how_far_the_held_out_problems_are(
+    tiny_planner: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before training there is no other line for as long as they take."""
+    monkeypatch.setattr("grpo_project.common.progress.SECONDS_BETWEEN_LINES", 0.0)
+    policy, rows = load_policy(str(tiny_planner)), list(read_rows(data_root, ["ferry"]).rows[:3])
+    answers = greedy_completions(policy, 2, None, shown=True)(rows)
+    assert "solving held-out problems: 3/3, " in capsys.readouterr().err
+    assert greedy_completions(policy, 2, None)(rows) == answers and capsys.readouterr().err == ""
