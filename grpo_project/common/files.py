@@ -105,7 +105,7 @@ def read_text(path: str | Path) -> str:
 def read_json_object(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ConfigError, naming the file, where it is not there or holds something else."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there") from None
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from grpo_project.errors import ModelError
@@ -9,9 +10,14 @@ from grpo_project.errors import ModelError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def from_home(text: str) -> str:
+    """`text` with the home folder for a `~/` in front, which shells leave alone behind a `=`, in variables and in files."""
+    return os.path.expanduser(text) if text.startswith("~/") else text
+
+
 def locate(path: str) -> Path | None:
     """`path` as it stands, or relative to the repository root; None when neither exists."""
-    for candidate in (Path(path).expanduser(), REPOSITORY / path):
+    for candidate in (Path(os.path.expanduser(path)), REPOSITORY / path):
         if candidate.exists():
             return candidate
     return None

@@ -38,6 +38,7 @@ _RESERVED = frozenset(
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
+_GAVE_UP = "Error occurred in validation attempt"  # mostly std::bad_alloc, in the middle of a plan or before its goal
 _BROKEN = re.compile(r"Failure to satisfy|satisfied without|Constraint violated|Failed to meet deadline|Condition failed")
 
 
@@ -186,7 +187,7 @@ def read_output(output: str, status: int, step_count: int) -> ValAnswer | None:
     body = output.partition("Plan size:")[2]
     if "Plan valid" in body:
         return ValAnswer("success_plans", None, output)
-    if not body or "Bad plan description" in output or status not in (0, 1):
+    if not body or "Bad plan description" in output or _GAVE_UP in body or status not in (0, 1):
         return None
     run, all_steps_ran, ending = body.partition("Plan executed successfully")
     if all_steps_ran:
