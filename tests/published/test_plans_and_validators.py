@@ -67,7 +67,7 @@ def test_a_difference_and_a_negated_goal_mean_what_they_say() -> None:
         " (:action do :parameters (?a) :precondition (not (= ?a c)) :effect (p ?a))"
         " (:action undo :parameters (?a) :precondition (p ?a) :effect (not (p ?a))))"
     )
-    problem = "(define (problem q) (:domain d) (:objects a b) (:init (p a)) (:goal (and (p b) (not (p a)))))"
+    problem = "(define (problem q) (:domain d) (:objects a b) (:init (p a) (not (p b))) (:goal (and (p b) (not (p a)))))"
     assert verdict("(do b)\n(undo a)", domain, problem) == "success_plans"
     assert verdict("(do b)", domain, problem) == "goal_not_satisfied"
     assert verdict("(do c)", domain, problem) == "precondition_violation"
