@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from grpo_project.common.weights import require_whole_weights
 from grpo_project.errors import ModelError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def locate(path: str) -> Path | None:
 def locate_model(base_model: str) -> str:
     """The model folder as an absolute path, or the name unchanged when it can be a Hugging Face one.
 
-    Raises ModelError for a path that does not exist, or a folder that holds no model.
+    Raises ModelError for a path that does not exist, or a folder that holds no model, or none whose weights are whole.
     """
     found = locate(base_model)
     if found is None:
@@ -41,4 +42,5 @@ def locate_model(base_model: str) -> str:
         raise ModelError(f"--base_model {base_model} is a file: give the folder that holds the model")
     if not (found / "config.json").exists() and not (found / "adapter_config.json").exists():
         raise ModelError(f"--base_model {base_model}: the folder has no config.json, so it holds no model")
+    require_whole_weights(found)
     return str(found.resolve())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from grpo_project.common.paths import locate_model
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
@@ -17,7 +18,7 @@ from grpo_project.data.object_names import rename_objects
 from grpo_project.data.row_files import domain_names
 from grpo_project.data.rows import read_rows, stream_rows
 from grpo_project.domains import get_domain
-from grpo_project.errors import ConfigError, DataError
+from grpo_project.errors import ConfigError, DataError, ModelError
 from grpo_project.evaluation.answers import Answer, Journal, Question
 from grpo_project.pddl import render_problem
 from tests.sample_rows import a_row, write
@@ -55,6 +56,7 @@ def test_settings_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None
         (ROWS.decode().encode("utf-32"), "is UTF-32 text"),
         (b"\0\1\2\3" * 20, "is no text"),
     ],
+    ids=["pointer", "gzip", "zip", "Parquet", "web page", "UTF-32", "binary"],
 )
 def test_a_file_that_is_no_text_of_rows_is_called_what_it_is(tmp_path: Path, content: bytes, told: str) -> None:
     path = holds(tmp_path, content) / "blocksworld.jsonl"
@@ -132,3 +134,31 @@ def test_a_number_that_json_lacks_is_never_written_and_is_read_as_missing(tmp_pa
     )
     (line,) = read_lines(tmp_path / "metrics.jsonl")
     assert json.loads(line, parse_constant=refuse) == {"loss": None, "parts": [None, 1.5], "kl": {"ferry": None}}
+
+
+HEADER = json.dumps({"__metadata__": {"format": "pt"}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + bytes(8)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:1e08\nsize 4965799096\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("model-00002-of-00002.safetensors", POINTER, "is a Git LFS pointer, not the weights themselves: git lfs pull"),
+        ("pytorch_model.bin", POINTER, "is a Git LFS pointer, not the weights themselves: git lfs pull"),
+        ("adapter_model.safetensors", WEIGHTS[:-1], "is cut off .*: download it again"),
+        ("model.safetensors", WEIGHTS[:40], "is cut off .*: download it again"),
+        ("model.safetensors", b"", "is cut off .*: download it again|is no safetensors file: download it again"),
+        ("model.safetensors", b"<!DOCTYPE html>\n<html>Access denied</html>\n", "is (cut off|no safetensors file)"),
+    ],
+    ids=["pointer", "pointer to a .bin", "the last byte is missing", "half a header", "empty", "web page"],
+)
+def test_weights_that_are_not_there_as_a_whole_are_named_before_anything_loads(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(WEIGHTS)
+    assert locate_model(str(tmp_path)) == str(tmp_path.resolve())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"^{tmp_path / name} ({told})"):
+        locate_model(str(tmp_path))
