@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from grpo_project.common.files import named_in_utf8
 from grpo_project.common.weights import require_whole_weights
 from grpo_project.errors import ModelError
 
@@ -42,5 +43,9 @@ def locate_model(base_model: str) -> str:
         raise ModelError(f"--base_model {base_model} is a file: give the folder that holds the model")
     if not (found / "config.json").exists() and not (found / "adapter_config.json").exists():
         raise ModelError(f"--base_model {base_model}: the folder has no config.json, so it holds no model")
+    if not named_in_utf8(found):
+        raise ModelError(
+            f"--base_model {base_model} has a name that is not UTF-8, under which no tokenizer loads: give it another"
+        )
     require_whole_weights(found)
     return str(found.resolve())

@@ -209,7 +209,8 @@ def describe_environment(repository: Path) -> dict[str, Any]:
 
 def _git(repository: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        command = ["git", "-C", str(repository), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None  # a copy without its history is a legitimate place to train
     return done.stdout.strip()

@@ -79,8 +79,8 @@ def test_hidden_files_beside_the_data_are_no_data(tmp_path: Path, caplog: pytest
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\r"])
-def test_an_answer_with_a_line_separator_comes_back_from_its_journal(tmp_path: Path, sign: str) -> None:
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\r", "\ud83d", "\0"], ids=ascii)
+def test_an_answer_of_any_characters_comes_back_from_its_journal(tmp_path: Path, sign: str) -> None:
     answer = Answer(f"(sail a b){sign}(debark c b)", completion_tokens=9)
     with Journal(tmp_path / "answers.jsonl", {"seed": 1}) as journal:
         journal.add(Question(0, 0, "p"), answer)

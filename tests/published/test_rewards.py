@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import pickle
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grpo_project.common.statistics import pass_at_k
 from grpo_project.configs.batches import batch_shape
 from grpo_project.configs.reward import REWARD_MODES, RewardConfig
 from grpo_project.configs.training import TrainingConfig
@@ -99,6 +103,40 @@ def test_the_reward_for_verl_can_be_sent_to_its_worker_processes() -> None:
     row = TABLE.rows[0]
     found = compute_score(row.scenario, PLAN, row.problem_text, {"index": 0, "domain_pddl": None})  # parquet fills in nulls
     assert found["score"] == 1.0 and pickle.loads(pickle.dumps(found)) == found
+
+
+def test_worker_threads_in_any_folder_get_the_rewards_of_the_main_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frameworks score in threads, where no alarm may be set, and in folders of their own."""
+    asked = [(row.scenario, answer, row.problem_text) for row in TABLE.rows[:12] for answer in (PLAN, str(row.response), "", "(")]
+    with monkeypatch.context() as elsewhere, ThreadPoolExecutor(8) as pool:
+        elsewhere.chdir(tmp_path)
+        found = list(pool.map(lambda one: compute_score(*one), asked))
+    assert found == [compute_score(*one) for one in asked]
+    assert {one["score"] for one in found} >= {-1.0, 1.0}
+
+
+BLOCKS = {
+    "a tag that never ends": "<tool_call>\n(sail l0 l1)\n</tool_call>\n" * 4000 + "<tool_call>\n(sail l0",
+    "reasoning that never ends": "<think>\n(sail l0 l1)\n</think>\n" * 4000 + "<think>",
+    "a fence that never ends": "```pddl\n(sail l0 l1)\n```\n" * 4000 + "```pddl\n(sail",
+    "numbered steps": "".join(f"{number}. sail(l0, l1), " for number in range(8000)) + "8001. sail(l0",
+    "the same words": "Let me think again. " * 8000,
+}
+
+
+@pytest.mark.parametrize("reading", ["strict", "lenient"])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_an_answer_that_repeats_itself_until_it_is_cut_off_costs_no_time(name: str, reading: str) -> None:
+    began = time.process_time()
+    assert reward_of(BLOCKS[name], "dense", reading) < 0.5
+    assert time.process_time() - began < 3  # 0.1 s; anything that tries all ways to match would take for ever
+
+
+def test_no_chance_is_made_up_for_more_answers_than_were_drawn() -> None:
+    assert [pass_at_k(10, solved, 10) for solved in (0, 1, 10)] == [0.0, 1.0, 1.0]
+    for samples, solved in ((2, 0), (1, 1), (9, 3)):
+        with pytest.raises(ValueError, match=rf"k must lie in 1\.\.{samples}"):
+            pass_at_k(samples, solved, 10)
 
 
 @pytest.mark.parametrize(("prompts", "generations", "processes"), [(1, 8, 1), (3, 7, 3), (7, 8, 7), (8, 8, 4)])

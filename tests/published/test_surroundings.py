@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,14 +12,19 @@ from pathlib import Path
 import pytest
 
 from grpo_project.common.entry_point import entry_point
-from grpo_project.common.paths import locate
+from grpo_project.common.files import append_json_line, require_writable, write_json_atomically
+from grpo_project.common.paths import locate, locate_model
 from grpo_project.common.processors import usable_processors
 from grpo_project.common.signals import STOPS, WARNINGS, caught
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.resolution import read_config_file
 from grpo_project.data import corpus
-from grpo_project.errors import DataError
+from grpo_project.data.rows import read_rows
+from grpo_project.errors import ConfigError, DataError, ModelError
+from grpo_project.evaluation.fingerprint import model_fingerprint
+from grpo_project.runs.run_folder import describe_environment
 from grpo_project.tracking.trackers import Trackers
+from tests.sample_rows import a_row, write
 
 LAMPS = Path(__file__).resolve().parents[1] / "golden" / "lamps"
 
@@ -123,3 +129,39 @@ def test_processes_above_rank_0_have_no_trackers(tmp_path: Path) -> None:
     trackers.summary({"success": 0.5})
     trackers.close()
     assert trackers.state == "no trackers" and list(tmp_path.iterdir()) == []
+
+
+def test_what_git_says_or_refuses_to_say_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["init", "-q"], ["config", "core.quotepath", "false"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    os.close(os.open(os.fsencode(tmp_path) + b"/na\xefve.txt", os.O_CREAT))  # a name that is no UTF-8
+    found = describe_environment(tmp_path)
+    assert found["commit"] is None and found["uncommitted_changes"] is True
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # "dubious ownership", as in containers
+    assert describe_environment(tmp_path) == {**found, "uncommitted_changes": None}
+
+
+HALVES = ("\ud83d", "a\\\udc00", os.fsdecode(b"na\xefve"))
+
+
+@pytest.mark.parametrize("text", HALVES, ids=ascii)
+def test_half_a_surrogate_pair_is_written_and_comes_back(tmp_path: Path, text: str) -> None:
+    """Servers send them where an answer ends inside of an emoji, and Python makes them of file names that are no UTF-8."""
+    append_json_line(tmp_path / "log.jsonl", {text: text})
+    write_json_atomically(tmp_path / "state.json", {text: text})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [*lines, json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))] == [{text: text}] * 2
+
+
+def test_folders_whose_names_are_no_utf8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/na\xefve"))
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    write(folder, "ferry", [a_row("ferry", seed=1)])
+    assert len(read_rows(folder)) == 1
+    (tmp_path / "config.json").write_text("{}")
+    assert model_fingerprint(str(tmp_path)) is not None  # a file inside may have such a name
+    with pytest.raises(ModelError, match="has a name that is not UTF-8"):
+        locate_model(str(folder))
+    with pytest.raises(ConfigError, match="^--output_dir .* has a name that is not UTF-8"):
+        require_writable(folder / "run", "--output_dir")
