@@ -20,6 +20,7 @@ from grpo_project.data.rows import read_rows, stream_rows
 from grpo_project.domains import get_domain
 from grpo_project.errors import ConfigError, DataError, ModelError
 from grpo_project.evaluation.answers import Answer, Journal, Question
+from grpo_project.evaluation.fingerprint import model_fingerprint
 from grpo_project.pddl import render_problem
 from tests.sample_rows import a_row, write
 
@@ -162,3 +163,14 @@ def test_weights_that_are_not_there_as_a_whole_are_named_before_anything_loads(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=f"^{tmp_path / name} ({told})"):
         locate_model(str(tmp_path))
+
+
+def test_answers_of_other_weights_in_the_same_folder_are_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS)
+    before = {"model": str(tmp_path), "weights": model_fingerprint(str(tmp_path))}
+    with Journal(tmp_path.with_name("answers.jsonl"), before) as journal:
+        journal.add(Question(0, 0, "p"), Answer("(sail a b)"))
+    (tmp_path / "model.safetensors").write_bytes(WEIGHTS[:-1] + b"\x01")  # of the same size
+    with pytest.raises(DataError, match="holds answers of an evaluation with weights = .*: repeat the old command line"):
+        Journal(tmp_path.with_name("answers.jsonl"), before | {"weights": model_fingerprint(str(tmp_path))})

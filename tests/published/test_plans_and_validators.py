@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -235,6 +236,19 @@ def test_a_val_that_hangs_costs_its_own_plan_and_no_other(val: Callable[..., Val
     with pytest.raises(ValFailed, match="it took longer than 0.5 s"):
         slow.validate(task(), [("a",)])
     assert slow.validate(task(), []).verdict_class == "goal_not_satisfied"
+
+
+def test_what_a_val_started_ends_with_it(val: Callable[..., ValValidator], tmp_path: Path) -> None:
+    """A script around VAL, as containers have it, is no VAL: killing that alone leaves the other running for ever."""
+    slow = val(f"sleep 30 & echo $! > {tmp_path / 'number'}; wait", timeout_seconds=0.5)
+    with pytest.raises(ValFailed, match="it took longer than 0.5 s"):
+        slow.validate(task(), [("a",)])
+    stat = Path("/proc", (tmp_path / "number").read_text().strip(), "stat")
+    for _ in range(100):
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":  # nobody may have asked for its status
+            return
+        time.sleep(0.02)
+    pytest.fail("it still runs")
 
 
 def test_a_val_that_may_not_be_run_or_is_not_there_is_named_before_any_plan(
