@@ -101,3 +101,8 @@ class RewardError(GrpoProjectError):
 def first_line(error: BaseException, longest: int = 300) -> str:
     """What another library's error says, for a message of one line: its first line with words, or its type's name."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:longest]
+
+
+def printable(text: str) -> str:
+    """With a ? for every sign of another's text that a terminal would obey instead of showing it."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

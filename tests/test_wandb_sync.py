@@ -245,7 +245,9 @@ def test_a_checkpoint_taken_elsewhere_goes_on_without_its_journal(manager: Manag
 # -- a server in trouble ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trouble", ["down", "broken", "expired", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "trouble", ["down", "broken", "expired", *(pytest.param(trouble, marks=pytest.mark.slow) for trouble in ("slow", "deleted"))]
+)
 def test_trouble_costs_training_nothing_and_is_repaired_later_once(
     manager: Manager, server: WandbServer, tmp_path: Path, trouble: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

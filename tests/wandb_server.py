@@ -11,7 +11,10 @@ from typing import Any
 
 
 class WandbServer:
-    """`behaviour`: ok, slow (every answer takes `delay` seconds), broken (500) or expired (401). `lines[run id]`: history."""
+    """`behaviour`: ok, slow (every answer takes `delay` seconds), broken (500), expired (401) or deleted (409 for the run).
+
+    `lines[run id]`: history.
+    """
 
     def __init__(self, behaviour: str = "ok", delay: float = 3.0) -> None:
         self.behaviour = behaviour
@@ -79,6 +82,8 @@ class WandbServer:
             return 500, {"errors": [{"message": "internal"}]}
         if self.behaviour == "expired":
             return 401, {"errors": [{"message": "permission denied"}]}
+        if self.behaviour == "deleted" and b"upsertBucket" in body:
+            return 409, {"errors": [{"message": "the run was previously created and deleted; try a new run name"}]}
         if path.endswith("/file_stream"):
             return 200, self._stream(path.split("/")[-2], json.loads(body))
         if path != "/graphql":

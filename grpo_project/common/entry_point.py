@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TextIO
 
-from grpo_project.errors import GrpoProjectError
+from grpo_project.common.paths import from_home
+from grpo_project.errors import GrpoProjectError, printable
 
 Main = Callable[..., int]
 MISTAKE, INTERRUPTED = 2, 130
@@ -38,7 +39,7 @@ def entry_point(interrupted: str = "stopped", *, outlives_output: bool = False) 
             for stream in (sys.stdout, sys.stderr):
                 write_what_it_can(stream)
             try:
-                status = main(argv)
+                status = main([_from_home(word) for word in (sys.argv[1:] if argv is None else argv)])
                 sys.stdout.flush()  # while what a full disk says can still be told
                 return status
             except GrpoProjectError as error:
@@ -60,6 +61,12 @@ def entry_point(interrupted: str = "stopped", *, outlives_output: bool = False) 
         return guarded
 
     return around
+
+
+def _from_home(word: str) -> str:
+    """A word of a command line, its home folder written out: `--output=~/mine` reaches us as it is."""
+    flag, equals, value = word.partition("=")
+    return f"{flag}={from_home(value)}" if equals and flag.startswith("--") else from_home(word)
 
 
 def write_what_it_can(stream: TextIO) -> None:
@@ -113,5 +120,5 @@ def _number(stream: TextIO) -> int | None:
 
 
 def _told(line: str, status: int) -> int:
-    print(line, file=sys.stderr)
+    print("\n".join(map(printable, line.split("\n"))), file=sys.stderr)
     return status

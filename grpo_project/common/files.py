@@ -46,7 +46,17 @@ def write_bytes_atomically(path: str | Path, content: bytes) -> None:
 
 def write_text_atomically(path: str | Path, text: str) -> None:
     """`write_bytes_atomically` of UTF-8 text; line ends are written as they are."""
-    write_bytes_atomically(path, text.encode("utf-8"))
+    write_bytes_atomically(path, utf8(text))
+
+
+def utf8(text: str) -> bytes:
+    r"""UTF-8 also of halves of surrogate pairs, which answers and file names can hold: as \ud83d, which JSON reads back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def named_in_utf8(path: Path) -> bool:
+    """Whether every library can name the file or folder; Linux itself allows names of any bytes."""
+    return utf8(str(path.absolute())) == os.fsencode(path.absolute())
 
 
 def write_json_atomically(path: str | Path, value: Any) -> None:
@@ -59,7 +69,9 @@ def write_json_atomically(path: str | Path, value: Any) -> None:
 
 
 def require_writable(path: Path, flag: str) -> None:
-    """Raises ConfigError where this process may not make the folder `path` or write to it. Writes nothing itself."""
+    """Raises ConfigError where this process may not make the folder `path` or write a model to it. Writes nothing itself."""
+    if not named_in_utf8(path):
+        raise ConfigError(f"{flag} {path} has a name that is not UTF-8, where no tokenizer can be saved: choose another")
     try:
         nearest = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     except OSError as error:  # a name that is too long
@@ -93,7 +105,7 @@ def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:
             handle.seek(-1, os.SEEK_END)
             if handle.read(1) != b"\n":
                 line = "\n" + line
-        handle.write((line + "\n").encode("utf-8"))  # append mode writes at the end, wherever reading left off
+        handle.write(utf8(line + "\n"))  # append mode writes at the end, wherever reading left off
         handle.flush()
 
 
@@ -162,6 +174,7 @@ _SIGNATURES = {
     b"(\xb5/\xfd": ("compressed (zstd)", "unpack it"),
     b"PK\x03\x04": ("a zip archive", "unpack it"),
     b"PAR1": ("a Parquet file", "save its rows as JSON, one a line"),
+    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "git lfs pull"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import sys
 import traceback
 import types
@@ -75,7 +76,7 @@ def source_of(function: Any) -> str:
 @lru_cache
 def _run(path: Path, _modified_ns: int) -> types.ModuleType:
     """The file as a module of its own. Compiled here: an import would leave __pycache__ beside it, and trust it."""
-    module = types.ModuleType(f"user_code_{path.stem}_{zlib.crc32(str(path).encode()):08x}")
+    module = types.ModuleType(f"user_code_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and the like look their module up
     exec(compile(path.read_bytes(), str(path), "exec"), vars(module))

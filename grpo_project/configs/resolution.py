@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project.common.files import json_value
+from grpo_project.common.paths import from_home
 from grpo_project.configs.setting import BUILT_IN, kind_of
 from grpo_project.configs.settings import Settings, default_of, settings
 from grpo_project.configs.training import TrainingConfig
@@ -34,11 +35,11 @@ def convert(name: str, text: str, where: str) -> Any:
         if kind == "bool":
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
         if kind.startswith("tuple"):
-            return tuple(_PART.findall(text))
+            return tuple(from_home(part) for part in _PART.findall(text))
     except (ValueError, KeyError):
         wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
         raise ConfigError(f"{where} must be {wanted}, got {text!r}") from None
-    return text
+    return from_home(text)
 
 
 def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> TrainingConfig:
@@ -70,7 +71,7 @@ def describe_settings(config: TrainingConfig) -> str:
 def read_config_file(path: str) -> dict[str, Any]:
     """The settings in a JSON file, each of its kind. Raises ConfigError where it is none, or names a file of its own."""
     try:
-        found = json_value(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+        found = json_value(Path(from_home(path)).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config_file {path} cannot be read: {error}") from None
     if not isinstance(found, dict) or "config_file" in found:
@@ -94,7 +95,7 @@ def _of_right_kind(name: str, value: Any, source: str) -> Any:
     if kind.startswith("tuple") and isinstance(value, (str, list, tuple)):
         parts = (value,) if isinstance(value, str) else tuple(value)
         if all(isinstance(part, str) for part in parts):
-            return parts
+            return tuple(from_home(part) for part in parts)
     if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return float(value)
@@ -103,4 +104,4 @@ def _of_right_kind(name: str, value: Any, source: str) -> Any:
     wanted = {"str": str, "int": int, "bool": bool}.get(kind)
     if wanted is None or not isinstance(value, wanted) or (kind == "int" and isinstance(value, bool)):
         raise ConfigError(f"{source}: {name} must be of kind {kind}, got {reprlib.repr(value)}")
-    return value
+    return from_home(value) if isinstance(value, str) else value

@@ -20,6 +20,7 @@ from typing import Any
 
 from grpo_project import __version__
 from grpo_project.common.files import json_value, naming, write_json_atomically, write_text_atomically
+from grpo_project.common.processors import usable_processors
 from grpo_project.data.instances import (
     SPLITS,
     Instance,
@@ -225,7 +226,7 @@ def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
 def _pool(workers: int) -> ProcessPoolExecutor:
     if workers < 0:
         raise ConfigError(f"--workers must be at least 1 (or 0 for one a core), got {workers}")
-    return ProcessPoolExecutor(workers or os.cpu_count() or 1, initializer=_start_worker, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(workers or usable_processors(), initializer=_start_worker, initargs=(os.getpid(),))
 
 
 def _start_worker(main_process: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_project.common.files import utf8
 from grpo_project.common.paths import locate
 from grpo_project.common.random_streams import stream
 from grpo_project.configs.settings import Settings
@@ -58,7 +59,7 @@ class EvaluationSet:
         digest = hashlib.sha256()
         for index in self.indices:
             row = self.table.rows[index]
-            digest.update("\0".join((row.prompt, row.problem_file, row.domain_text, row.problem_text)).encode() + b"\n")
+            digest.update(utf8("\0".join((row.prompt, row.problem_file, row.domain_text, row.problem_text))) + b"\n")
         return digest.hexdigest()
 
 

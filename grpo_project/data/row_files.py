@@ -24,6 +24,11 @@ CONVERT = "script/convert_data.py makes a data root of it"
 NAMED_FILES = 5  # of many, in a message
 
 _BOM = b"\xef\xbb\xbf"
+# How texts begin that are no rows, one JSON object a line: what they are, and what to do.
+_NO_ROWS = {
+    b"<": "is a web page, not rows: download the file itself",
+    b"[": f"is one JSON array, not one object a line: {CONVERT}",
+}
 
 
 class RowFault(Exception):
@@ -110,22 +115,28 @@ def _sorted_out(root: Path) -> tuple[dict[str, Path], dict[Path, str]]:
 
 
 def _files(root: Path) -> list[Path]:
-    """The .jsonl files of a data root, one or more, by name; capitals do not matter."""
+    """The .jsonl files of a data root, one or more, by name, in capitals or not; hidden ones (`._ferry.jsonl`) do not count."""
     try:
         if not root.exists():
             raise DataError(f"data root {root} does not exist: {WANTED}")
         if not root.is_dir():
             raise DataError(f"data root {root} is a file: name the folder that holds the <domain>.jsonl files; {CONVERT}")
-        found = sorted(path for path in root.iterdir() if path.suffix.lower() == SUFFIX)
-        deeper = [] if found else sorted(path for path in root.rglob("*") if path.suffix.lower() == SUFFIX)
+        found = sorted(filter(_holds_rows, root.iterdir()))
+        deeper = [] if found else sorted(filter(_holds_rows, root.rglob("*")))
+        packed = [] if found or deeper else sorted(path.name for path in root.glob(f"*{SUFFIX}.*"))
     except (OSError, ValueError) as error:
         raise DataError(f"data root {root} cannot be read: {_cause(error)}") from error
     if deeper:
         folders = sorted({str(path.parent) for path in deeper})
         raise DataError(f"data root {root} holds no {SUFFIX} file, but folders in it do: name one ({_listed(folders)})")
     if not found:
-        raise DataError(f"data root {root} holds no {SUFFIX} file: {WANTED}")
+        near = f" (unpack {_listed(packed)})" if packed else ""
+        raise DataError(f"data root {root} holds no {SUFFIX} file{near}: {WANTED}")
     return found
+
+
+def _holds_rows(path: Path) -> bool:
+    return path.suffix.lower() == SUFFIX and not path.name.startswith(".")
 
 
 def _why_no_domain(path: Path, name: str) -> str | None:
@@ -159,8 +170,11 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
     fault = other_format(head)
     if fault:
         raise DataError(f"{path} {fault}")
-    if start.startswith(b"["):
-        raise DataError(f"{path} is one JSON array, not one object a line: {CONVERT}")
+    for beginning, what in _NO_ROWS.items():
+        if start.startswith(beginning):
+            raise DataError(f"{path} {what}")
+    if b"\0" in head[:4]:
+        raise DataError(f"{path} is no text: name a folder with files of rows, one JSON object a line in UTF-8")
     if re.match(rb'\{\s*\n\s*"', start):
         raise DataError(f"{path} has a JSON object on several lines, but a row is one line: {CONVERT}")
 

@@ -27,7 +27,7 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from grpo_project.common.files import json_value
-from grpo_project.errors import ConfigError, GrpoProjectError
+from grpo_project.errors import ConfigError, GrpoProjectError, printable
 from grpo_project.evaluation.answers import FILTERED, ONLY_REASONING, TOO_LONG, Answer, Question, Record, reason_in
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, to_messages
 from grpo_project.prompting.content import content_text
@@ -45,7 +45,9 @@ ENDED = ("stop", "eos", "end_turn", None)  # finish_reason of an answer that the
 OWN_FIELDS = frozenset({"messages", "n", "stream"})  # as the client needs them
 LONG_KEY = 8  # characters that do not stand in a text by chance; a shorter key is struck out only as a word of its own
 LONGEST_WAIT_SECONDS = 60.0
+NO_WORDS_TOKENS = 2  # of an answer that is none: its end mark, after a line end perhaps
 LARGEST_RESPONSE_BYTES = 32 * 2**20
+PATH = "/chat/completions"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -55,8 +57,8 @@ class EndpointError(GrpoProjectError):
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """How to ask. base_url ends before /chat/completions. timeout_seconds: for one request. requests_per_minute 0: no limit.
-    patience_seconds: so long after a question was first asked, no further try of it begins.
+    """How to ask. base_url ends before /chat/completions or with it. timeout_seconds: for one request. requests_per_minute 0: no
+    limit. patience_seconds: so long after a question was first asked, no further try of it begins.
 
     chat: what stands around a prompt; its template's arguments go along, as vLLM and SGLang take them. request_fields go into
     every request's body; a null takes a field out. Raises ConfigError for what cannot be.
@@ -97,7 +99,7 @@ class EndpointConfig:
 
     @property
     def url(self) -> str:
-        return self.base_url.rstrip("/") + "/chat/completions"
+        return self.base_url.rstrip("/").removesuffix(PATH) + PATH
 
     @property
     def sends_keys_in_the_open(self) -> bool:
@@ -279,6 +281,7 @@ class Endpoint:
             LIMIT: self.config.max_tokens,
             "temperature": 0.0 if question.greedy else self.config.temperature,
             SEED: _seed(self.config.seed, question),
+            "stream": False,  # some gateways stream where nothing is said
         }
         named = {forms.get(name, name): value for name, value in body.items()} | dict(self.config.request_fields)
         return {name: value for name, value in named.items() if name is not None and value is not None}
@@ -347,6 +350,10 @@ class Endpoint:
                     f"{self.config.url} answers with a web page ({self._clean(said)}): --base_url must end where the server's "
                     "/chat/completions begins, mostly in /v1"
                 ) from None
+            if said.lstrip().startswith("data:"):
+                raise EndpointError(
+                    f"{self.config.url} streams its answers, although asked not to: set it to whole answers"
+                ) from None
             raise _Retry(f"an answer that is no JSON: {said}") from None
         error = value.get("error") if isinstance(value, dict) else None
         if error and not value.get("choices"):
@@ -377,23 +384,28 @@ class Endpoint:
             completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
             seconds=seconds,
             cut_off=finish == "length" if isinstance(finish, str) else None,
-            refused=None if text else self._no_words(message, finish, reasoning),
+            refused=None if text else self._no_words(message, finish, reasoning, completion_tokens),
         )
 
-    def _no_words(self, message: Mapping[str, Any], finish: Any, reasoning: Any) -> str | None:
+    def _no_words(self, message: Mapping[str, Any], finish: Any, reasoning: Any, tokens: Any) -> str | None:
         """Why a message without words is no answer; None where the model itself ended it, having nothing to say."""
         if message.get("refusal"):
             return self._clean(f"the model declines: {message['refusal']}")
         if finish not in ENDED:
             return self._clean(f"no words, finish_reason {finish}")
-        return f"no words, {ONLY_REASONING}" if reasoning else None
+        if reasoning:
+            return f"no words, {ONLY_REASONING}"
+        if message.get("tool_calls"):
+            return "no words, but calls of tools"
+        # A parser of the server's may lose what a model wrote (vllm-project/vllm#45736).
+        return f"no words of {tokens} tokens" if isinstance(tokens, int) and tokens > NO_WORDS_TOKENS else None
 
     def _strike_key(self, text: str) -> str:
         return self._written_key.sub("[key]", text) if self._written_key else text
 
     def _clean(self, text: str) -> str:
         """A server's words for one line of ours."""
-        return " ".join(self._strike_key(text).split())[:300]
+        return printable(" ".join(self._strike_key(text).split()))[:300]
 
 
 def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoProjectError | None:
@@ -408,9 +420,10 @@ def _keep(future: Future[Answer], question: Question, record: Record) -> GrpoPro
 def _message(said: str) -> str:
     """The message in an error body, by OpenAI's convention, or the body itself."""
     try:
-        error = json_value(said)["error"]
+        body = json_value(said)
+        error = body.get("error", body)  # vLLM once had it bare
         return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return said
 
 

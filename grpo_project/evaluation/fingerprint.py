@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from grpo_project.common.files import utf8
 from grpo_project.common.paths import locate_model
 
 
@@ -23,5 +24,5 @@ def model_fingerprint(*models: str | None) -> str | None:
             if path.is_file():
                 found = True
                 status = path.stat()
-                digest.update(f"{path.relative_to(folder)}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+                digest.update(utf8(f"{path.relative_to(folder)}/{status.st_size}/{status.st_mtime_ns}\n"))
     return digest.hexdigest() if found else None

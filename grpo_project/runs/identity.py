@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from grpo_project.common.processors import usable_processors
 from grpo_project.errors import ConfigError
 from grpo_project.runs.checkpoint import RUN_STATE_FORMAT, read_run_state, require_names
 
@@ -94,7 +95,7 @@ def of_the_machine(model: str, world_size: int) -> dict[str, Any]:
         "tokenizer": hash_of(_hashes(Path(model), TOKENIZER_FILES)) if os.path.isdir(model) else model,
         "world_size": world_size,
         "versions": versions(VERSIONED),
-        "threads": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
+        "threads": os.environ.get("OMP_NUM_THREADS") or str(usable_processors()),
     }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from grpo_project.common.files import json_value, read_lines, require_writable, write_bytes_atomically, write_json_atomically
+from grpo_project.common.processors import usable_processors
 from grpo_project.errors import ConfigError, RunExists
 from grpo_project.runs.checkpoint import faults, newest_good, survey
 from grpo_project.runs.identity import VERSIONED, versions
@@ -199,7 +200,7 @@ def describe_environment(repository: Path) -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": usable_processors(),
         "packages": versions(PACKAGES),
         "commit": commit or None,
         "uncommitted_changes": bool(changes) if changes is not None else None,
@@ -208,7 +209,8 @@ def describe_environment(repository: Path) -> dict[str, Any]:
 
 def _git(repository: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        command = ["git", "-C", str(repository), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None  # a copy without its history is a legitimate place to train
     return done.stdout.strip()

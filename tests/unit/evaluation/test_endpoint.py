@@ -308,7 +308,7 @@ def test_an_error_in_the_place_of_an_answer_is_what_its_code_says(stand_in: Any)
 def test_a_message_without_words_is_no_answer_unless_the_model_ended_it(
     stand_in: Any, message: dict[str, Any], finish: Any, reason: str | None
 ) -> None:
-    body = {"choices": [{"message": message, "finish_reason": finish}], "usage": {"prompt_tokens": 5, "completion_tokens": 9}}
+    body = {"choices": [{"message": message, "finish_reason": finish}], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}
     server = stand_in(lambda n, asked, h: (200, {}, body) if n == 2 else echo(n, asked, h))
     found = ask(QUESTIONS, Endpoint(config(server, concurrency=1)))
     assert [answer.refusal for answer in found.values()] == [None, reason, *[None] * 6]
