@@ -50,7 +50,7 @@ def test_settings_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None
     ("content", "told"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1e08\nsize 886\n", "is a Git LFS pointer.*: git lfs pull"),
-        (gzip.compress(ROWS), "is compressed with gzip: gunzip it"),
+        (gzip.compress(ROWS), r"is compressed \(gzip\): unpack it"),
         (b"PK\x03\x04" + bytes(60), "is a zip archive: unpack it"),
         (b"PAR1\x15\x04" + bytes(60), "is a Parquet file"),
         (b"<!DOCTYPE html>\n<html>Not found</html>\n", "is a web page, not rows"),
