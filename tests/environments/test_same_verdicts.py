@@ -97,7 +97,7 @@ def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
 def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
     from inspect_ai.log import list_eval_logs, read_eval_log
 
-    how = ("--display", "plain", "--max-connections", 8, "--log-dir", tmp_path / "logs")
+    how = ("--display", "plain", "--max-connections", 16, "--max-samples", 16, "--no-log-realtime", "--log-dir", tmp_path / "logs")
     endpoint = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": server}
     command("inspect", "eval", "pddl_planning/pddl_planning", "--model", "openai-api/standin/m", *how, **endpoint)
     (log,) = list_eval_logs(str(tmp_path / "logs"))
