@@ -1,4 +1,4 @@
-"""What every framework here shares: problems as plain text, the verdict and the reward on an answer, the words after a failure."""
+"""What every framework here shares: problems as plain text, verdict and reward of an answer, words after a failure, rollouts."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class RolloutSettings:
 
 @dataclass
 class Rollout:
-    """The plans for one problem, until one succeeds or no turn is left. The last one counts: `reward` is its reward, and the lowest
-    before there is one."""
+    """The plans for one problem, until one succeeds or no turn is left. `reward` is that of the last one, which counts; before
+    there is one, the lowest."""
 
     problem: PlanningProblem
     settings: RolloutSettings = field(default_factory=RolloutSettings)

@@ -1,6 +1,6 @@
 """Planning problems as a task of Inspect, with repair turns where they are asked for.
 
-    inspect eval pddl_planning/pddl_planning --model openai-api/local/NAME -T repair_turns=2
+inspect eval pddl_planning/pddl_planning --model openai-api/local/NAME -T repair_turns=2
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def pddl_planning(
 ) -> Task:
     """As for `load_problems`; a plan that fails goes back with the verifier's words up to `repair_turns` times."""
     problems = load_problems(data_root, domains, problem_root, prompt_style)
-    samples = [Sample(input=problem.prompt, target=problem.reference_plan or "", metadata=asdict(problem)) for problem in problems]
+    samples = [
+        Sample(input=problem.prompt, target=problem.reference_plan or "", metadata=asdict(problem)) for problem in problems
+    ]
     return Task(dataset=MemoryDataset(samples), solver=plans(repair_turns, repair_detail), scorer=verified())
 
 
@@ -41,8 +43,12 @@ def plans(repair_turns: int, repair_detail: str) -> Solver:
             words = PlanningProblem(**state.metadata).words(state.output.completion, repair_detail)
             if words is None:
                 break
+            before = state.output
             state.messages.append(ChatMessageUser(content=words))
             state = await generate(state)
+            if state.output.stop_reason == "model_length":  # too long for the context: the completion is the server's words
+                state.output = before
+                break
         return state
 
     return solve

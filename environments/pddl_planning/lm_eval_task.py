@@ -1,6 +1,6 @@
 """The functions of lm-evaluation-harness's task `pddl_planning` (lm_eval/pddl_planning.yaml).
 
-    lm-eval run --include_path "$(python -m pddl_planning.lm_eval_task)" --tasks pddl_planning --apply_chat_template ...
+lm-eval run --include_path "$(python -m pddl_planning.lm_eval_task)" --tasks pddl_planning --apply_chat_template ...
 """
 
 from __future__ import annotations

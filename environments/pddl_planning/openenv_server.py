@@ -1,6 +1,6 @@
 """Planning problems as an OpenEnv server: `reset` gives a problem, each `step` is a plan, and what the verifier says comes back.
 
-    python -m pddl_planning.openenv_server --data_root data/test --repair_turns 2 --port 8000
+python -m pddl_planning.openenv_server --data_root data/test --repair_turns 2 --port 8000
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PlanAction(Action):
 
 
 class PlanObservation(Observation):
-    """`text`: the user turn that comes next, the problem's prompt at first; `solved`: whether the last plan solves the problem."""
+    """`text`: the user turn that comes next, at first the prompt; `solved`: whether the last plan solves the problem."""
 
     text: str
     solved: bool = False

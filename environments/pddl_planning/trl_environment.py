@@ -1,7 +1,7 @@
-"""Planning problems as an environment of TRL's GRPOTrainer: a model with tools hands plans to the verifier and hears what it says.
+"""Planning problems as an environment of TRL's GRPOTrainer: a model with tools hands in plans and hears what is wrong.
 
-    problems = load_problems("data/four_domain")
-    GRPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows(problems)), environment_factory=factory(problems, settings))
+problems = load_problems("data/four_domain")
+GRPOTrainer(model, args=args, train_dataset=Dataset.from_list(rows(problems)), environment_factory=factory(problems, settings))
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class PlanningTool:
         self._settings = settings
 
     def reset(self, problem_index: int, **row: Any) -> None:
-        """Begins a rollout. Raises DataError for an index that there is not, PddlError for PDDL that does not parse: what is raised
-        by a tool, TRL would tell the model."""
+        """Begins a rollout. Raises DataError for an index that there is not, PddlError for PDDL that does not parse: here, since
+        TRL tells the model what a tool raises."""
         self._rollout = Rollout(problem_at(self._problems, problem_index), self._settings)
 
     def submit_plan(self, plan: str) -> str:

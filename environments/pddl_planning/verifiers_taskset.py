@@ -1,6 +1,6 @@
 """Planning problems under `verifiers` (its v1 interface): prompt in, plan out, repair turns where they are asked for.
 
-    vf-eval pddl-planning --model NAME --client.base-url http://127.0.0.1:8000/v1 --env.repair-turns 2 --no-push
+vf-eval pddl-planning --model NAME --client.base-url http://127.0.0.1:8000/v1 --env.repair-turns 2 --no-push
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PlanningTaskset(vf.Taskset[PlanningTask, PlanningTasksetConfig]):
 
 
 class ChatHarness(vf.Harness[vf.HarnessConfig]):
-    """Asks the model for one reply. verifiers' own `null` does the same by a program that it installs with uv at the first rollout."""
+    """Asks the model for one reply. verifiers' own `null` does so by a program that it installs with uv at the first rollout."""
 
     APPENDS_SYSTEM_PROMPT = SUPPORTS_RESUME = True
     EXECUTES_CODE = NEEDS_CONTAINER = False

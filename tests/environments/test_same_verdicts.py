@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -53,15 +54,18 @@ def command(name: str, *words: object, **environment: str) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 
 
+def reply(number: int, text: str) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {"id": str(number), "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+
+
 @pytest.fixture
 def server(stand_in: Callable[..., Any]) -> str:
     """The base URL of an endpoint with the answers."""
 
     def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
         (turn,) = body["messages"]
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWERS[turn["content"]]}}
-        answer = {"id": str(number), "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-        return 200, {"Content-Type": "application/json"}, answer
+        return 200, {"Content-Type": "application/json"}, reply(number, ANSWERS[turn["content"]])
 
     return str(stand_in(behave).url)
 
@@ -77,8 +81,6 @@ def expected(server: str, tmp_path: Path) -> dict[str, str]:
 
 
 def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
-    import json
-
     folder = subprocess.run([sys.executable, "-m", "pddl_planning.lm_eval_task"], cwd=ROOT, capture_output=True, text=True).stdout
     model = f"model=m,base_url={server}/chat/completions,num_concurrent=8,tokenized_requests=False"
     task = ("--include_path", folder.strip(), "--tasks", "pddl_planning", "--apply_chat_template")
@@ -94,16 +96,44 @@ def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
         assert shares[f"{name},none"] == pytest.approx(times / 1000)
 
 
-def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
+def inspected(base_url: str, folder: Path, *flags: object) -> Any:
+    """The log of a run of Inspect's command."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
-    how = ("--display", "plain", "--max-connections", 16, "--max-samples", 16, "--no-log-realtime", "--log-dir", tmp_path / "logs")
-    endpoint = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": server}
-    command("inspect", "eval", "pddl_planning/pddl_planning", "--model", "openai-api/standin/m", *how, **endpoint)
-    (log,) = list_eval_logs(str(tmp_path / "logs"))
-    read = read_eval_log(log)
-    scores = {sample.metadata["prompt"]: sample.scores["verified"] for sample in read.samples}
+    how = ("--display", "plain", "--max-connections", 16, "--max-samples", 16, "--no-log-realtime", "--log-dir", folder)
+    endpoint = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": base_url}
+    command("inspect", "eval", "pddl_planning/pddl_planning", "--model", "openai-api/standin/m", *how, *flags, **endpoint)
+    (log,) = list_eval_logs(str(folder))
+    return read_eval_log(log)
+
+
+def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
+    log = inspected(server, tmp_path / "logs")
+    scores = {sample.metadata["prompt"]: sample.scores["verified"] for sample in log.samples}
     assert {prompt: score.metadata["verdict_class"] for prompt, score in scores.items()} == expected
     solved = Counter(expected.values())["success_plans"]
     assert sum(score.value == "C" for score in scores.values()) == solved
-    assert read.results.scores[0].metrics["accuracy"].value == pytest.approx(solved / 1000)
+    assert log.results.scores[0].metrics["accuracy"].value == pytest.approx(solved / 1000)
+
+
+def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too_long_counts(
+    stand_in: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, second, third = TABLE.rows[:3]
+    wrong = "(pick-up b99)"
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
+        question, *more = (turn["content"] for turn in body["messages"])
+        if more and question == second.prompt:
+            message = "This model's maximum context length is 512 tokens. However, you requested 900 tokens."
+            return 400, {}, {"error": {"message": message, "code": "context_length_exceeded"}}
+        plan = third.response if question == third.prompt else first.response if more else wrong
+        return 200, {"Content-Type": "application/json"}, reply(number, plan)
+
+    server = stand_in(behave)
+    which = ("-T", f"domains={first.scenario}", "-T", "repair_turns=2", "-T", "repair_detail=failed", "--limit", 3)
+    samples = inspected(server.url, tmp_path / "logs", *which).samples
+    scores = [sample.scores["verified"] for sample in samples]
+    assert [(score.value, score.answer) for score in scores] == [("C", first.response), ("I", wrong), ("C", third.response)]
+    assert len(server.requests) == 2 + 2 + 1
+    assert samples[0].messages[2].text.startswith("The plan fails.\n\nWrite the whole plan again")

@@ -53,7 +53,7 @@ def solved(episode: dict[str, Any]) -> bool:
 
 
 def test_rollouts_of_a_served_model_end_as_evaluate_says(served_planner: str, tmp_path: Path) -> None:
-    """Single-turn ones give the texts and verdicts of script/evaluate.py, which asks the same server; repairs follow from them."""
+    """Single-turn ones give the texts and verdicts of script/evaluate.py, asked of the same server; repairs follow from them."""
     where = ("--env.taskset.domains", '["ferry"]', "--env.taskset.prompt-style", "compact_by_name", "-n", PROBLEMS)
     asked = ("--domains", "ferry", "--samples", PROBLEMS, "--prompt_style", "compact_by_name", "--max_completion_length", 128)
     flags = (*MODEL, "--sampling.temperature", 0, "--sampling.max-tokens", 128, *where)
@@ -68,7 +68,9 @@ def test_rollouts_of_a_served_model_end_as_evaluate_says(served_planner: str, tm
         assert said(single[index]) == [row_prompt(table.rows[index], "compact_by_name"), problem.completion]
         assert solved(single[index]) == problem.success
         assert conversation[:2] == said(single[index])
-        assert conversation[2:3] == list(filter(None, [words_on_failure(table.task(index), problem.completion, "state", "strict")]))
+        assert conversation[2:3] == list(
+            filter(None, [words_on_failure(table.task(index), problem.completion, "state", "strict")])
+        )
         assert len(conversation) == (2 if problem.success else 4)
         for episode in (single[index], repaired[index]):
             last = said(episode)[-1]
@@ -100,6 +102,21 @@ def test_a_server_that_dies_between_two_turns_costs_those_rollouts_alone(stand_i
     episodes = vf_eval(tmp_path, server.url, *flags, "--resume")
     assert [episode["ok"] and solved(episode) for episode in episodes] == [True] * 4
     assert len(server.requests) == asked + 3 * 2
+
+
+def test_a_repair_that_would_not_fit_ends_the_rollout_and_the_plan_before_counts(
+    stand_in: Callable[..., Any], tmp_path: Path
+) -> None:
+    def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "(sail l0 l0)"}}
+        usage = {"prompt_tokens": 900, "completion_tokens": 10, "total_tokens": 910}
+        answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        return 200, {"Content-Type": "application/json"}, answer
+
+    server = stand_in(behave)
+    flags = ("--model", "m", "-n", 1, "--env.repair-turns", 2, "--env.agent.max-total-tokens", 900)
+    (episode,) = vf_eval(tmp_path, server.url, *flags)
+    assert (episode["ok"], scored_by_verifiers(episode), len(server.requests)) == (True, -1.0, 1)
 
 
 @pytest.fixture

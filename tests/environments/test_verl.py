@@ -84,7 +84,9 @@ def test_verls_reward_loop_gives_a_rollouts_answers_the_rewards_of_training(tmp_
     finally:
         ray.shutdown()
     texts = tokenizer.batch_decode(batch.batch["responses"], skip_special_tokens=True)
-    expected = make_reward_function(table, RewardConfig(mode="banded"))(prompts=texts, completions=texts, row_index=list(range(PROBLEMS)))
+    expected = make_reward_function(table, RewardConfig(mode="banded"))(
+        prompts=texts, completions=texts, row_index=list(range(PROBLEMS))
+    )
     assert scored.batch["rm_scores"].sum(1).tolist() == pytest.approx(expected)
     assert scored.non_tensor_batch["score"].tolist() == pytest.approx(expected)
     solved = scored.non_tensor_batch["acc"].sum()

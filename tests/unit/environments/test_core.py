@@ -32,9 +32,9 @@ def test_verdicts_and_rewards_are_those_of_evaluation_and_training(problems):
     indices = range(0, len(TABLE), 40)
     assert [problem.problem_pddl for problem in problems] == [row.problem_text for row in TABLE.rows]
     for answer_of in (lambda row: row.response, lambda row: row.response.splitlines()[0], lambda row: "", lambda row: "(fly a)"):
-        expected = evaluate(TABLE, indices, lambda rows: list(map(answer_of, rows))).problems
-        for index, verdict in zip(indices, expected, strict=True):
-            answer = answer_of(TABLE.rows[index])
+        answers = [answer_of(TABLE.rows[index]) for index in indices]
+        expected = evaluate(TABLE, indices, lambda rows, answers=answers: answers).problems
+        for index, answer, verdict in zip(indices, answers, expected, strict=True):
             assert problems[index].verdict(answer).verdict_class == verdict.verdict_class
             assert [problems[index].reward(answer, "sparse")] == reward(prompts=[""], completions=[answer], row_index=[index])
             assert problems[index].words(answer) == words_on_failure(TABLE.task(index), answer, "state", "strict")
