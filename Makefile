@@ -12,9 +12,13 @@ train: setup  ## teach the shipped planner and show what it learned
 test: setup  ## all tests that need no GPU
 	.venv/bin/python -m pytest -n auto -m "not gpu and not llm and not vllm"
 
-test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB)
+test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB); other frameworks, in .venv-environments (2.5 GB)
 	@./script/setup_llm_environment.sh
 	.venv-llm/bin/python -m pytest tests/llm -m llm
+	@./script/setup_environments.sh
+	.venv-environments/verifiers/bin/python -m pytest tests/environments/test_verifiers.py -m llm
+	.venv-environments/lm-eval/bin/python -m pytest tests/environments/test_same_verdicts.py tests/environments/test_openenv.py -m llm
+	.venv-environments/verl/bin/python -m pytest tests/environments/test_verl.py -m llm
 
 test-vllm: setup  ## a real vLLM server on a CPU, from .venv-vllm (3.5 GB, so not in CI)
 	@./script/setup_vllm_environment.sh

@@ -1,15 +1,56 @@
-"""One model asked twice by script/evaluate.py: behind a real server, and loaded here."""
+"""A model behind a real server, and the same model asked twice by script/evaluate.py: there, and loaded here."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grpo_project.evaluation.results import ProblemResult, read_result
 
 ROOT = Path(__file__).resolve().parents[1]
+SECONDS_TO_START = 300
+
+
+@contextmanager
+def serving(command: Sequence[object], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The base URL of the OpenAI-compatible server that `command` becomes with --host and --port; what it prints stands in `log`.
+
+    Raises AssertionError with its last words where it does not start."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [*map(str, command), "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as out:
+        running = subprocess.Popen(
+            words, cwd=ROOT, env=os.environ | dict(environment or {}), stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        ends = time.monotonic() + SECONDS_TO_START
+        while not _healthy(port):
+            assert running.poll() is None and time.monotonic() < ends, log.read_text()[-3000:]
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        with suppress(ProcessLookupError):  # it may never have started
+            os.killpg(running.pid, signal.SIGTERM)  # an engine may be a process of its own
+        running.wait(60)
+
+
+def _healthy(port: int) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def run_script(name: str, *arguments: object) -> str:

@@ -1,0 +1,139 @@
+"""lm-eval and Inspect give the verdicts of script/evaluate.py: the three ask one server the same 1,000 questions."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpo_project.data.rows import Row, read_rows
+from grpo_project.evaluation.results import read_result
+from grpo_project.pddl import VERDICT_CLASSES
+from tests.environments.conftest import marks
+from tests.served import ROOT, run_script
+
+pytestmark = [*marks("lm_eval"), *marks("inspect_ai")]
+
+TABLE = read_rows("data/test")
+
+
+def answer_of(row: Row, index: int) -> str:
+    """A reference plan as it is, shortened, without a step, in another order, with words around it; or no plan at all."""
+    assert row.response is not None
+    rng, steps = random.Random(index), row.response.strip().splitlines()
+    without = rng.randrange(len(steps))
+    ways = (
+        row.response,
+        "\n".join(steps[:-1]),
+        "\n".join(steps[:without] + steps[without + 1 :]),
+        "\n".join(rng.sample(steps, len(steps))),
+        f"<think>First {steps[-1]}?</think>\n{row.response}",
+        f"Here is the plan:\n{row.response}",
+        "".join(rng.choice("(move a b)\n ") for _ in range(40)),
+    )
+    return ways[index % len(ways)]
+
+
+ANSWERS = {row.prompt: answer_of(row, index) for index, row in enumerate(TABLE.rows)}
+
+
+def command(name: str, *words: object, **environment: str) -> None:
+    """Runs a framework's own command. Raises AssertionError with its last words where it fails."""
+    path = Path(sys.executable).with_name(name)
+    done = subprocess.run(
+        [str(path), *map(str, words)], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def reply(number: int, text: str) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {"id": str(number), "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+
+
+@pytest.fixture
+def server(stand_in: Callable[..., Any]) -> str:
+    """The base URL of an endpoint with the answers."""
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
+        (turn,) = body["messages"]
+        return 200, {"Content-Type": "application/json"}, reply(number, ANSWERS[turn["content"]])
+
+    return str(stand_in(behave).url)
+
+
+@pytest.fixture
+def expected(server: str, tmp_path: Path) -> dict[str, str]:
+    """Prompt to verdict class, by script/evaluate.py."""
+    run_script("evaluate.py", "--model", "m", "--base_url", server, "--output", tmp_path / "result.json")
+    found = [problem.verdict_class for problem in read_result(tmp_path / "result.json").problems]
+    assert set(found) == set(VERDICT_CLASSES)
+    assert len(ANSWERS) == len(found) == 1000
+    return dict(zip((row.prompt for row in TABLE.rows), found, strict=True))
+
+
+def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
+    folder = subprocess.run([sys.executable, "-m", "pddl_planning.lm_eval_task"], cwd=ROOT, capture_output=True, text=True).stdout
+    model = f"model=m,base_url={server}/chat/completions,num_concurrent=8,tokenized_requests=False"
+    task = ("--include_path", folder.strip(), "--tasks", "pddl_planning", "--apply_chat_template")
+    out = ("--output_path", tmp_path, "--log_samples")
+    command("lm_eval", "run", "--model", "local-chat-completions", "--model_args", model, *task, *out, OPENAI_API_KEY="none")
+    (samples,) = tmp_path.rglob("samples_pddl_planning_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    found = {line["doc"]["prompt"]: next(name for name in VERDICT_CLASSES if line[name]) for line in lines}
+    assert found == expected
+    (results,) = tmp_path.rglob("results_*.json")
+    shares = json.loads(results.read_text(encoding="utf-8"))["results"]["pddl_planning"]
+    for name, times in Counter(expected.values()).items():
+        assert shares[f"{name},none"] == pytest.approx(times / 1000)
+
+
+def inspected(base_url: str, folder: Path, *flags: object) -> Any:
+    """The log of a run of Inspect's command."""
+    from inspect_ai.log import list_eval_logs, read_eval_log
+
+    how = ("--display", "plain", "--max-connections", 16, "--max-samples", 16, "--no-log-realtime", "--log-dir", folder)
+    endpoint = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": base_url}
+    command("inspect", "eval", "pddl_planning/pddl_planning", "--model", "openai-api/standin/m", *how, *flags, **endpoint)
+    (log,) = list_eval_logs(str(folder))
+    return read_eval_log(log)
+
+
+def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
+    log = inspected(server, tmp_path / "logs")
+    scores = {sample.metadata["prompt"]: sample.scores["verified"] for sample in log.samples}
+    assert {prompt: score.metadata["verdict_class"] for prompt, score in scores.items()} == expected
+    solved = Counter(expected.values())["success_plans"]
+    assert sum(score.value == "C" for score in scores.values()) == solved
+    assert log.results.scores[0].metrics["accuracy"].value == pytest.approx(solved / 1000)
+
+
+def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too_long_counts(
+    stand_in: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, second, third = TABLE.rows[:3]
+    wrong = "(pick-up b99)"
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
+        question, *more = (turn["content"] for turn in body["messages"])
+        if more and question == second.prompt:
+            message = "This model's maximum context length is 512 tokens. However, you requested 900 tokens."
+            return 400, {}, {"error": {"message": message, "code": "context_length_exceeded"}}
+        plan = third.response if question == third.prompt else first.response if more else wrong
+        return 200, {"Content-Type": "application/json"}, reply(number, plan)
+
+    server = stand_in(behave)
+    which = ("-T", f"domains={first.scenario}", "-T", "repair_turns=2", "-T", "repair_detail=failed", "--limit", 3)
+    samples = inspected(server.url, tmp_path / "logs", *which).samples
+    scores = [sample.scores["verified"] for sample in samples]
+    assert [(score.value, score.answer) for score in scores] == [("C", first.response), ("I", wrong), ("C", third.response)]
+    assert len(server.requests) == 2 + 2 + 1
+    assert samples[0].messages[2].text.startswith("The plan fails.\n\nWrite the whole plan again")
