@@ -15,6 +15,7 @@ from grpo_project.evaluation.conversation import words_on_failure
 from grpo_project.pddl import Task, Verdict, compile_task, parse_domain, parse_problem, validate_text
 from grpo_project.pddl.explanation import DETAILS
 from grpo_project.pddl.lenient import STRICT
+from grpo_project.prompting import PROMPT_STYLES
 from grpo_project.rewards.score import score
 
 TASKS_REMEMBERED = 4096
@@ -23,7 +24,7 @@ DATA_ROOT = "data/test"
 
 @dataclass(frozen=True)
 class PlanningProblem:
-    """A row of a data root as plain text. `reference_plan` is None where the row has none."""
+    """A row of a data root as plain text. `reference_plan` is None where the row has none; `prompt_style`: of PROMPT_STYLES."""
 
     name: str
     scenario: str
@@ -31,6 +32,7 @@ class PlanningProblem:
     domain_pddl: str
     problem_pddl: str
     reference_plan: str | None = None
+    prompt_style: str = PROMPT_STYLES[0]
 
     @property
     def task(self) -> Task:
@@ -47,7 +49,7 @@ class PlanningProblem:
 
     def words(self, answer: str, detail: str = DETAILS[-1]) -> str | None:
         """The user turn after an answer that fails; None after one that succeeds. `detail` is one of DETAILS."""
-        return words_on_failure(self.task, answer, detail, STRICT)
+        return words_on_failure(self.task, answer, detail, STRICT, self.prompt_style)
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,11 @@ def load_problems(
     Either may be a text with commas: command lines give a list of one as that.
     Raises DataError for a data root that cannot be used, and ConfigError for a prompt style that there is not.
     """
+    rows = read_rows(Origin.of(data_root, _listed(problem_root)), None if domains is None else _listed(domains)).rows
+    asked = [row_prompt(row, prompt_style) for row in rows]
     return [
-        PlanningProblem(
-            row.problem_file, row.scenario, row_prompt(row, prompt_style), row.domain_text, row.problem_text, row.response
-        )
-        for row in read_rows(Origin.of(data_root, _listed(problem_root)), None if domains is None else _listed(domains)).rows
+        PlanningProblem(row.problem_file, row.scenario, prompt, row.domain_text, row.problem_text, row.response, prompt_style)
+        for row, prompt in zip(rows, asked, strict=True)
     ]
 
 

@@ -37,7 +37,7 @@ def test_verdicts_and_rewards_are_those_of_evaluation_and_training(problems):
         for index, answer, verdict in zip(indices, answers, expected, strict=True):
             assert problems[index].verdict(answer).verdict_class == verdict.verdict_class
             assert [problems[index].reward(answer, "sparse")] == reward(prompts=[""], completions=[answer], row_index=[index])
-            assert problems[index].words(answer) == words_on_failure(TABLE.task(index), answer, "state", "strict")
+            assert problems[index].words(answer) == words_on_failure(TABLE.task(index), answer, "state", "strict", "full")
 
 
 def test_the_last_plan_of_a_rollout_counts_and_none_after_its_end(core, problems):
