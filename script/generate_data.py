@@ -70,6 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="share of the rows that are repairs: a plan that fails, what the verifier says of it, and the right plan, which "
         "alone is learned (docs/sft.md)",
     )
+    add(
+        "--middle_share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the rows that begin in the middle of a plan, with what is left of the constraints, for --step_by_step",
+    )
     add("--repair_detail", choices=("failed", "step", "state"), default="state", help="how much is said (default state)")
     add(
         "--names",

@@ -28,9 +28,11 @@ from grpo_project.data.instances import (
     own_stream,
     policy_plan,
     reference_plan,
+    split_of,
     under_other_names,
     without_constraints,
 )
+from grpo_project.data.middle import from_the_middle
 from grpo_project.data.mistakes import failed_attempt
 from grpo_project.data.object_names import NAMINGS
 from grpo_project.data.rows import read_rows
@@ -38,6 +40,7 @@ from grpo_project.domains import get_domain, training_domains
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import SearchResult, render_problem
+from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.explanation import DETAILS
 from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
 
@@ -53,7 +56,8 @@ class CorpusConfig:
     """What decides the rows. domains empty: all. count is per domain, over all shards. constraints_share in [0, 1].
 
     repairs_share: of the rows that hold, before the right plan, one that fails and what the verifier says of it, by
-    `repair_detail`, one of DETAILS. seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL;
+    `repair_detail`, one of DETAILS; middle_share: of those that begin in the middle of a plan.
+    seed names the stream; shard lies in [0, shards); inline: rows carry their problem's PDDL;
     with_prompt: and the prompt made of it, which readers otherwise make themselves. exclude: data roots whose problems, up to
     renaming, no row may hold. names: one of NAMINGS; the problems of a stream are the same under all of them.
     """
@@ -80,12 +84,13 @@ class CorpusConfig:
     names: str = "conventional"
     repairs_share: float = 0.0
     repair_detail: str = DETAILS[-1]
+    middle_share: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("count", "node_budget"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("constraints_share", "ignore_constraints_share", "repairs_share"):
+        for name in ("constraints_share", "ignore_constraints_share", "repairs_share", "middle_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"--{name} must lie in [0, 1], got {getattr(self, name)}")
         if self.split not in SPLITS:
@@ -166,6 +171,7 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
         ("names", "conventional"),
         ("repairs_share", 0.0),
         ("repair_detail", DETAILS[-1]),
+        ("middle_share", 0.0),
     ):
         if wanted[name] == usual:
             del wanted[name]
@@ -327,7 +333,10 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     by_rule = config.plans in ("policy", "varied_policy")
     # A rule takes what it leaves open in the order of the list that the model is shown; some heuristics read the usual names.
     solved = shown if by_rule else instance
-    repaired = config.repairs_share > 0 and own_stream("repairs", instance).random() < config.repairs_share
+    repaired, middle = (
+        share > 0 and own_stream(name, instance).random() < share
+        for name, share in (("repairs", config.repairs_share), ("middle", config.middle_share))
+    )
 
     def plan(posed: Instance) -> SearchResult:
         if by_rule:
@@ -335,14 +344,21 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         found = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
         return replace(found, steps=names.steps(found.steps)) if found.steps else found
 
-    # A repair ends with a plan that is right.
-    posed = without_constraints(solved, 0.0 if repaired else config.ignore_constraints_share)
+    # A repair ends with a plan that is right, and no way leads on from a broken constraint.
+    posed = without_constraints(solved, 0.0 if repaired or middle else config.ignore_constraints_share)
     result = plan(posed)
     if not result.steps:
         return None
     steps, problem, turns = result.steps, shown.problem, list[str]()
+    if middle:
+        problem, steps = from_the_middle(domain, problem, steps, own_stream("cut", instance))
+    taken = len(result.steps) - len(steps)
+    canonical = canonical_form(domain.domain, problem) if taken else instance.canonical
+    if taken and split_of(canonical) != config.split:
+        return None
     if repaired:
-        careless = plan(without_constraints(solved, 1.0)).steps if problem.constraints is not None else None
+        whole = problem.constraints is not None and not taken
+        careless = plan(without_constraints(solved, 1.0)).steps if whole else None
         turns = failed_attempt(
             domain, problem, steps, careless, config.prompt_style, config.repair_detail, own_stream("mistakes", instance)
         )
@@ -353,9 +369,9 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         "constraints": problem.constraints is not None,
         "split": config.split,
         "parameters": dict(instance.parameters),
-        "reference_cost": result.cost,
-        "reference_optimal": result.optimal,
-        "canonical": instance.canonical,
+        "reference_cost": None if taken else result.cost,
+        "reference_optimal": result.optimal and not taken,
+        "canonical": canonical,
         "index": index,
     }
     if config.inline:
@@ -364,6 +380,8 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
     if posed is not solved:
         meta["plan_ignores_constraints"] = True
+    if taken:
+        meta["steps_taken"] = taken
     if config.names != "conventional":
         meta["names"] = config.names
     if config.prompt_style != "full":

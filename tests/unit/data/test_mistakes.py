@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from grpo_project.data.corpus import CorpusConfig, attempt, parse_ranges
+from grpo_project.data.instances import split_of
 from grpo_project.data.mistakes import mistaken
 from grpo_project.data.rows import read_rows, stream_rows
 from grpo_project.domains import get_domain, training_domains
 from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import compile_task, parse_problem, validate_text
+from grpo_project.pddl.canonical import canonical_form
 from grpo_project.prompting import PLAIN_CHAT
 
 
@@ -45,6 +47,21 @@ def test_without_repairs_nothing_changes_and_a_share_leaves_the_other_rows_as_th
     repairs = sum("turns" in row for row in mixed)
     assert 0.3 < repairs / len(mixed) < 0.7
     assert [{key: row[key] for key in row if key != "turns"} for row in mixed] == plain
+
+
+@pytest.mark.parametrize("domain", [*training_domains()])
+def test_the_rest_of_a_plan_solves_what_is_left_of_its_problem(domain: str) -> None:
+    known = get_domain(domain)
+    rows = rows_of(domain, 60, middle_share=1.0, repairs_share=0.3, ignore_constraints_share=1.0)
+    begun = [row for row in rows if "steps_taken" in row["meta"]]
+    assert len(begun) > 15 and any("turns" in row for row in begun)
+    for row in begun:
+        problem = parse_problem(row["meta"]["problem_pddl"], known.domain)
+        task = compile_task(known.domain, problem)
+        assert validate_text(task, row["response"]).success
+        assert row["meta"]["canonical"] == canonical_form(known.domain, problem)
+        assert split_of(row["meta"]["canonical"]) == "train"
+        assert not any(validate_text(task, turn).success for turn in row.get("turns", [])[:1])
 
 
 def test_every_kind_of_mistake_is_made() -> None:
