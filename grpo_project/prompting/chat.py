@@ -35,8 +35,8 @@ class ChatOptions:
 
     What `fit_chat` finds out of a tokenizer's template: `system_in_user`, it has no system turn, so that text stands before the
     user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins; `closing`, the token of
-    the next user turn, where nothing else ends an answer (GLM-4.5); `clock_stands`, it writes the date or time and is told one and
-    the same, or a run would be another one tomorrow.
+    the next user turn, where nothing else ends an answer (GLM-4.5); `clock_stands`, it writes the date or time and is told one
+    and the same, or a run would be another one tomorrow.
     Raises ConfigError for arguments that are no JSON object, or not the template's.
     """
 
