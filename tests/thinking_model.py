@@ -40,6 +40,7 @@ UNSOUND = {
         "fails: one turn only",
     ),
     "does_not_parse": ("{% for %}", "fails: "),
+    "does_not_compile": ("{% break %}", "fails: 'break' outside loop"),
 }
 
 

@@ -26,6 +26,9 @@ PROBE, ANSWER = "(a problem to probe with)", "(an answer to probe with)"
 CLOCK = "strftime_now"  # how transformers gives templates the time: a function of a format
 STANDING_CLOCK = datetime(2024, 7, 26)  # what Llama 3's own template writes where it is given no clock
 
+# Beside jinja2's own errors; the first for what it compiles to no Python, as a `break` outside of a loop.
+_BY_TEMPLATES = (SyntaxError, AssertionError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
 Prompt = str | Sequence[str]  # a user turn, or the turns of a conversation: user, assistant, user, ..., user
 
 
@@ -227,6 +230,6 @@ def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: Cha
     arguments = {**chat.arguments, **({CLOCK: clock} if clock else {})}
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **arguments))
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (TemplateError, *_BY_TEMPLATES) as error:
         name = name_of_template(tokenizer)
         raise ConfigError(f"{name} fails: {first_line(error)}. Repair it, or look at --chat_template_kwargs") from error
