@@ -20,6 +20,8 @@ ALWAYS_THINKS = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
 PLAIN = ALWAYS_THINKS.replace("<think>\n", "")
+# As GLM-4.5: nothing ends an answer but the header of the turn behind it.
+ENDS_BY_NEXT_TURN = PLAIN.replace("<|im_end|>\n", "")
 NO_SYSTEM_TURN = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
 DROPS_SYSTEM_TURN = PLAIN.replace("{% for message in messages %}", "{% for message in messages if message['role'] != 'system' %}")
 # What no run could be trained on, and what is said of it.
@@ -38,6 +40,7 @@ UNSOUND = {
         "fails: one turn only",
     ),
     "does_not_parse": ("{% for %}", "fails: "),
+    "does_not_compile": ("{% break %}", "fails: 'break' outside loop"),
 }
 
 

@@ -78,7 +78,7 @@ def held_out_set(config: Settings, training_rows: RowTable) -> EvaluationSet | N
         table = generate_problems(domains, config.eval_samples, GENERATED_SEED, [training_rows])
         return EvaluationSet(table, range(len(table)), f"generated problems, seed {GENERATED_SEED}")
     table = read_rows(Origin.of_settings(root, config), domains, config.on_bad_row)
-    chosen = [_different(table, domain)[: _measured(config, table, domain)] for domain in domains]
+    chosen = [table.different_of(domain)[: _measured(config, table, domain)] for domain in domains]
     return _from_folder(table, chosen, name, training_rows)
 
 
@@ -101,17 +101,9 @@ def _without_generator(domains: Sequence[str]) -> list[str]:
     return [domain for domain in domains if domain not in all_domains()]
 
 
-def _different(table: RowTable, domain: str) -> list[int]:
-    """The first rows of a domain's different problems: what stands twice would count twice, or measure what it steers."""
-    first: dict[str, int] = {}
-    for index in table.indices_of(domain):
-        first.setdefault(table.rows[index].canonical, index)
-    return list(first.values())
-
-
 def _measured(config: Settings, table: RowTable, domain: str) -> int:
     """How many of a domain's first problems measure the run. Where one domain has no generator, a quarter of each must steer."""
-    count = len(_different(table, domain))
+    count = len(table.different_of(domain))
     shared = config.eval_every_n_steps != 0 and _without_generator(table.domains)
     return min(config.eval_samples, count - (min(config.max_eval_samples, count // 4) if shared else 0))
 
@@ -137,7 +129,7 @@ def steering_set(config: Settings, training_rows: RowTable, held_out: Evaluation
     (name, root), own = _test_folder(config, domains), _without_generator(domains)
     if root is not None:
         table = held_out.table if held_out else read_rows(Origin.of_settings(root, config), domains, config.on_bad_row)
-        spare = {domain: _different(table, domain)[_measured(config, table, domain) :][:count] for domain in domains}
+        spare = {domain: table.different_of(domain)[_measured(config, table, domain) :][:count] for domain in domains}
         lacking = [domain for domain, indices in spare.items() if len(indices) < (1 if own else count)]
         if not lacking:
             return _from_folder(table, list(spare.values()), name, training_rows)

@@ -150,6 +150,16 @@ class RowTable:
         """Row indices of a domain, ascending. Raises KeyError for a domain that is not in `domains`."""
         return list(self._indices[domain])
 
+    def different_of(self, domain: str) -> list[int]:
+        """Row indices of a domain's different problems, the first of each: what stands twice would count twice as a measure.
+
+        Raises KeyError as `indices_of` does, and PddlError or DataError as the rows' PDDL does.
+        """
+        first: dict[str, int] = {}
+        for index in self._indices[domain]:
+            first.setdefault(self.rows[index].canonical, index)
+        return list(first.values())
+
     def task(self, row_index: int) -> Task:
         """The compiled task of a row, compiled at first use and kept. Raises IndexError outside 0..len(rows)-1."""
         return self._compiled(row_index)

@@ -26,6 +26,9 @@ PROBE, ANSWER = "(a problem to probe with)", "(an answer to probe with)"
 CLOCK = "strftime_now"  # how transformers gives templates the time: a function of a format
 STANDING_CLOCK = datetime(2024, 7, 26)  # what Llama 3's own template writes where it is given no clock
 
+# Beside jinja2's own errors; the first for what it compiles to no Python, as a `break` outside of a loop.
+_BY_TEMPLATES = (SyntaxError, AssertionError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
 Prompt = str | Sequence[str]  # a user turn, or the turns of a conversation: user, assistant, user, ..., user
 
 
@@ -34,8 +37,9 @@ class ChatOptions:
     """What stands around a prompt; None leaves it to the template. `chat_template_kwargs`: a JSON object, as text.
 
     What `fit_chat` finds out of a tokenizer's template: `system_in_user`, it has no system turn, so that text stands before the
-    user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins; `clock_stands`, it
-    writes the date or the time and is told one and the same, or a run would be another one tomorrow.
+    user's; `opened`, the tag of a reasoning block that prompts leave open, in which every answer begins; `closing`, the token of
+    the next user turn, where nothing else ends an answer (GLM-4.5); `clock_stands`, it writes the date or time and is told one
+    and the same, or a run would be another one tomorrow.
     Raises ConfigError for arguments that are no JSON object, or not the template's.
     """
 
@@ -44,6 +48,7 @@ class ChatOptions:
     chat_template_kwargs: str | None = None
     system_in_user: bool = False
     opened: str = ""
+    closing: str = ""
     clock_stands: bool = False
     arguments: Mapping[str, Any] = field(init=False, compare=False, repr=False)  # of the template
 
@@ -109,7 +114,7 @@ def render_chat(tokenizer: Any, prompt: Prompt, response: str | None = None, cha
         return asked
     whole = _apply(tokenizer, to_messages(prompt, response, chat), False, chat)
     place = whole.rfind(response.strip())
-    return whole if whole.startswith(asked) or place < 0 else asked + whole[place:]
+    return (whole if whole.startswith(asked) or place < 0 else asked + whole[place:]) + chat.closing
 
 
 def between_answers(tokenizer: Any, words: str, chat: ChatOptions = PLAIN_CHAT) -> str:
@@ -121,9 +126,21 @@ def between_answers(tokenizer: Any, words: str, chat: ChatOptions = PLAIN_CHAT) 
 
 def end_of_answer(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> int | None:
     """The token of its own that the chat template writes behind an answer; None where it writes none."""
-    behind = render_chat(tokenizer, PROBE, ANSWER, chat).rpartition(ANSWER)[2]
+    return _first_token_of_its_own(tokenizer, render_chat(tokenizer, PROBE, ANSWER, chat).rpartition(ANSWER)[2])
+
+
+def _first_token_of_its_own(tokenizer: Any, text: str) -> int | None:
     whole = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
-    return next((token for token in tokenizer(behind, add_special_tokens=False)["input_ids"] if token in whole), None)
+    return next((token for token in tokenizer(text, add_special_tokens=False)["input_ids"] if token in whole), None)
+
+
+def _closing(tokenizer: Any, chat: ChatOptions) -> str:
+    """As in ChatOptions. Such a template's models stop where the user's turn would begin."""
+    if _apply(tokenizer, to_messages(PROBE, ANSWER, chat), False, chat).rpartition(ANSWER)[2].strip():
+        return ""
+    conversation = _apply(tokenizer, to_messages((PROBE, ANSWER, PROBE), None, chat), False, chat)
+    token = _first_token_of_its_own(tokenizer, conversation.partition(ANSWER)[2].partition(PROBE)[0])
+    return "" if token is None else str(tokenizer.convert_ids_to_tokens(token))
 
 
 def opening(tokenizer: Any, chat: ChatOptions = PLAIN_CHAT) -> str:
@@ -164,6 +181,7 @@ def fit_chat(tokenizer: Any, asked: ChatOptions) -> ChatOptions:
         logger.warning("--chat_template_kwargs: %s makes the same prompts without %s", name, ", ".join(unread))
     if thinking != without and asked.enable_thinking is None:
         chat = replace(chat, enable_thinking=False)
+    chat = replace(chat, closing=_closing(tokenizer, chat))
     _refuse_unsound(tokenizer, chat, name)
     chat = replace(chat, system_prompt=asked.system_prompt)
     if asked.system_prompt is not None:
@@ -212,6 +230,6 @@ def _apply(tokenizer: Any, messages: list[dict[str, str]], asks: bool, chat: Cha
     arguments = {**chat.arguments, **({CLOCK: clock} if clock else {})}
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks, **arguments))
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (TemplateError, *_BY_TEMPLATES) as error:
         name = name_of_template(tokenizer)
         raise ConfigError(f"{name} fails: {first_line(error)}. Repair it, or look at --chat_template_kwargs") from error

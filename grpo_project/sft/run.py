@@ -255,7 +255,7 @@ class HeldOutSuccess(Observer):
         self.seconds = 0.0
         if self._every:
             self._table = read_rows(Origin.of(config.eval_data or "", config.problem_root or ()))
-            self._indices = [i for name in self._table.domains for i in self._table.indices_of(name)[: config.eval_samples]]
+            self._indices = [i for name in self._table.domains for i in self._table.different_of(name)[: config.eval_samples]]
             self._complete = greedy_completions(policy, longest_plan, None)
 
     def step_ended(self, step: int, control: Control) -> None:

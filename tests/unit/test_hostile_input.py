@@ -358,8 +358,9 @@ def test_run_folders(tmp_path: Path) -> None:
     outlasted("run folder", attempt)
 
 
-def test_chat_templates() -> None:
+def test_chat_templates(caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("transformers")
+    caplog.set_level(logging.CRITICAL)
     from tests.thinking_model import ALWAYS_THINKS, NO_SYSTEM_TURN, PLAIN, QWEN3, thinking_tokenizer
 
     tokenizer, templates = thinking_tokenizer(), (QWEN3, PLAIN, ALWAYS_THINKS, NO_SYSTEM_TURN)

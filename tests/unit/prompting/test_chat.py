@@ -12,11 +12,13 @@ pytest.importorskip("transformers")
 
 from grpo_project.errors import ConfigError  # noqa: E402
 from grpo_project.pddl.plan import extract_plan, open_reasoning  # noqa: E402
-from grpo_project.prompting import ChatOptions, fit_chat, render_chat, to_messages  # noqa: E402
+from grpo_project.prompting import ChatOptions, end_of_answer, fit_chat, render_chat, to_messages  # noqa: E402
+from grpo_project.prompting.chat import between_answers  # noqa: E402
 from grpo_project.sft.examples import tokenize_pairs  # noqa: E402
 from tests.thinking_model import (  # noqa: E402
     ALWAYS_THINKS,
     DROPS_SYSTEM_TURN,
+    ENDS_BY_NEXT_TURN,
     NO_SYSTEM_TURN,
     PLAIN,
     QWEN3,
@@ -117,6 +119,18 @@ def test_templates_of_other_families_are_taken(template: str) -> None:
     tokenizer = thinking_tokenizer(template)
     prompt, whole = (render_chat(tokenizer, "p", answer, fit_chat(tokenizer, ChatOptions())) for answer in (None, PLAN))
     assert whole.startswith(prompt) and PLAN.strip() in whole[len(prompt) :]
+
+
+def test_where_nothing_ends_an_answer_but_the_next_turn_its_header_does() -> None:
+    tokenizer = thinking_tokenizer(ENDS_BY_NEXT_TURN)
+    chat = fit_chat(tokenizer, ChatOptions())
+    end = end_of_answer(tokenizer, chat)
+    assert chat.closing == "<|im_start|>" and end == tokenizer.convert_tokens_to_ids("<|im_start|>")
+    ((ids, start),) = tokenize_pairs(tokenizer, [("p", PLAN)], chat)
+    assert ids[-1] == end and start < len(ids) - 1
+    taught = render_chat(tokenizer, "p", PLAN, chat)
+    assert taught + between_answers(tokenizer, "again", chat) == render_chat(tokenizer, ("p", PLAN, "again"), chat=chat)
+    assert fit_chat(thinking_tokenizer(PLAIN), ChatOptions()).closing == ""
 
 
 def test_a_template_that_writes_the_time_writes_the_same_one_always(caplog: pytest.LogCaptureFixture) -> None:
