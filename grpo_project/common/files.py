@@ -127,10 +127,26 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def json_settings(text: str) -> Any:
+    """JSON that a person wrote. Raises ValueError for other text, and for a name that stands twice: the last would win unseen."""
+
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} stands in it twice")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=each_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def json_object(text: str, flag: str) -> dict[str, Any]:
     """The JSON object that a flag was given as text. Raises ConfigError, naming the flag, for other text."""
     try:
-        found = json.loads(text)
+        found = json_settings(text)
     except ValueError as error:
         raise ConfigError(f"{flag} is no JSON: {error}") from None
     if not isinstance(found, dict):
