@@ -438,7 +438,9 @@ def bench_batch(rows: RowTable, cases: Sequence[Case]) -> None:
 
 @entry_point()
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--only", choices=("training", "verifier", "large", "entropy"), help="one part; default the first two")
     parser.add_argument("--steps", type=int, default=8, help="training steps (default 8)")
     arguments = parser.parse_args(argv)

@@ -23,7 +23,9 @@ NAMED = 10  # refused records
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="JSON Lines, JSON, or a folder of .jsonl or of .pddl files")
     add(

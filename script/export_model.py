@@ -21,7 +21,9 @@ from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model", required=True, metavar="NAME", help="the model/ of a run, a checkpoint, or any model folder")
     parser.add_argument("--merged", required=True, type=Path, metavar="DIR", help="new folder for the whole model")
     parser.add_argument("--base", metavar="NAME", help="put the adapter on this model; default: the one it was trained on")

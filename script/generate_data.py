@@ -20,7 +20,9 @@ from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--domains", nargs="+", metavar="NAME", help="default: every domain that is not held out")
     add("--count", type=int, default=100, help="rows per domain, over all shards (default 100)")

@@ -20,7 +20,9 @@ from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--gguf", type=Path, metavar="FILE", help="a GGUF file of your own")
     origin.add_argument(

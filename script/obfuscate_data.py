@@ -17,7 +17,9 @@ from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--data_root", default="data/test", metavar="DIR", help="rows to rename (default data/test)")
     parser.add_argument("--seed", type=int, default=1, help="names the stream of invented words (default 1)")
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or one that the same command made")

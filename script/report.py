@@ -22,7 +22,9 @@ from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="--output_dir of a training run")
     parser.add_argument("--leaderboard", nargs="+", metavar="FILE|RUN", help="evaluations, to be ranked in a Markdown table")
     parser.add_argument("--strategies", nargs="+", metavar="FILE", help="evaluations, drawn as success against seconds a problem")

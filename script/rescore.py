@@ -27,7 +27,9 @@ from grpo_project.errors import ConfigError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("saved", metavar="RUN|FILE", help="a run folder, a file like its completions.jsonl, or a result of script/evaluate.py")
     add("--reward", nargs="+", default=["dense"], metavar="NAME[=WEIGHT]", help="rewards as in training (default dense)")

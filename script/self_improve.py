@@ -23,7 +23,9 @@ from grpo_project.common.entry_point import entry_point  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--base_model", required=True, metavar="DIR", help="the model to begin with: it must solve some of the first sizes")
     add("--output_dir", required=True, type=Path, metavar="DIR", help="new, or one that the same command has begun")

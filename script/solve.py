@@ -40,7 +40,9 @@ from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("domain", help="PDDL domain file")
     parser.add_argument("problem", nargs="+", help="PDDL problem files of it")
     add_model_flags(parser.add_argument_group("who is asked"))

@@ -28,6 +28,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="test_difficulty_parsing.py",
         description="Difficulty scores and buckets of each domain, read from the problems' file names. Exit status 1: training "
         "would refuse a domain, since no problem file of it is found.",
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--domains", nargs="+", default=None, metavar="NAME", help="default: every domain that has a file")

@@ -29,7 +29,9 @@ from grpo_project.sft.config import GROUPS, MODEL, SftConfig, resolve_settings  
 def build_parser() -> argparse.ArgumentParser:
     """One flag per setting of SftConfig, in its groups. A flag that is not given leaves no trace in the namespace."""
     how = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=how, argument_default=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=how, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     origin = groups[MODEL].add_mutually_exclusive_group()
     scratch = "a new planner of the size below (default)"

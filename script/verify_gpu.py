@@ -232,7 +232,9 @@ def _headline() -> str:
 
 @entry_point()
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--base_model", type=Path, help="a model folder; default: a random Llama made for this")
     parser.add_argument("--task", nargs=3, metavar=("NAME", "SETTINGS", "ANSWER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +118,13 @@ def read_text(path: str | Path) -> str:
     return text_of(raw, "standard input" if path == "-" else path)
 
 
-def json_value(text: str | bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
-    """What a JSON text holds; `parse_constant` says what NaN and the infinities are.
+def json_value(text: str | bytes, **how: Any) -> Any:
+    """What a JSON text holds; `how`: further arguments of json.loads.
 
     Raises ValueError for one that is none, also where it is nested too deeply.
     """
     try:
-        return json.loads(text, parse_constant=parse_constant)
+        return json.loads(text, **how)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -142,10 +142,23 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def json_settings(text: str) -> Any:
+    """JSON that a person wrote. Raises ValueError for other text, and for a name that stands twice: the last would win unseen."""
+
+    def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} stands in it twice")
+        return dict(pairs)
+
+    return json_value(text, object_pairs_hook=each_once)
+
+
 def json_object(text: str, flag: str) -> dict[str, Any]:
     """The JSON object that a flag was given as text. Raises ConfigError, naming the flag, for other text."""
     try:
-        found = json_value(text)
+        found = json_settings(text)
     except ValueError as error:
         raise ConfigError(f"{flag} is no JSON: {error}") from None
     if not isinstance(found, dict):

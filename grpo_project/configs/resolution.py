@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import json_value
+from grpo_project.common.files import json_settings
 from grpo_project.common.paths import from_home
 from grpo_project.configs.setting import BUILT_IN, kind_of
 from grpo_project.configs.settings import Settings, default_of, settings
@@ -71,7 +71,7 @@ def describe_settings(config: TrainingConfig) -> str:
 def read_config_file(path: str) -> dict[str, Any]:
     """The settings in a JSON file, each of its kind. Raises ConfigError where it is none, or names a file of its own."""
     try:
-        found = json_value(Path(from_home(path)).read_text(encoding="utf-8-sig"))
+        found = json_settings(Path(from_home(path)).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config_file {path} cannot be read: {error}") from None
     if not isinstance(found, dict) or "config_file" in found:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from grpo_project.common.files import json_object
 from grpo_project.common.paths import locate_model
 from grpo_project.configs.environment import read_environment
 from grpo_project.configs.model_card import read_model_card
@@ -122,6 +123,15 @@ def test_a_setting_of_another_kind_is_refused_by_its_name_and_never_taken(tmp_pa
     with pytest.raises(ConfigError) as refused:
         resolve([(str(file), read_config_file(str(file)))])
     assert str(refused.value) == f"{file}: {told}"
+
+
+def test_a_setting_that_stands_twice_is_refused_instead_of_the_last_taken(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"max_steps": 10, "learning_rate": 1e-6, "max_steps": 1000}')
+    with pytest.raises(ConfigError, match=f"^--config_file {file} cannot be read: 'max_steps' stands in it twice$"):
+        read_config_file(str(file))
+    with pytest.raises(ConfigError, match="^--request_fields is no JSON: 'effort' stands in it twice$"):
+        json_object('{"a": {"effort": 1}, "b": {"effort": 1, "effort": 2}}', "--request_fields")
 
 
 def test_a_number_that_json_lacks_is_never_written_and_is_read_as_missing(tmp_path: Path) -> None:

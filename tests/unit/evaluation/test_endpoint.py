@@ -314,7 +314,7 @@ def test_a_message_without_words_is_no_answer_unless_the_model_ended_it(
     assert [answer.refusal for answer in found.values()] == [None, reason, *[None] * 6]
     usage = count_usage(found)
     assert usage["refused"] == ({reason: 1} if reason else {})
-    assert usage["completion_tokens"] == 7 * 3 + 9  # paid for, with words or without
+    assert usage["completion_tokens"] == 7 * 3 + 1  # paid for, with words or without
 
 
 UNSUPPORTED = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
