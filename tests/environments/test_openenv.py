@@ -15,7 +15,7 @@ from grpo_project.data.rows import read_rows
 from grpo_project.evaluation.conversation import words_on_failure
 from grpo_project.pddl import validate_text
 from grpo_project.rewards import make_reward_function
-from tests.environments.conftest import PLANNER, marks
+from tests.environments.conftest import PLANNER, block_of, marks
 from tests.served import ROOT, serving
 
 pytestmark = marks("openenv")
@@ -77,6 +77,11 @@ def test_each_client_has_a_rollout_of_its_own_and_one_that_leaves_harms_none(env
         late = first.step({"plan": "no plan"})
         assert late.reward == 1.0 and "decided before" in late.observation["text"]
         assert first.reset(seed=5).observation == first.reset(seed=5).observation
+
+
+def test_the_pages_client_runs(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(block_of("OpenEnv", "python").replace("http://127.0.0.1:8001", environment), {})
+    assert "The plan fails." in capsys.readouterr().out
 
 
 def test_what_is_no_request_is_one_line_and_the_session_goes_on(environment: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from grpo_project.data.rows import Row, read_rows
 from grpo_project.evaluation.results import read_result
 from grpo_project.pddl import VERDICT_CLASSES
-from tests.environments.conftest import marks
+from tests.environments.conftest import marks, what_a_block_prints
 from tests.served import ROOT, run_script
 
 pytestmark = [*marks("lm_eval"), *marks("inspect_ai")]
@@ -137,3 +137,8 @@ def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too
     assert [(score.value, score.answer) for score in scores] == [("C", first.response), ("I", wrong), ("C", third.response)]
     assert len(server.requests) == 2 + 2 + 1
     assert samples[0].messages[2].text.startswith("The plan fails.\n\nWrite the whole plan again")
+
+
+@pytest.mark.parametrize(("heading", "printed"), [("lm-eval", "success_plans"), ("Inspect", "accuracy")])
+def test_the_pages_commands_run(heading: str, printed: str, served_planner: str, tmp_path: Path) -> None:
+    assert printed in what_a_block_prints(heading, served_planner, tmp_path)

@@ -19,7 +19,7 @@ from grpo_project.evaluation.conversation import words_on_failure
 from grpo_project.evaluation.results import read_result
 from grpo_project.pddl import validate_text
 from grpo_project.rewards import make_reward_function
-from tests.environments.conftest import PLANNER, marks
+from tests.environments.conftest import PLANNER, marks, what_a_block_prints
 from tests.served import ROOT, run_script
 
 pytestmark = marks("verifiers")
@@ -117,6 +117,11 @@ def test_a_repair_that_would_not_fit_ends_the_rollout_and_the_plan_before_counts
     flags = ("--model", "m", "-n", 1, "--env.repair-turns", 2, "--env.agent.max-total-tokens", 900)
     (episode,) = vf_eval(tmp_path, server.url, *flags)
     assert (episode["ok"], scored_by_verifiers(episode), len(server.requests)) == (True, -1.0, 1)
+
+
+def test_the_pages_commands_run(served_planner: str, tmp_path: Path) -> None:
+    printed = what_a_block_prints("verifiers", served_planner, tmp_path)
+    assert "4/4" in printed and "err 0.00" in printed and "solved" in printed
 
 
 @pytest.fixture
