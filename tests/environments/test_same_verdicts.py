@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from tests.served import ROOT, run_script
 
 pytestmark = [*marks("lm_eval"), *marks("inspect_ai")]
 
-TABLE = read_rows("data/test")
+
+@cache
+def rows() -> tuple[Row, ...]:
+    return read_rows(ROOT / "data" / "test").rows
 
 
 def answer_of(row: Row, index: int) -> str:
@@ -42,7 +46,10 @@ def answer_of(row: Row, index: int) -> str:
     return ways[index % len(ways)]
 
 
-ANSWERS = {row.prompt: answer_of(row, index) for index, row in enumerate(TABLE.rows)}
+@cache
+def answers() -> dict[str, str]:
+    """By prompt."""
+    return {row.prompt: answer_of(row, index) for index, row in enumerate(rows())}
 
 
 def command(name: str, *words: object, **environment: str) -> None:
@@ -65,7 +72,7 @@ def server(stand_in: Callable[..., Any]) -> str:
 
     def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
         (turn,) = body["messages"]
-        return 200, {"Content-Type": "application/json"}, reply(number, ANSWERS[turn["content"]])
+        return 200, {"Content-Type": "application/json"}, reply(number, answers()[turn["content"]])
 
     return str(stand_in(behave).url)
 
@@ -76,8 +83,8 @@ def expected(server: str, tmp_path: Path) -> dict[str, str]:
     run_script("evaluate.py", "--model", "m", "--base_url", server, "--output", tmp_path / "result.json")
     found = [problem.verdict_class for problem in read_result(tmp_path / "result.json").problems]
     assert set(found) == set(VERDICT_CLASSES)
-    assert len(ANSWERS) == len(found) == 1000
-    return dict(zip((row.prompt for row in TABLE.rows), found, strict=True))
+    assert len(answers()) == len(found) == 1000
+    return dict(zip((row.prompt for row in rows()), found, strict=True))
 
 
 def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
@@ -119,7 +126,7 @@ def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
 def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too_long_counts(
     stand_in: Callable[..., Any], tmp_path: Path
 ) -> None:
-    first, second, third = TABLE.rows[:3]
+    first, second, third = rows()[:3]
     wrong = "(pick-up b99)"
 
     def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:

@@ -20,7 +20,7 @@ def test_the_page_names_the_pinned_versions_and_the_script_installs_every_extra(
     for name, (pin, *_) in EXTRAS.items():
         assert f"| {name} {pin.partition('==')[2]} |" in page, pin
     (groups,) = re.findall(
-        r"^for extras in (.+); do$", (ROOT / "script" / "setup_environments.sh").read_text("utf-8"), re.MULTILINE
+        r"^for extras in (.+); do$", (ROOT / "script" / "setup_frameworks.sh").read_text("utf-8"), re.MULTILINE
     )
     assert sorted(groups.replace(",", " ").split()) == sorted(EXTRAS)
 
