@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -100,7 +99,8 @@ def test_what_is_no_request_is_one_line_and_the_session_goes_on(environment: str
         assert env.step({"plan": table.rows[0].response}).reward == 1.0
 
 
-def test_a_mistyped_setting_ends_the_server_in_one_line() -> None:
-    command = [sys.executable, "-m", "pddl_planning.openenv_server", "--repair_detail", "all"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: repair_detail must be one of failed, step, state, got 'all'\n")
+def test_a_mistyped_setting_ends_the_server_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from pddl_planning.openenv_server import main
+
+    assert main(["--repair_detail", "all"]) == 2
+    assert capsys.readouterr().err == "error: repair_detail must be one of failed, step, state, got 'all'\n"
