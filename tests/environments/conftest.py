@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +33,23 @@ def served_planner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = (TRANSFORMERS, "serve", PLANNER, "--device", "cpu", "--dtype", "float32")
     with serving(command, tmp_path_factory.mktemp("server") / "server.log", {"OMP_NUM_THREADS": "1"}) as base_url:
         yield base_url
+
+
+def block_of(heading: str, language: str) -> str:
+    """The one block of a language under a heading of docs/integrations.md."""
+    page = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
+def what_a_block_prints(heading: str, base_url: str, folder: Path) -> str:
+    """Runs a block's commands in `folder`, where data/ is, and asks another server. Raises AssertionError where one fails."""
+    (folder / "data").symlink_to(ROOT / "data")
+    commands = block_of(heading, "bash").replace("http://127.0.0.1:8000/v1", base_url)
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["bash", "-ec", commands], cwd=folder, env=os.environ | path, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, (run.stdout + run.stderr)[-3000:]
+    return run.stdout

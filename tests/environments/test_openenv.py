@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +10,15 @@ import pytest
 
 from grpo_project.configs.reward import RewardConfig
 from grpo_project.data.prompts import row_prompt
-from grpo_project.data.rows import read_rows
+from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.evaluation.conversation import words_on_failure
 from grpo_project.pddl import validate_text
 from grpo_project.rewards import make_reward_function
-from tests.environments.conftest import PLANNER, marks
+from tests.environments.conftest import PLANNER, block_of, marks
 from tests.served import ROOT, serving
 
 pytestmark = marks("openenv")
 
-TABLE = read_rows("data/test", ["ferry"])
 REPAIRS, PROBLEMS = 1, 6
 
 
@@ -32,23 +30,28 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield base_url.removesuffix("/v1")
 
 
+@pytest.fixture(scope="module")
+def table() -> RowTable:
+    return read_rows(ROOT / "data" / "test", ["ferry"])
+
+
 def client(address: str) -> Any:
     from openenv.core import GenericEnvClient
 
     return GenericEnvClient(base_url=address).sync()
 
 
-def test_rollouts_of_a_served_model_get_the_rewards_of_training(environment: str, served_planner: str) -> None:
+def test_rollouts_of_a_served_model_get_the_rewards_of_training(environment: str, served_planner: str, table: RowTable) -> None:
     from openai import OpenAI
 
     model = OpenAI(base_url=served_planner, api_key="none")
-    reward = make_reward_function(TABLE, RewardConfig())
+    reward = make_reward_function(table, RewardConfig())
     lengths = []
     with client(environment) as env:
         for index in range(PROBLEMS):
-            task = TABLE.task(index)
+            task = table.task(index)
             result = env.reset(index=index)
-            assert result.observation["text"] == row_prompt(TABLE.rows[index], "compact_by_name")
+            assert result.observation["text"] == row_prompt(table.rows[index], "compact_by_name")
             turns: list[Any] = []
             while not result.done:
                 turns.append({"role": "user", "content": result.observation["text"]})
@@ -65,21 +68,26 @@ def test_rollouts_of_a_served_model_get_the_rewards_of_training(environment: str
     assert set(lengths) == {1, 1 + REPAIRS}
 
 
-def test_each_client_has_a_rollout_of_its_own_and_one_that_leaves_harms_none(environment: str) -> None:
+def test_each_client_has_a_rollout_of_its_own_and_one_that_leaves_harms_none(environment: str, table: RowTable) -> None:
     first, second = client(environment), client(environment)
     with first:
         first.reset(index=0)
         with second:
             second.reset(index=1)
             assert not second.step({"plan": "no plan"}).done
-        result = first.step({"plan": TABLE.rows[0].response})
+        result = first.step({"plan": table.rows[0].response})
         assert (result.done, result.reward, result.observation["solved"]) == (True, 1.0, True)
         late = first.step({"plan": "no plan"})
         assert late.reward == 1.0 and "decided before" in late.observation["text"]
         assert first.reset(seed=5).observation == first.reset(seed=5).observation
 
 
-def test_what_is_no_request_is_one_line_and_the_session_goes_on(environment: str) -> None:
+def test_the_pages_client_runs(environment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(block_of("OpenEnv", "python").replace("http://127.0.0.1:8001", environment), {})
+    assert "The plan fails." in capsys.readouterr().out
+
+
+def test_what_is_no_request_is_one_line_and_the_session_goes_on(environment: str, table: RowTable) -> None:
     with client(environment) as env:
         with pytest.raises(RuntimeError, match="call reset first"):
             env.step({"plan": ""})
@@ -88,10 +96,11 @@ def test_what_is_no_request_is_one_line_and_the_session_goes_on(environment: str
         env.reset(index=0)
         with pytest.raises(RuntimeError, match="VALIDATION_ERROR"):
             env.step({"steps": []})
-        assert env.step({"plan": TABLE.rows[0].response}).reward == 1.0
+        assert env.step({"plan": table.rows[0].response}).reward == 1.0
 
 
-def test_a_mistyped_setting_ends_the_server_in_one_line() -> None:
-    command = [sys.executable, "-m", "pddl_planning.openenv_server", "--repair_detail", "all"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: repair_detail must be one of failed, step, state, got 'all'\n")
+def test_a_mistyped_setting_ends_the_server_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from pddl_planning.openenv_server import main
+
+    assert main(["--repair_detail", "all"]) == 2
+    assert capsys.readouterr().err == "error: repair_detail must be one of failed, step, state, got 'all'\n"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,15 @@ import pytest
 from grpo_project.data.rows import Row, read_rows
 from grpo_project.evaluation.results import read_result
 from grpo_project.pddl import VERDICT_CLASSES
-from tests.environments.conftest import marks
+from tests.environments.conftest import marks, what_a_block_prints
 from tests.served import ROOT, run_script
 
-pytestmark = [*marks("lm_eval"), *marks("inspect_ai")]
+pytestmark = [*marks("lm_eval"), *marks("inspect_ai"), pytest.mark.filterwarnings("ignore")]  # theirs
 
-TABLE = read_rows("data/test")
+
+@cache
+def rows() -> tuple[Row, ...]:
+    return read_rows(ROOT / "data" / "test").rows
 
 
 def answer_of(row: Row, index: int) -> str:
@@ -42,16 +42,10 @@ def answer_of(row: Row, index: int) -> str:
     return ways[index % len(ways)]
 
 
-ANSWERS = {row.prompt: answer_of(row, index) for index, row in enumerate(TABLE.rows)}
-
-
-def command(name: str, *words: object, **environment: str) -> None:
-    """Runs a framework's own command. Raises AssertionError with its last words where it fails."""
-    path = Path(sys.executable).with_name(name)
-    done = subprocess.run(
-        [str(path), *map(str, words)], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+@cache
+def answers() -> dict[str, str]:
+    """By prompt."""
+    return {row.prompt: answer_of(row, index) for index, row in enumerate(rows())}
 
 
 def reply(number: int, text: str) -> dict[str, Any]:
@@ -65,7 +59,7 @@ def server(stand_in: Callable[..., Any]) -> str:
 
     def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
         (turn,) = body["messages"]
-        return 200, {"Content-Type": "application/json"}, reply(number, ANSWERS[turn["content"]])
+        return 200, {"Content-Type": "application/json"}, reply(number, answers()[turn["content"]])
 
     return str(stand_in(behave).url)
 
@@ -76,35 +70,33 @@ def expected(server: str, tmp_path: Path) -> dict[str, str]:
     run_script("evaluate.py", "--model", "m", "--base_url", server, "--output", tmp_path / "result.json")
     found = [problem.verdict_class for problem in read_result(tmp_path / "result.json").problems]
     assert set(found) == set(VERDICT_CLASSES)
-    assert len(ANSWERS) == len(found) == 1000
-    return dict(zip((row.prompt for row in TABLE.rows), found, strict=True))
+    assert len(answers()) == len(found) == 1000
+    return dict(zip((row.prompt for row in rows()), found, strict=True))
 
 
-def test_lm_eval(server: str, expected: dict[str, str], tmp_path: Path) -> None:
-    folder = subprocess.run([sys.executable, "-m", "pddl_planning.lm_eval_task"], cwd=ROOT, capture_output=True, text=True).stdout
-    model = f"model=m,base_url={server}/chat/completions,num_concurrent=8,tokenized_requests=False"
-    task = ("--include_path", folder.strip(), "--tasks", "pddl_planning", "--apply_chat_template")
-    out = ("--output_path", tmp_path, "--log_samples")
-    command("lm_eval", "run", "--model", "local-chat-completions", "--model_args", model, *task, *out, OPENAI_API_KEY="none")
-    (samples,) = tmp_path.rglob("samples_pddl_planning_*.jsonl")
-    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
-    found = {line["doc"]["prompt"]: next(name for name in VERDICT_CLASSES if line[name]) for line in lines}
-    assert found == expected
-    (results,) = tmp_path.rglob("results_*.json")
-    shares = json.loads(results.read_text(encoding="utf-8"))["results"]["pddl_planning"]
+def test_lm_eval(server: str, expected: dict[str, str]) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+    from pddl_planning.lm_eval_task import FOLDER
+
+    model = {"model": "m", "base_url": f"{server}/chat/completions", "num_concurrent": 8, "tokenized_requests": False}
+    how = {"task_manager": TaskManager(include_path=str(FOLDER)), "apply_chat_template": True}
+    done = simple_evaluate(model="local-chat-completions", model_args=model, tasks=["pddl_planning"], **how)
+    samples = done["samples"]["pddl_planning"]
+    assert {one["doc"]["prompt"]: next(name for name in VERDICT_CLASSES if one[name]) for one in samples} == expected
     for name, times in Counter(expected.values()).items():
-        assert shares[f"{name},none"] == pytest.approx(times / 1000)
+        assert done["results"]["pddl_planning"][f"{name},none"] == pytest.approx(times / 1000)
 
 
-def inspected(base_url: str, folder: Path, *flags: object) -> Any:
-    """The log of a run of Inspect's command."""
-    from inspect_ai.log import list_eval_logs, read_eval_log
+def inspected(base_url: str, folder: Path, **how: Any) -> Any:
+    """The log of a run of Inspect."""
+    from inspect_ai import eval as run
 
-    how = ("--display", "plain", "--max-connections", 16, "--max-samples", 16, "--no-log-realtime", "--log-dir", folder)
-    endpoint = {"STANDIN_API_KEY": "none", "STANDIN_BASE_URL": base_url}
-    command("inspect", "eval", "pddl_planning/pddl_planning", "--model", "openai-api/standin/m", *how, *flags, **endpoint)
-    (log,) = list_eval_logs(str(folder))
-    return read_eval_log(log)
+    model = {"model": "openai-api/standin/m", "model_base_url": base_url, "model_args": {"api_key": "none"}}
+    often = {"display": "none", "max_connections": 16, "max_samples": 16, "log_realtime": False}
+    (log,) = run("pddl_planning/pddl_planning", **model, **often, log_dir=str(folder), **how)
+    assert log.status == "success", log.error
+    return log
 
 
 def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
@@ -119,7 +111,7 @@ def test_inspect(server: str, expected: dict[str, str], tmp_path: Path) -> None:
 def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too_long_counts(
     stand_in: Callable[..., Any], tmp_path: Path
 ) -> None:
-    first, second, third = TABLE.rows[:3]
+    first, second, third = rows()[:3]
     wrong = "(pick-up b99)"
 
     def behave(number: int, body: dict[str, Any], headers: Any) -> tuple[int, dict[str, str], Any]:
@@ -131,9 +123,14 @@ def test_inspects_repairs_follow_the_verdict_and_the_plan_before_one_that_is_too
         return 200, {"Content-Type": "application/json"}, reply(number, plan)
 
     server = stand_in(behave)
-    which = ("-T", f"domains={first.scenario}", "-T", "repair_turns=2", "-T", "repair_detail=failed", "--limit", 3)
-    samples = inspected(server.url, tmp_path / "logs", *which).samples
+    task = {"domains": first.scenario, "repair_turns": 2, "repair_detail": "failed"}
+    samples = inspected(server.url, tmp_path / "logs", task_args=task, limit=3).samples
     scores = [sample.scores["verified"] for sample in samples]
     assert [(score.value, score.answer) for score in scores] == [("C", first.response), ("I", wrong), ("C", third.response)]
     assert len(server.requests) == 2 + 2 + 1
     assert samples[0].messages[2].text.startswith("The plan fails.\n\nWrite the whole plan again")
+
+
+@pytest.mark.parametrize(("heading", "printed"), [("lm-eval", "success_plans"), ("Inspect", "accuracy")])
+def test_the_pages_commands_run(heading: str, printed: str, served_planner: str, tmp_path: Path) -> None:
+    assert printed in what_a_block_prints(heading, served_planner, tmp_path)

@@ -19,7 +19,7 @@ from grpo_project.evaluation.conversation import words_on_failure
 from grpo_project.evaluation.results import read_result
 from grpo_project.pddl import validate_text
 from grpo_project.rewards import make_reward_function
-from tests.environments.conftest import PLANNER, marks
+from tests.environments.conftest import PLANNER, marks, what_a_block_prints
 from tests.served import ROOT, run_script
 
 pytestmark = marks("verifiers")
@@ -60,7 +60,7 @@ def test_rollouts_of_a_served_model_end_as_evaluate_says(served_planner: str, tm
     single, repaired = (vf_eval(tmp_path / str(n), served_planner, *flags, "--env.repair-turns", n) for n in (0, 1))
     run_script("evaluate.py", *MODEL, "--base_url", served_planner, "--output", tmp_path / "result.json", *asked)
     expected = read_result(tmp_path / "result.json").problems
-    table = read_rows("data/test", ["ferry"])
+    table = read_rows(ROOT / "data" / "test", ["ferry"])
     reward = make_reward_function(table, RewardConfig())
     assert 0 < sum(problem.success for problem in expected) < len(expected) == PROBLEMS
     for index, problem in enumerate(expected):
@@ -80,7 +80,7 @@ def test_rollouts_of_a_served_model_end_as_evaluate_says(served_planner: str, tm
 
 def test_a_server_that_dies_between_two_turns_costs_those_rollouts_alone(stand_in: Callable[..., Any], tmp_path: Path) -> None:
     """Errors are counted, the rest is kept, and --resume asks for what is missing and for nothing else."""
-    plans = {row.prompt: row.response for row in read_rows("data/test", ["ferry"]).rows[:4]}
+    plans = {row.prompt: row.response for row in read_rows(ROOT / "data" / "test", ["ferry"]).rows[:4]}
     easy = next(iter(plans))
     state = {"up": False}
 
@@ -119,6 +119,11 @@ def test_a_repair_that_would_not_fit_ends_the_rollout_and_the_plan_before_counts
     assert (episode["ok"], scored_by_verifiers(episode), len(server.requests)) == (True, -1.0, 1)
 
 
+def test_the_pages_commands_run(served_planner: str, tmp_path: Path) -> None:
+    printed = what_a_block_prints("verifiers", served_planner, tmp_path)
+    assert "4/4" in printed and "err 0.00" in printed and "solved" in printed
+
+
 @pytest.fixture
 def taskset() -> Callable[..., Any]:
     """The taskset as verifiers finds it: by its name."""
@@ -145,7 +150,7 @@ def scored(task: Any, *replies: str) -> Any:
 
 
 def test_verifiers_scores_as_training_does(taskset: Callable[..., Any]) -> None:
-    table = read_rows("data/test")
+    table = read_rows(ROOT / "data" / "test")
     reward = make_reward_function(table, RewardConfig())
     tasks = list(taskset())
     assert len(tasks) == len(table) >= 50

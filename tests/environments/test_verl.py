@@ -16,7 +16,7 @@ from grpo_project.rewards.verl import verl_rows
 from tests.environments.conftest import PLANNER, marks
 from tests.served import ROOT
 
-pytestmark = [*marks("verl"), pytest.mark.filterwarnings("default")]  # verl's own, at import
+pytestmark = [*marks("verl"), pytest.mark.filterwarnings("ignore")]  # theirs
 
 PROBLEMS, TOKENS = 24, 128
 
