@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--data_root", default=DATA_ROOT, metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
+    add("--problem_root", nargs="+", default=[], metavar="DIR", help="where the rows' PDDL files are looked for too")
     add("--prompt_style", default="full", help="as for script/evaluate.py (default full)")
     add("--repair_turns", type=int, default=0, metavar="K", help="plans that may follow one that fails (default 0)")
     add("--repair_detail", default=DETAILS[-1], help=f"how much is said of it: {', '.join(DETAILS)} (default {DETAILS[-1]})")
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--port", type=int, default=8000)
     given = parser.parse_args(argv)
     settings = RolloutSettings(given.repair_turns, given.repair_detail, given.reward)
-    problems = load_problems(given.data_root, given.domains, prompt_style=given.prompt_style)
+    problems = load_problems(given.data_root, given.domains, given.problem_root, given.prompt_style)
     uvicorn.run(make_app(problems, settings), host=given.host, port=given.port, log_level="warning")
     return 0
 
