@@ -1,7 +1,8 @@
-"""The reward under verl itself: its data set, its rollout on a CPU and its reward loop, over the shipped planner."""
+"""The reward under verl itself: its data set, its reward worker and manager, over answers of the shipped planner."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,26 +72,27 @@ def rollout_batch(table: RowTable, config: Any, tokenizer: Any, folder: Path) ->
     return batch
 
 
-def test_verls_reward_loop_gives_a_rollouts_answers_the_rewards_of_training(tmp_path: Path) -> None:
-    import ray
-    from verl.experimental.reward_loop import RewardLoopManager
+def test_verls_reward_worker_gives_a_rollouts_answers_the_rewards_of_training(tmp_path: Path) -> None:
+    from verl.experimental.reward_loop import RewardLoopWorker
+    from verl.trainer.ppo.reward import resolve_reward_manager_cls
     from verl.utils import hf_tokenizer
 
     table, config, tokenizer = asked_table(), verl_config("banded"), hf_tokenizer(str(ROOT / PLANNER))
     batch = rollout_batch(table, config, tokenizer, tmp_path)
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        scored = RewardLoopManager(config).compute_rm_score(batch)
-    finally:
-        ray.shutdown()
+
+    async def scored() -> list[dict[str, Any]]:
+        return await RewardLoopWorker(config).compute_score_batch(batch)  # what verl runs in processes of Ray's
+
+    scores = asyncio.run(scored())
+    rewards = resolve_reward_manager_cls(config).assemble_rm_scores(batch, [one["reward_score"] for one in scores])
     texts = tokenizer.batch_decode(batch.batch["responses"], skip_special_tokens=True)
     expected = make_reward_function(table, RewardConfig(mode="banded"))(
         prompts=texts, completions=texts, row_index=list(range(PROBLEMS))
     )
-    assert scored.batch["rm_scores"].sum(1).tolist() == pytest.approx(expected)
-    assert scored.non_tensor_batch["score"].tolist() == pytest.approx(expected)
-    solved = scored.non_tensor_batch["acc"].sum()
+    assert rewards.sum(1).tolist() == pytest.approx(expected)
+    assert [one["reward_extra_info"]["score"] for one in scores] == pytest.approx(expected)
+    solved = sum(one["reward_extra_info"]["acc"] for one in scores)
     assert 0 < solved < PROBLEMS and solved == expected.count(1.0)
     # verl puts the reward on the last token of the answer.
     lengths = batch.batch["attention_mask"][:, batch.batch["prompts"].shape[1] :].sum(1)
-    assert (scored.batch["rm_scores"].abs().argmax(1) == lengths - 1).all()
+    assert (rewards.abs().argmax(1) == lengths - 1).all()
