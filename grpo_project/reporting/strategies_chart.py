@@ -11,6 +11,7 @@ from grpo_project.evaluation.results import EvaluationResult
 from grpo_project.evaluation.strategies import Outcome, best_of, outcome, repaired, sizes
 from grpo_project.reporting.chart import Axis, Chart, Panel, Point, Series
 
+MOST_TICKS = 4
 COLOURS = {"best of N": "c0", "repairs": "c1", "step by step": "c2"}
 
 
@@ -24,14 +25,22 @@ def strategies_chart(results: Sequence[EvaluationResult]) -> Chart:
     for result in results:
         about = str(result.settings.get("model") or result.name), str(result.settings.get("data_root", ""))
         grouped.setdefault(about, {}).update({series.name: series for series in _series(result)})
-    seconds = [point.x for own in grouped.values() for series in own.values() for point in series.points]
-    powers = [2.0**power for power in range(math.floor(math.log2(min(seconds))), math.ceil(math.log2(max(seconds))) + 1)]
-    x = Axis("seconds a problem", powers[0], powers[-1], tuple((power, f"{power:.2g}") for power in powers), log2=True)
     y = Axis("solved", 0.0, 1.0, tuple((share / 4, f"{25 * share}%") for share in range(5)))
     panels = [
-        Panel(f"{model.rstrip('/').split('/')[-1]}, {data}", x, y, tuple(own.values())) for (model, data), own in grouped.items()
+        Panel(f"{model.rstrip('/').split('/')[-1]}, {data}", _seconds(list(own.values())), y, tuple(own.values()))
+        for (model, data), own in grouped.items()
     ]
     return Chart("strategies", "What more seconds buy", tuple(panels))
+
+
+def _seconds(drawn: Sequence[Series]) -> Axis:
+    """From the power of two below all points to the one above them, with MOST_TICKS at most."""
+    logs = [math.log2(point.x) for series in drawn for point in series.points]
+    least, most = math.floor(min(logs)), math.floor(max(logs)) + 1
+    ticks = range(least, most + 1, math.ceil((most - least + 1) / MOST_TICKS))
+    return Axis(
+        "seconds a problem", 2.0**least, 2.0**most, tuple((2.0**power, f"{2.0**power:.2g}") for power in ticks), log2=True
+    )
 
 
 def _series(result: EvaluationResult) -> list[Series]:
