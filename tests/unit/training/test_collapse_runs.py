@@ -35,10 +35,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small ferry and spanner problems with their plans."""
     from grpo_project.domains import get_domain
     from grpo_project.pddl import render_problem
+    from grpo_project.pddl.canonical import canonical_form
     from grpo_project.prompting import render_plan
 
     folder = tmp_path_factory.mktemp("known")
-    sizes = {"ferry": {"l": 3, "c": 2}, "spanner": {"s": 3, "n": 2, "l": 3}}
+    sizes = {"ferry": {"l": 3, "c": 2}, "spanner": {"s": 4, "n": 2, "l": 3}}
     for name, parameters in sizes.items():
         domain, lines, seen = get_domain(name), [], set()
         index = 0
@@ -46,11 +47,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             problem = domain.generate(random.Random(f"collapse {name} {index}"), parameters, False)
             index += 1
             plan = domain.policy(problem)
-            text = render_problem(problem)
-            body = text[text.index("(:init") :]
-            if not plan or body in seen:
+            text, form = render_problem(problem), canonical_form(domain.domain, problem)
+            if not plan or form in seen:
                 continue
-            seen.add(body)
+            seen.add(form)
             meta = {"scenario": name, "problem_file": domain.file_name(parameters, index), "problem_pddl": text}
             lines.append(json.dumps({"prompt": "Solve it.", "meta": meta, "response": render_plan(plan)}))
         assert len(lines) == PROBLEMS
