@@ -324,7 +324,7 @@ def test_the_reward_and_the_evaluations_read_answers_as_asked(
         read.append(verify(table.task(0), in_prose(table.rows[0])).success)
         return make(table, *more)
 
-    def answers(*_: Any) -> Any:
+    def answers(*_: Any, **__: Any) -> Any:
         return lambda rows: list(map(in_prose, rows))
 
     monkeypatch.setattr(rewards, "make_reward_function", reading)
