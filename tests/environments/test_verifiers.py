@@ -69,7 +69,7 @@ def test_rollouts_of_a_served_model_end_as_evaluate_says(served_planner: str, tm
         assert solved(single[index]) == problem.success
         assert conversation[:2] == said(single[index])
         assert conversation[2:3] == list(
-            filter(None, [words_on_failure(table.task(index), problem.completion, "state", "strict")])
+            filter(None, [words_on_failure(table.task(index), problem.completion, "state", "strict", "compact_by_name")])
         )
         assert len(conversation) == (2 if problem.success else 4)
         for episode in (single[index], repaired[index]):
