@@ -26,8 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="--output_dir of a training run")
-    parser.add_argument("--leaderboard", nargs="+", metavar="FILE|RUN", help="evaluations, to be ranked in a Markdown table")
-    parser.add_argument("--strategies", nargs="+", metavar="FILE", help="evaluations, drawn as success against seconds a problem")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--leaderboard", nargs="+", metavar="FILE|RUN", help="evaluations, to be ranked in a Markdown table")
+    instead.add_argument(
+        "--strategies", nargs="+", metavar="FILE", help="evaluations, drawn as success against seconds a problem"
+    )
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -42,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
 @entry_point()
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
+    flag = "--leaderboard" if arguments.leaderboard else "--strategies" if arguments.strategies else None
+    if flag and (arguments.runs or arguments.png or arguments.title):
+        raise ConfigError(f"{flag} is about the files named after it: it takes no RUN before it, no --png and no --title")
     if arguments.leaderboard:
         return make_leaderboard(arguments)
     if arguments.strategies:
@@ -53,8 +59,6 @@ def make_leaderboard(arguments: argparse.Namespace) -> int:
     from grpo_project.common.files import write_text_atomically
     from grpo_project.reporting import leaderboard, read_entries
 
-    if arguments.runs or arguments.png or arguments.title:
-        raise ConfigError("--leaderboard ranks what is named after it: it takes no RUN before it, no --png and no --title")
     table = leaderboard(read_entries(arguments.leaderboard))
     print(table, end="")
     if arguments.output:

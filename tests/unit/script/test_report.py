@@ -71,6 +71,9 @@ def test_evaluations_become_a_table(main, tmp_path, capsys):
         (["{run}", "--output", "/proc/none/page.html"], "cannot be written"),
         (["--leaderboard", "{run}/metrics.jsonl"], "is no evaluation"),
         (["{run}", "--leaderboard", "x.json"], "takes no RUN"),
+        (["{run}", "--strategies", "x.json"], "takes no RUN"),
+        (["--strategies", "x.json"], "name its file with --output"),
+        (["--strategies", "{run}/metrics.jsonl", "--output", "x.svg"], "is no evaluation"),
     ],
 )
 def test_bad_input_ends_in_one_line(main, run, tmp_path, capsys, arguments, said):
