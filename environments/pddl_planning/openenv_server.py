@@ -78,7 +78,9 @@ def make_app(problems: Sequence[PlanningProblem], settings: RolloutSettings, ses
 
 @entry_point()
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--data_root", default=DATA_ROOT, metavar="DIR", help="folder of *.jsonl rows (default data/test)")
     add("--domains", nargs="+", metavar="NAME", help="default: every file of the data root")
