@@ -359,7 +359,11 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
     rules = writer.derived(constants) if rest == 1 else []
     soft = rest == 2 or (with_numbers and rng.random() < 0.3)
+    # To a constraint VAL shows the derived facts that the step's conditions asked for as they were before the step: see the deviations.
+    without_rules = rng.choice(("actions", "constraints")) if rules and for_val else ""
+    writer.predicates = writer.changing if without_rules == "actions" else predicates
     actions = [writer.action(f"act-{number}", constants, "pre" if soft else "") for number in range(rng.randint(2, 4))]
+    writer.predicates = predicates
 
     def signature(name: str, places: list[str | None]) -> str:
         words = [
@@ -419,6 +423,7 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
         goals.append(goal)
     if soft:
         goals += [writer.preference(name, everything) for name in ("g0", "g1", "g0")[: rng.randint(1, 3)]]
+    writer.predicates = writer.changing if without_rules == "constraints" else predicates
     own = _constraints(rng, writer, world, trace, constants) if rng.random() < 0.25 else ""
     constraints = _constraints(rng, writer, world, trace, soft=soft)
     domain, problem = domain_text(own), problem_text(f"(and {' '.join(goals)})", constraints)

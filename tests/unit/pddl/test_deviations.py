@@ -31,6 +31,9 @@ LIT_BY_A_BOX = LAMPS.replace("(:predicates", "(:constants a - lamp) (:predicates
     "(:derived (bright ?l - lamp) (or (lit ?l) (exists (?z - lamp) (and (exists (?x ?y - box) (lit ?l)) (bright ?z)))))"
     "(:action on",
 )
+DARK = LAMPS.replace("(:action on", "(:derived (dark ?l - lamp) (not (lit ?l))) (:action on", 1).replace(
+    "(:predicates", "(:predicates (dark ?l - lamp)"
+)
 NOT_EVERY_BOX = LAMPS.replace(":precondition (lit ?l)", ":precondition (not (forall (?x - box ?y - lamp) (lit ?y)))")
 
 
@@ -145,6 +148,15 @@ PINS: dict[str, list[Pin]] = {
     ],
     "actions without precondition": [
         Pin(LAMPS.replace(":precondition (not (lit ?l))", ""), lamps(), "(on a)\n", SUCCESS, "refuses"),
+    ],
+    "derived facts in constraints": [
+        Pin(
+            DARK.replace("(not (lit ?l)) :effect", "(dark ?l) :effect"),
+            lamps(constraints="(always (dark a))"),
+            "(on a)\n(on b)\n",
+            constraint(1),
+            constraint(2),
+        ),
     ],
     "what it cannot parse": [
         Pin(LAMPS.replace("(:constraints", "(:requirements"), lamps(goal="(and (lit a) (or))"), "(on a)\n", GOAL, "refuses"),
