@@ -359,7 +359,7 @@ def _toy_exercise(rng: random.Random, origin: str, number: int, for_val: bool) -
     writer = _Writer(rng, for_val, parents, predicates, functions, turn=turn)
     rules = writer.derived(constants) if rest == 1 else []
     soft = rest == 2 or (with_numbers and rng.random() < 0.3)
-    # To a constraint VAL shows the derived facts that the step's conditions asked for as they were before the step: see the deviations.
+    # VAL asks constraints with the derived facts that a step's conditions found before the step: see the deviations.
     without_rules = rng.choice(("actions", "constraints")) if rules and for_val else ""
     writer.predicates = writer.changing if without_rules == "actions" else predicates
     actions = [writer.action(f"act-{number}", constants, "pre" if soft else "") for number in range(rng.randint(2, 4))]

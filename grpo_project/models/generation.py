@@ -33,9 +33,9 @@ from grpo_project.models.cpu_planner import (
     evaluating,
     left_padded,
     pick_tokens,
-    plain_attention,
 )
 from grpo_project.models.memory import Architecture
+from grpo_project.models.shared_prompts import plain_attention
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, stop_tokens, turns_of
 
 OnAnswer = Callable[[int, int, Answer], None]  # (position of the prompt, position of the sample number, the answer)

@@ -319,6 +319,11 @@ def planning_trainer(base: type) -> type:
 
         def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
             """TRL's (model, input_ids, attention_mask, logits_to_keep, ...); with entropies only on the way to the loss."""
+            if self._alone_on_a_cpu:
+                from grpo_project.models.shared_prompts import forward_with_shared_prompts, shares_prompts
+
+                if shares_prompts(args[0]):
+                    args = (functools.partial(forward_with_shared_prompts, args[0]), *args[1:])
             found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
             if kwargs.get("compute_entropy") and len(args) >= 4 and self.model.training and found[1] is not None:
                 _, ids, mask, kept = args[:4]
