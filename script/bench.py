@@ -1,19 +1,21 @@
 """Where the time goes: the parts of a training step, and what a verdict costs.
 
     python script/bench.py                    training and verifier
-    python script/bench.py --only verifier    one part: training, verifier, large, entropy
+    python script/bench.py --only verifier    one part: training, verifier, large, entropy, prompts
 
-training: one real run of the main job on the shipped planner (a few steps, no evaluation). entropy: what the answers' entropies
-cost in such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the
-shipped test problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same
-cases, in processor time of one core. large: a domain file of 4 MB and a problem of 70,000 atoms, in seconds and
-peak memory, each in a process of its own. Times depend on the machine; shares and ratios hardly do.
+training: one real run of the main job on the shipped planner (a few steps, no evaluation). prompts: what reading a prompt once
+for its group saves, when completions are written and when their gradient is taken. entropy: what the answers' entropies cost in
+such a run, and in one with Unsloth's trainer where unsloth is installed (.venv-llm/bin/python). verifier: plans for the shipped
+test problems, whole and broken in every way, validated by our validator, by VAL and by unified-planning's on the same cases, in
+processor time of one core. large: a domain file of 4 MB and a problem of 70,000 atoms, in seconds and peak memory, each in a
+process of its own. Times depend on the machine; shares and ratios hardly do.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import json
 import multiprocessing
@@ -45,6 +47,7 @@ PASSES = 5
 VAL_CASES = 200
 UNIFIED_PLANNING_CASES = 40
 BATCH_PROMPTS, BATCH_COMPLETIONS = 64, 8
+SHARED_PROMPTS, SHARED_ROWS = 32, 64
 
 
 class Case(NamedTuple):
@@ -72,6 +75,67 @@ def bench_training(steps: int) -> None:
     print(f"training step: {step:.2f} s (mean of {len(timed)})")
     for name, seconds in sorted(totals.items(), key=lambda item: -item[1]):
         print(f"  {name:12} {seconds:7.3f} s  {100 * seconds / step:5.1f}%")
+
+
+def bench_prompts() -> None:
+    """Prints processor seconds with and without sharing prompts, for the shipped planner and groups of its own completions."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl.trainer.utils import selective_log_softmax
+
+    from grpo_project.configs.settings import default_of
+    from grpo_project.data.prompts import row_prompt
+    from grpo_project.data.rows import read_rows
+    from grpo_project.models.cpu_planner import left_padded, sample_groups
+    from grpo_project.models.shared_prompts import forward_with_shared_prompts
+    from grpo_project.prompting import render_chat
+
+    torch.manual_seed(1)
+    folder = ROOT / default_of("base_model")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = read_rows(ROOT / "data" / "four_domain")
+    chosen = [index for domain in rows.domains for index in rows.indices_of(domain)[: SHARED_PROMPTS // 4]]
+    turns = [render_chat(tokenizer, prompt) for prompt in (row_prompt(rows.rows[index], "compact") for index in chosen)]
+    prompts = [ids for ids in tokenizer(turns, add_special_tokens=False)["input_ids"] for _ in range(BATCH_COMPLETIONS)]
+    pad, stop = tokenizer.pad_token_id, tokenizer.eos_token_id
+
+    began = time.process_time()
+    completions = sample_groups(model, prompts, BATCH_COMPLETIONS, pad, stop, 128, 1.0) or []
+    ours = (time.process_time() - began) / sum(map(len, completions))
+    ids, mask = left_padded(prompts, pad, model.device)
+    began = time.process_time()
+    with torch.inference_mode():
+        how = {"max_new_tokens": 128, "do_sample": True, "top_k": 0, "pad_token_id": pad, "eos_token_id": stop}
+        written = model.eval().generate(input_ids=ids, attention_mask=mask, **how)[:, ids.shape[1] :]
+    theirs = (time.process_time() - began) / int((written != pad).sum())
+    print(f"{len(prompts)} completions, {BATCH_COMPLETIONS} to a prompt, one model: {type(model).__name__} of {folder.name}")
+    print(
+        f"  writing them {1e3 * ours:6.2f} ms of processor time a token, generate {1e3 * theirs:6.2f}: ratio {ours / theirs:.2f}"
+    )
+
+    longest = max(map(len, completions))
+    answers = torch.tensor([row + [pad] * (longest - len(row)) for row in completions])
+    answered = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in completions])
+    ids, mask = torch.cat([ids, answers], dim=1), torch.cat([mask, answered], dim=1)
+
+    def gradient(forward: Callable[..., Any]) -> tuple[float, torch.Tensor]:
+        model.train().zero_grad()
+        began = time.process_time()
+        for at in range(0, len(ids), SHARED_ROWS):
+            part = slice(at, at + SHARED_ROWS)
+            found = forward(input_ids=ids[part], attention_mask=mask[part], logits_to_keep=longest + 1, use_cache=False)
+            chances = selective_log_softmax(found.logits[:, :-1], answers[part])
+            (chances * answered[part]).sum().backward()
+        seconds = time.process_time() - began
+        return seconds, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    gradient(model)  # warm
+    (plain, expected), (shared, found) = gradient(model), gradient(functools.partial(forward_with_shared_prompts, model))
+    print(
+        f"  log-probabilities and gradient {shared:.2f} s, row by row {plain:.2f} s: ratio {shared / plain:.2f}; "
+        f"the gradients differ by {float((found - expected).norm() / expected.norm()):.0e} of their length"
+    )
 
 
 def bench_entropy(steps: int) -> None:
@@ -441,7 +505,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--only", choices=("training", "verifier", "large", "entropy"), help="one part; default the first two")
+    parser.add_argument("--only", choices=("training", "verifier", "large", "entropy", "prompts"), help="default: the first two")
     parser.add_argument("--steps", type=int, default=8, help="training steps (default 8)")
     arguments = parser.parse_args(argv)
     if arguments.only in (None, "training"):
@@ -450,6 +514,8 @@ def main(argv: list[str] | None = None) -> int:
         bench_verifier()
     if arguments.only == "large":
         bench_large()
+    if arguments.only == "prompts":
+        bench_prompts()
     if arguments.only == "entropy":
         bench_entropy(arguments.steps)
     return 0

@@ -59,3 +59,14 @@ def test_what_is_not_installed_is_left_out_by_name(bench, capsys, monkeypatch, t
     assert "VAL: left out. VAL_BINARY names" in shown
     assert "unified-planning: left out, not installed (pip install -r requirements-dev.txt)" in shown
     assert "reward of" in shown
+
+
+@pytest.mark.slow
+def test_the_ratios_of_shared_prompts_are_printed_and_their_gradients_agree(bench, capsys, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(bench, "SHARED_PROMPTS", 4)
+    monkeypatch.setattr(bench, "SHARED_ROWS", 16)
+    bench.bench_prompts()
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"ratio \d+\.\d\d", shown)) == 2 and "32 completions, 8 to a prompt" in shown
+    assert float(re.search(r"differ by (\S+) of", shown)[1]) < 1e-4
