@@ -80,10 +80,15 @@ function plot(panel, label, width, height) {
     line({class: value === 0 ? "axis" : "grid"}, place(panel.x.low, value), place(panel.x.high, value));
   for (const [value, name] of upright.ticks)
     svg.append(s("text", {x: left - 6, y: Y(value) + 4, "text-anchor": "end"}, name));
+  let free = 0; // where the text of the last tick ends: the next one would be written over it
   for (const [value, name] of across.ticks) {
     const first = value === across.low;
     const anchor = first ? "start" : X(value) > width - 26 ? "end" : "middle";
     const shown = first && !flipped ? `${across.label} ${name}` : name;
+    const broad = TICK_LETTER * shown.length;
+    const begin = X(value) - {start: 0, middle: broad / 2, end: broad}[anchor];
+    if (begin < free) continue;
+    free = begin + broad + 4;
     svg.append(s("text", {x: X(value), y: height - 6, "text-anchor": anchor}, shown));
   }
 
