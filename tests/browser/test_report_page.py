@@ -108,7 +108,7 @@ def visit(browser: Any) -> Iterator[Any]:
 def test_nothing_sticks_out_and_every_section_is_there(visit, pages, name, width, scheme):
     page = visit(pages[name], width, scheme)
     sections = {node.get_attribute("id") for node in page.locator("main section").all()}
-    assert sections >= SECTIONS
+    assert sections >= SECTIONS - ({"reasons"} if name == "empty" else set())  # which is there once an answer was saved
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.wait_for_timeout(100)
     # Nothing is wider than its section unless it can be scrolled there.
