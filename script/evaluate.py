@@ -55,6 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--difficulty_pattern", metavar="TEXT", help="as in training: scores file names that follow no grammar of this suite")
     add_prompt_flags(problems)
     add(
+        "--match_domains",
+        action="store_true",
+        help="ask about a known domain under other names in the words that a small planner was taught: its action schemas are "
+        "recognised by the suite, not by the model",
+    )
+    add(
         "--probe",
         nargs="+",
         default=[],
@@ -185,6 +191,7 @@ def evaluate_table(
     from contextlib import ExitStack
 
     from grpo_project.common.files import write_json_atomically
+    from grpo_project.data.known_domains import with_known_domains
     from grpo_project.data.known_names import with_known_names
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
@@ -194,6 +201,8 @@ def evaluate_table(
     from grpo_project.evaluation.stepping import StepByStep
     from grpo_project.runs.run_folder import describe_environment
 
+    if arguments.match_domains:
+        table = with_known_domains(table, settings["prompt_style"])
     table = with_known_names(table, settings["prompt_style"])
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
     name = arguments.model or "A* search"
@@ -293,7 +302,7 @@ def describe_settings(
         settings |= {"repair_turns": arguments.repair_turns, "repair_detail": arguments.repair_detail}
     if arguments.step_by_step:
         settings["step_by_step"] = arguments.step_by_step
-    for name in ("problem_root", "difficulty_pattern"):
+    for name in ("problem_root", "difficulty_pattern", "match_domains"):
         if getattr(arguments, name):
             settings[name] = getattr(arguments, name)
     if arguments.plan_reading != "strict":

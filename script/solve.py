@@ -91,6 +91,7 @@ def check(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Asks, prints a plan or what came nearest for every problem, and returns the exit status."""
     from grpo_project.common.progress import ProgressLine
+    from grpo_project.data.known_domains import in_known_domain, with_known_domains
     from grpo_project.data.known_names import known_names, with_known_names, with_own_names
     from grpo_project.data.pddl_files import table_of_files
     from grpo_project.data.prompts import row_prompt
@@ -104,8 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     line = ProgressLine()
     answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
     style = arguments.prompt_style or own_style
-    names = [known_names(row, style) for row in table.rows]
-    asked = with_known_names(table, style)
+    # In the words that a small planner was taught, and its plans back in the problem's own.
+    known_rows = [in_known_domain(row, style) for row in table.rows]
+    names = [{**actions, **known_names(row, style)} for row, actions in known_rows]
+    asked = with_known_names(with_known_domains(table, style), style)
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in asked.rows]
     failure: GrpoProjectError | None = None
     with ExitStack() as stack:

@@ -1,0 +1,131 @@
+"""A known domain under other names is recognised by its action schemas, asked about in known words, and answered in its own."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpo_project.data.known_domains import in_known_domain, renaming_to_known, with_known_domains
+from grpo_project.data.known_names import with_own_names
+from grpo_project.data.rows import RowTable, read_rows
+from grpo_project.domains import all_domains
+from grpo_project.pddl import parse_domain, validate_text
+
+ROOT = Path(__file__).resolve().parents[3]
+# As the International Planning Competition wrote it in 2000, and with a type.
+IPC_BLOCKS = """(define (domain BLOCKS) (:requirements :strips :typing) (:types block)
+  (:predicates (on ?x - block ?y - block) (ontable ?x - block) (clear ?x - block) (handempty) (holding ?x - block))
+  (:action pick-up :parameters (?x - block) :precondition (and (clear ?x) (ontable ?x) (handempty))
+    :effect (and (not (ontable ?x)) (not (clear ?x)) (not (handempty)) (holding ?x)))
+  (:action put-down :parameters (?x - block) :precondition (holding ?x)
+    :effect (and (not (holding ?x)) (clear ?x) (handempty) (ontable ?x)))
+  (:action stack :parameters (?x - block ?y - block) :precondition (and (holding ?x) (clear ?y))
+    :effect (and (not (holding ?x)) (not (clear ?y)) (clear ?x) (handempty) (on ?x ?y)))
+  (:action unstack :parameters (?x - block ?y - block) :precondition (and (on ?x ?y) (clear ?x) (handempty))
+    :effect (and (holding ?x) (clear ?y) (not (clear ?x)) (not (handempty)) (not (on ?x ?y)))))"""
+IPC_PROBLEM = """(define (problem two) (:domain BLOCKS) (:objects a b - block)
+  (:init (clear a) (ontable b) (on a b) (handempty)) (:goal (on b a)))"""
+
+
+@pytest.fixture(scope="module")
+def obfuscated() -> RowTable:
+    return read_rows(ROOT / "data" / "test_obfuscated")
+
+
+def test_every_domain_is_recognised_and_its_plans_go_there_and_back(obfuscated: RowTable) -> None:
+    rows = [obfuscated.rows[index] for name in obfuscated.domains for index in obfuscated.indices_of(name)[:10]]
+    table = RowTable(obfuscated.origin, obfuscated.domains, rows, (), "rows")
+    known = with_known_domains(table, "compact")
+    for index, row in enumerate(rows):
+        found, actions = in_known_domain(row, "compact")
+        assert found.problem == known.rows[index].problem and found.scenario == row.scenario
+        assert found.domain.predicates.keys() == all_domains()[row.scenario].domain.predicates.keys()
+        assert row.response is not None
+        spoken = with_own_names(row.response, {there: own for own, there in actions.items()})
+        assert spoken != row.response and with_own_names(spoken, actions) == row.response
+        for plan, back in (
+            (spoken, row.response),
+            ("\n".join(spoken.splitlines()[:-1]), "\n".join(row.response.splitlines()[:-1])),
+        ):
+            theirs, ours = validate_text(known.task(index), plan), validate_text(table.task(index), back)
+            assert (theirs.verdict_class, theirs.state_index) == (ours.verdict_class, ours.state_index)
+
+
+def test_published_blocksworld_is_blocksworld() -> None:
+    found = renaming_to_known(parse_domain(IPC_BLOCKS))
+    assert found is not None and found[0] == "blocksworld"
+    assert found[1].actions == {"pick-up": "pickup", "put-down": "putdown", "stack": "stack", "unstack": "unstack"}
+    assert found[1].predicates["handempty"] == "arm-empty" and found[1].types == {"block": "object"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (":precondition (holding ?x)", ":precondition (and (holding ?x) (not (handempty)))"),  # one condition more
+        ("(clear ?x) (handempty) (on ?x ?y)))", "(clear ?x) (handempty) (on ?y ?x)))"),  # another effect
+        ("(clear ?x) (handempty) (on ?x ?y)))", "(clear ?x) (handempty) (when (clear ?x) (on ?x ?y))))"),
+        ("stack :parameters (?x - block ?y - block)", "stack :parameters (?y - block ?x - block)"),  # both of them: another order
+        ("(:types block)", "(:types block) (:constants table - block)"),
+        (":precondition (holding ?x)", ":precondition (exists (?z - block) (holding ?x))"),
+        ("(:types block)", "(:types block hand)  (:functions (total-cost))"),
+    ],
+)
+def test_what_is_not_the_same_up_to_names_is_not_exchanged(before: str, after: str) -> None:
+    assert before in IPC_BLOCKS
+    assert renaming_to_known(parse_domain(IPC_BLOCKS.replace(before, after))) is None
+
+
+def test_a_problem_that_needs_a_type_without_a_counterpart_stays_as_it_is(obfuscated: RowTable) -> None:
+    """Things of an own subtype would lose it, and what ranges over them would mean something else."""
+    text = IPC_BLOCKS.replace("(:types block)", "(:types red - block block - object)")
+    row = replace(
+        obfuscated.rows[0],
+        meta={"domain_pddl": text, "problem_pddl": IPC_PROBLEM.replace("a b - block", "a - block b - red")},
+    )
+    assert renaming_to_known(row.domain) is not None
+    assert in_known_domain(row, "compact") == (row, {})
+
+
+def test_only_a_small_planners_prompts_are_told_in_known_words(obfuscated: RowTable) -> None:
+    row = obfuscated.rows[0]
+    assert in_known_domain(row, "full") == in_known_domain(row, "compact_by_name") == (row, {})
+    plain = read_rows(ROOT / "data" / "test", ["ferry"]).rows[0]
+    assert in_known_domain(plain, "compact") == (plain, {})
+
+
+def test_solve_prints_the_plan_in_the_words_of_the_users_files(tmp_path: Path, stand_in: Any, capsys: Any) -> None:
+    spec = importlib.util.spec_from_file_location("solve_script", ROOT / "script" / "solve.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    domain, problem = tmp_path / "domain.pddl", tmp_path / "problem.pddl"
+    domain.write_text(IPC_BLOCKS, encoding="utf-8")
+    problem.write_text(IPC_PROBLEM, encoding="utf-8")
+    asked: list[str] = []
+
+    def behave(number: int, body: dict[str, Any], headers: Any) -> Any:
+        asked.append(body["messages"][-1]["content"])
+        names = [word for word in dict.fromkeys(asked[-1].split()) if word in all_domains()["blocksworld"].object_names]
+        above, below = names if number == 1 else reversed(names)  # which is which decides one of the two answers
+        plan = f"(unstack {above} {below})\n(putdown {above})\n(pickup {below})\n(stack {below} {above})\n"
+        return 200, {}, {"choices": [{"message": {"content": plan}, "finish_reason": "stop"}], "usage": {}}
+
+    how = [
+        "--base_url",
+        stand_in(behave).url,
+        "--model",
+        "m",
+        "--prompt_style",
+        "compact",
+        "--best_of",
+        "2",
+        "--temperature",
+        "1",
+    ]
+    assert module.main([str(domain), str(problem), *how]) == 0
+    assert "(unstack a b)\n(put-down a)\n(pick-up b)\n(stack b a)" in capsys.readouterr().out
+    assert "arm-empty" in asked[0] and "handempty" not in asked[0]
