@@ -30,8 +30,9 @@ import re
 from collections import defaultdict
 
 from grpo_project.pddl import Atom, Problem, Task, Verdict, render_constraint, render_formula
+from grpo_project.pddl.conditions import conjuncts
 from grpo_project.pddl.explanation import DETAILS, states_reached
-from grpo_project.pddl.model import And, Constraint, ConstraintAnd, Formula, Literal
+from grpo_project.pddl.model import Constraint, ConstraintAnd, Literal
 
 SIGILS = "+-=!@"
 BACKWARDS = "~"
@@ -40,7 +41,7 @@ BACKWARDS = "~"
 def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], at_each_object: bool = True) -> str:
     """One line. `implied`: the initial atoms that are left to the reader (PlanningDomain.unsaid_atoms). at_each_object: every
     fact begins with its object, and facts of two objects stand at both of them."""
-    goals = _conjuncts(problem.goal)
+    goals = conjuncts(problem.goal)
     wanted = {part.atom for part in goals if isinstance(part, Literal)}
     facts = [("+", atom) for atom in problem.init - implied - wanted]
     facts += [("-", atom) for atom in implied - problem.init]
@@ -100,10 +101,6 @@ def _marked(sigil: str, text: str) -> list[str]:
     """ "(always (p a))" as ["@always", "(", "p", "a", ")"]."""
     words = text.replace("(", " ( ").replace(")", " ) ").split()
     return [sigil + words[1], *words[2:-1]]
-
-
-def _conjuncts(goal: Formula) -> tuple[Formula, ...]:
-    return tuple(inner for part in goal.parts for inner in _conjuncts(part)) if isinstance(goal, And) else (goal,)
 
 
 def _parts(constraint: Constraint | None) -> tuple[Constraint, ...]:
