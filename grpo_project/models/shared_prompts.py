@@ -47,6 +47,7 @@ class PromptCache:
         self._samples = samples
         rows = torch.arange(len(mask) * samples, device=mask.device)
         self._prompt, self._seat = rows // samples, rows % samples  # of each row that is still written
+        self._attended = False
         self._hidden = (mask == 0)[:, None, None, :]  # (prompts, 1, 1, tokens): padding
 
     @contextmanager
@@ -61,6 +62,8 @@ class PromptCache:
             yield
         finally:
             config._attn_implementation = before
+        if not self._attended:  # a library has put its own attention into the layers: what they computed is without the prompts
+            raise RuntimeError(f"{type(self._model).__name__} does not attend by the function that its config names")
 
     def keep(self, rows: torch.Tensor) -> None:
         """Only these of the rows go on, by their present places; a prompt without any goes as well."""
@@ -72,6 +75,7 @@ class PromptCache:
     def _attend(self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **how: Any) -> Any:
         """As transformers' attention functions: (rows, heads, 1, width) of queries, against (rows, key heads, tokens, width) of
         the completions so far and against the prompts, to (rows, 1, heads, width)."""
+        self._attended = True
         layer = self._layers[module.layer_idx]
         query = query[:, :, 0].unflatten(1, (key.shape[1], -1)) * (how.get("scaling") or query.shape[-1] ** -0.5)
         to_prompt = self._by_prompt(query) @ layer.prompt_keys.transpose(-1, -2)

@@ -112,6 +112,15 @@ def test_the_models_attention_is_put_back_whatever_happens(tiny_model: Any) -> N
     assert tiny_model.config._attn_implementation == before
 
 
+def test_a_model_that_attends_in_a_way_of_its_own_is_found_out(tiny_model: Any) -> None:
+    cache = shared_prompts.PromptCache(tiny_model, torch.ones(1, 3, dtype=torch.long), 1)
+    with (
+        pytest.raises(RuntimeError, match="LlamaForCausalLM does not attend by the function that its config names"),
+        cache.attending(),
+    ):
+        pass
+
+
 def test_attention_of_another_kind_is_left_to_the_library() -> None:
     model = _model("Llama")
     assert plain_attention(model) and shares_prompts(model)
