@@ -42,9 +42,9 @@ bench: setup  ## where a training step's time goes, and how fast the validator i
 
 LADDER = script/generate_data.py --domains blocksworld ferry grippers spanner --plans policy --constraints_share 0.5 --names drawn --no_prompt
 ARMS = uniform step frontier adaptive docs/curricula.py:ladder docs/curricula.py:small_alone docs/curricula.py:reversed_ladder
-LADDER_RUN = --base_model data/models/any-names-planner --test_data outputs/ladder_test --difficulty_bands scores --max_steps 60 \
-	--batch_size 16 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
-COMPARE = script/compare_curricula.py --eval_every 10 --eval_problems 40 --final_problems 100 --curricula $(ARMS)
+LADDER_RUN = --base_model data/models/any-names-planner --test_data outputs/ladder_test --difficulty_bands scores --max_steps 200 \
+	--batch_size 32 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
+COMPARE = script/compare_curricula.py --eval_every 25 --eval_problems 40 --final_problems 100 --curricula $(ARMS)
 bench-curriculum: setup  ## which curriculum reaches larger problems: many hours, goes on where it was stopped (docs/curriculum.md)
 	.venv/bin/python $(LADDER) --count 400 --seed 31 --sizes small-far --out outputs/ladder
 	.venv/bin/python $(LADDER) --count 200 --seed 33 --sizes small --out outputs/ladder_small
