@@ -13,7 +13,7 @@ import numpy as np
 from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.errors import DataError
-from grpo_project.pddl.canonical import conjuncts
+from grpo_project.pddl.conditions import conjuncts
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def difficulty_of_row(row: Row) -> Difficulty:
     pattern = row.origin.difficulty_pattern
     if known or pattern is not None:
         return difficulty_of(row.scenario, row.problem_file, pattern)
-    counted = {"objects": len(row.problem.objects), "goals": len(list(conjuncts(row.problem.goal)))}
+    counted = {"objects": len(row.problem.objects), "goals": len(conjuncts(row.problem.goal))}
     return Difficulty(float(sum(counted.values())), counted)
 
 

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from grpo_project.pddl.conditions import conjuncts
 from grpo_project.pddl.model import (
     And,
     Atom,
@@ -80,15 +81,6 @@ def canonical_form(domain: Domain, problem: Problem) -> str:
     lines = sorted(repr((shape, [colours[member] for member in members])) for shape, members in shapes)
     lines += sorted(f"{kind}:{_view(part, colours)}" for kind, part, _ in inside)
     return hashlib.sha256(repr((domain.name, sorted(colours.values()), lines)).encode()).hexdigest()
-
-
-def conjuncts(goal: Formula) -> Iterator[Formula]:
-    """What a goal asks for, one by one: the parts of its `and`, however nested."""
-    if isinstance(goal, And):
-        for part in goal.parts:
-            yield from conjuncts(part)
-    else:
-        yield goal
 
 
 def _constraints(constraint: Constraint | None) -> Iterator[Constraint]:
