@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 from grpo_project.errors import ConfigError
@@ -148,6 +148,12 @@ def goal_atoms(formula: Formula) -> tuple[Atom, ...]:
     if isinstance(formula, And):
         return tuple(atom for part in formula.parts for atom in goal_atoms(part))
     return ()
+
+
+def remembered(bound: Heuristic, mask: int) -> Heuristic:
+    """A bound that reads no other bits of a state than those of the mask: what they say repeats far more often than states do."""
+    of_masked = cache(bound)
+    return lambda state: of_masked(state & mask)
 
 
 def bits(mask: int) -> list[int]:

@@ -20,6 +20,7 @@ from grpo_project.domains.base import (
     first_drawn,
     goal_atoms,
     numbered,
+    remembered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Literal, TrajectoryConstraint
@@ -173,14 +174,8 @@ def heuristic(task: Task) -> Heuristic | None:
             placing[bit] = (block, support, wrong)
             placings |= bit
     any_holding = sum(task.bit(("holding", block)) for block in blocks)
-    # Towers repeat far more often than states with all their fluents do.
-    known: dict[int, int] = {}
 
     def bound(state: int) -> int:
-        key = state & (placings | any_holding)
-        value = known.get(key)
-        if value is not None:
-            return value
         above: list[tuple[int, bool] | None] = [None] * table
         value = 0
         bases: list[tuple[int, bool]] = []
@@ -199,12 +194,11 @@ def heuristic(task: Task) -> Heuristic | None:
                     value += 4 if foundations[block] & moving else 2
                     moving |= 1 << block
                 current = above[block]
-        if key & any_holding:
+        if state & any_holding:
             value += 1  # wherever it goes
-        known[key] = value
         return value
 
-    return bound
+    return remembered(bound, placings | any_holding)
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:

@@ -6,7 +6,17 @@ import random
 import re
 from itertools import pairwise
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, drawn_order, first_drawn, goal_atoms, numbered
+from grpo_project.domains.base import (
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    bits,
+    drawn_order,
+    first_drawn,
+    goal_atoms,
+    numbered,
+    remembered,
+)
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Literal, Not, TrajectoryConstraint
 
@@ -152,23 +162,18 @@ def heuristic(task: Task) -> Heuristic | None:
             if cell != target:
                 lying[task.bit(("at", package, cell))] = (side, sides[target])
     truck_mask, lying_mask, carried_mask = sum(truck_at), sum(lying), sum(carried)
-    known: dict[int, int] = {}
 
     def bound(state: int) -> int:
-        key = state & (truck_mask | lying_mask | carried_mask)
-        value = known.get(key)
-        if value is not None:
-            return value
-        truck = truck_at.get(key & truck_mask)
+        truck = truck_at.get(state & truck_mask)
         if truck is None:
             return 0
         value = 0
         up = [0] * len(lines)  # by line: packages that have to cross to the far side
         down = up[:]
         away = 0  # lines with a package on the other side from the truck
-        trips = [lying[bit] for bit in bits(key & lying_mask)]
+        trips = [lying[bit] for bit in bits(state & lying_mask)]
         value += 2 * len(trips)
-        for bit in bits(key & carried_mask):
+        for bit in bits(state & carried_mask):
             trips.append((truck, carried[bit]))
             value += 1
         for origin, target in trips:
@@ -191,10 +196,9 @@ def heuristic(task: Task) -> Heuristic | None:
                 value += 2 * less
             elif away >> i & 1:
                 value += 1
-        known[key] = value
         return value
 
-    return bound
+    return remembered(bound, truck_mask | lying_mask | carried_mask)
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import random
 
-from grpo_project.domains.base import Heuristic, Parameters, PlanningDomain, bits, conjunction, first_drawn, goal_atoms
+from grpo_project.domains.base import (
+    Heuristic,
+    Parameters,
+    PlanningDomain,
+    bits,
+    conjunction,
+    first_drawn,
+    goal_atoms,
+    remembered,
+)
 from grpo_project.pddl import Atom, Problem, Task
 from grpo_project.pddl.model import And, Constraint, Literal, Not, TrajectoryConstraint
 
@@ -126,29 +135,22 @@ def heuristic(task: Task) -> Heuristic | None:
         for floor, mask in floors.items():
             waiting[task.bit(("waiting", passenger, floor))] = (mask, target)
     lift_mask, waiting_mask, riding_mask = sum(lift_at), sum(waiting), sum(riding)
-    known: dict[int, int] = {}
 
     def bound(state: int) -> int:
-        key = state & (lift_mask | waiting_mask | riding_mask)
-        value = known.get(key)
-        if value is not None:
-            return value
-        here = lift_at.get(key & lift_mask, 0)
+        here = lift_at.get(state & lift_mask, 0)
         steps = to_visit = to_come_back = 0
-        for bit in bits(key & waiting_mask):
+        for bit in bits(state & waiting_mask):
             origin, target = waiting[bit]
             steps += 2
             to_visit |= origin | target
             if origin != here:
                 to_come_back |= target & here
-        for bit in bits(key & riding_mask):
+        for bit in bits(state & riding_mask):
             steps += 1
             to_visit |= riding[bit]
-        value = steps + (to_visit & ~here).bit_count() + to_come_back.bit_count()
-        known[key] = value
-        return value
+        return steps + (to_visit & ~here).bit_count() + to_come_back.bit_count()
 
-    return bound
+    return remembered(bound, lift_mask | waiting_mask | riding_mask)
 
 
 DOMAIN = PlanningDomain(

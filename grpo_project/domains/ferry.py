@@ -17,6 +17,7 @@ from grpo_project.domains.base import (
     first_drawn,
     goal_atoms,
     numbered,
+    remembered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task
 from grpo_project.pddl.model import Constraint, ConstraintAnd, Literal, TrajectoryConstraint
@@ -142,24 +143,19 @@ def heuristic(task: Task) -> Heuristic | None:
             if i != target:
                 trips[task.bit(("at", car, place))] = (i, target)
     ferry_mask, trip_mask, aboard_mask = sum(ferry_at), sum(trips), sum(aboard)
-    known: dict[int, int] = {}
 
     def bound(state: int) -> int:
-        key = state & (ferry_mask | trip_mask | aboard_mask)
-        value = known.get(key)
-        if value is not None:
-            return value
-        ferry = ferry_at.get(key & ferry_mask)
+        ferry = ferry_at.get(state & ferry_mask)
         if ferry is None:
             return 0
         value = 0
-        loaded = aboard.get(key & aboard_mask)
+        loaded = aboard.get(state & aboard_mask)
         if loaded is not None:
             value = 1 + (loaded != ferry)
             ferry = loaded
         surplus: dict[int, int] = {}  # departures less arrivals
         part: dict[int, int] = {}  # the connected part that a place belongs to
-        for bit in bits(key & trip_mask):
+        for bit in bits(state & trip_mask):
             origin, target = trips[bit]
             value += 3
             surplus[origin] = surplus.get(origin, 0) + 1
@@ -177,10 +173,9 @@ def heuristic(task: Task) -> Heuristic | None:
         home = part.get(ferry)
         for own, empty in missing.items():
             value += empty if own == home else max(1, empty)
-        known[key] = value
         return value
 
-    return bound
+    return remembered(bound, ferry_mask | trip_mask | aboard_mask)
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:

@@ -18,6 +18,7 @@ from grpo_project.domains.base import (
     first_drawn,
     goal_atoms,
     numbered,
+    remembered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
 from grpo_project.pddl.model import And, Forall, Formula, Literal, Not, TrajectoryConstraint, TypedName
@@ -143,26 +144,21 @@ def heuristic(task: Task) -> Heuristic | None:
                 carried[task.bit(("carry", robot, ball, gripper))] = (i, target)
     where_mask, lying_mask, carried_mask = sum(where), sum(lying), sum(carried)
     no_rooms = [0] * len(rooms)
-    known: dict[int, int] = {}
 
     def bound(state: int) -> int:
-        key = state & (where_mask | lying_mask | carried_mask)
-        value = known.get(key)
-        if value is not None:
-            return value
         place = [0] * len(robots)
         present, leaving, coming = no_rooms[:], no_rooms[:], no_rooms[:]
-        for bit in bits(key & where_mask):
+        for bit in bits(state & where_mask):
             robot, room = where[bit]
             place[robot] = room
             present[room] += 1
         value = 0
-        for bit in bits(key & lying_mask):
+        for bit in bits(state & lying_mask):
             room, target = lying[bit]
             leaving[room] += 1
             coming[target] += 1
             value += 2
-        for bit in bits(key & carried_mask):
+        for bit in bits(state & carried_mask):
             robot, target = carried[bit]
             value += 1
             if place[robot] != target:
@@ -172,10 +168,9 @@ def heuristic(task: Task) -> Heuristic | None:
             if go or come:
                 into, out = -(-come // capacity), -(-go // capacity) - here
                 value += into if into > out else max(out, 0)
-        known[key] = value
         return value
 
-    return bound
+    return remembered(bound, where_mask | lying_mask | carried_mask)
 
 
 def _forbids_a_hand(problem: Problem) -> bool:

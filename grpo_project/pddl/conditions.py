@@ -142,7 +142,7 @@ class ConditionCompiler:
 
 
 def conjuncts(formula: Formula) -> tuple[Formula, ...]:
-    """The members of a conjunction, and of those inside it."""
+    """The members of a conjunction, and of those inside it: what a goal asks for, one by one."""
     if isinstance(formula, And):
         return tuple(inner for part in formula.parts for inner in conjuncts(part))
     return (formula,)

@@ -6,48 +6,41 @@ A monitor's memory is one int, so that a search can make it part of a state. `st
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from grpo_project.pddl.conditions import Condition
 
 VIOLATED = -1
 
 
-class Monitor(Protocol):
-    """`text` is the ground constraint as PDDL; `timed` says that `step` reads the time (the state's index)."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def timed(self) -> bool: ...
-
-    def step(self, memory: int, state: int, time: int) -> int: ...
-
-    def satisfied_at_end(self, memory: int, state: int) -> bool: ...
-
-
 @dataclass(frozen=True)
-class Always:
+class Monitor(ABC):
+    """`text` is the ground constraint as PDDL; `timed` says that `step` reads the time (the state's index).
+
+    Made from the text, the conditions in the constraint's order, and its times.
+    """
+
     text: str
     condition: Condition
-    timed: bool = False
+    timed: ClassVar[bool] = False
 
-    def step(self, memory: int, state: int, time: int) -> int:
-        return 0 if self.condition.holds(state) else VIOLATED
+    @abstractmethod
+    def step(self, memory: int, state: int, time: int) -> int: ...
 
     def satisfied_at_end(self, memory: int, state: int) -> bool:
         return True
 
 
-@dataclass(frozen=True)
-class Sometime:
-    """Memory: 1 once the condition has held."""
+class Always(Monitor):
+    def step(self, memory: int, state: int, time: int) -> int:
+        return 0 if self.condition.holds(state) else VIOLATED
 
-    text: str
-    condition: Condition
-    timed: bool = False
+
+class Sometime(Monitor):
+    """Memory: 1 once the condition has held."""
 
     def step(self, memory: int, state: int, time: int) -> int:
         return 1 if memory or self.condition.holds(state) else 0
@@ -56,31 +49,20 @@ class Sometime:
         return memory == 1
 
 
-@dataclass(frozen=True)
-class AtMostOnce:
+class AtMostOnce(Monitor):
     """Memory: 0 before, 1 inside, 2 after the one interval in which the condition may hold."""
-
-    text: str
-    condition: Condition
-    timed: bool = False
 
     def step(self, memory: int, state: int, time: int) -> int:
         if self.condition.holds(state):
             return VIOLATED if memory == 2 else 1
         return 2 if memory else 0
 
-    def satisfied_at_end(self, memory: int, state: int) -> bool:
-        return True
-
 
 @dataclass(frozen=True)
-class SometimeBefore:
+class SometimeBefore(Monitor):
     """Strict: `before` must have held in an earlier state than the first one in which `condition` holds."""
 
-    text: str
-    condition: Condition
     before: Condition
-    timed: bool = False
 
     def step(self, memory: int, state: int, time: int) -> int:
         if memory:
@@ -89,18 +71,12 @@ class SometimeBefore:
             return VIOLATED
         return 1 if self.before.holds(state) else 0
 
-    def satisfied_at_end(self, memory: int, state: int) -> bool:
-        return True
-
 
 @dataclass(frozen=True)
-class SometimeAfter:
+class SometimeAfter(Monitor):
     """Memory: 1 while `after` is owed. The same state counts."""
 
-    text: str
-    condition: Condition
     after: Condition
-    timed: bool = False
 
     def step(self, memory: int, state: int, time: int) -> int:
         if self.after.holds(state):
@@ -111,12 +87,7 @@ class SometimeAfter:
         return memory == 0
 
 
-@dataclass(frozen=True)
-class AtEnd:
-    text: str
-    condition: Condition
-    timed: bool = False
-
+class AtEnd(Monitor):
     def step(self, memory: int, state: int, time: int) -> int:
         return 0
 
@@ -125,13 +96,11 @@ class AtEnd:
 
 
 @dataclass(frozen=True)
-class Within:
+class Within(Monitor):
     """Memory: 1 once the condition has held in time."""
 
-    text: str
-    condition: Condition
     deadline: float
-    timed: bool = True
+    timed: ClassVar[bool] = True
 
     def step(self, memory: int, state: int, time: int) -> int:
         if memory:
@@ -145,14 +114,12 @@ class Within:
 
 
 @dataclass(frozen=True)
-class AlwaysWithin:
+class AlwaysWithin(Monitor):
     """Memory: 0, or 1 + the time since which `answer` has been owed."""
 
-    text: str
-    limit: float
-    condition: Condition
     answer: Condition
-    timed: bool = True
+    limit: float
+    timed: ClassVar[bool] = True
 
     def step(self, memory: int, state: int, time: int) -> int:
         if memory and time > memory - 1 + self.limit:
@@ -168,35 +135,44 @@ class AlwaysWithin:
 
 
 @dataclass(frozen=True)
-class HoldDuring:
-    """The condition holds in every state whose time lies in [start, end)."""
+class HoldDuring(Monitor):
+    """The condition holds in every state whose time lies in [start, end).
 
-    text: str
-    condition: Condition
+    The last state holds without end; what the window still asks of it was checked while it was stepped.
+    """
+
     start: float
     end: float
-    timed: bool = True
+    timed: ClassVar[bool] = True
 
     def step(self, memory: int, state: int, time: int) -> int:
         inside = self.start <= time < self.end
         return VIOLATED if inside and not self.condition.holds(state) else 0
 
-    def satisfied_at_end(self, memory: int, state: int) -> bool:
-        # The last state holds without end; what the window still asks of it was checked while it was stepped.
-        return True
-
 
 @dataclass(frozen=True)
-class HoldAfter:
+class HoldAfter(Monitor):
     """The condition holds in every state later than `start`; of a plan that ends before, its last state decides."""
 
-    text: str
-    condition: Condition
     start: float
-    timed: bool = True
+    timed: ClassVar[bool] = True
 
     def step(self, memory: int, state: int, time: int) -> int:
         return VIOLATED if time > self.start and not self.condition.holds(state) else 0
 
     def satisfied_at_end(self, memory: int, state: int) -> bool:
         return self.condition.holds(state)
+
+
+MONITORS: Mapping[str, Callable[..., Monitor]] = {
+    "always": Always,
+    "sometime": Sometime,
+    "at-most-once": AtMostOnce,
+    "at end": AtEnd,
+    "sometime-before": SometimeBefore,
+    "sometime-after": SometimeAfter,
+    "within": Within,
+    "always-within": AlwaysWithin,
+    "hold-during": HoldDuring,
+    "hold-after": HoldAfter,
+}

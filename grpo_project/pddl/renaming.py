@@ -130,16 +130,12 @@ class Renaming:
                 return Comparison(operator, self._expression(left), self._expression(right))
             case Not(part):
                 return Not(self._formula(part))
-            case And(parts):
-                return And(tuple(map(self._formula, parts)))
-            case Or(parts):
-                return Or(tuple(map(self._formula, parts)))
+            case And(parts) | Or(parts):
+                return type(formula)(tuple(map(self._formula, parts)))
             case Imply(condition, consequence):
                 return Imply(self._formula(condition), self._formula(consequence))
-            case Forall(variables, part):
-                return Forall(self._typed(variables), self._formula(part))
-            case Exists(variables, part):
-                return Exists(self._typed(variables), self._formula(part))
+            case Forall(variables, part) | Exists(variables, part):
+                return type(formula)(self._typed(variables), self._formula(part))
             case Preference(name, part):
                 return Preference(self._predicate(name), self._formula(part))
         raise TypeError(f"not a formula: {formula!r}")

@@ -26,19 +26,7 @@ from grpo_project.pddl.model import (
     TrajectoryConstraint,
     nodes_in,
 )
-from grpo_project.pddl.monitors import (
-    Always,
-    AlwaysWithin,
-    AtEnd,
-    AtMostOnce,
-    HoldAfter,
-    HoldDuring,
-    Monitor,
-    Sometime,
-    SometimeAfter,
-    SometimeBefore,
-    Within,
-)
+from grpo_project.pddl.monitors import MONITORS, Monitor
 from grpo_project.pddl.numbers import Numbers, NumberTable, Reader, changed
 from grpo_project.pddl.preferences import Preferences, Violations, preference_names, without_preferences
 from grpo_project.pddl.render import render_constraint, render_formula
@@ -359,7 +347,7 @@ class Task:
                     yield from self._monitors(part, inner)
             case TrajectoryConstraint(operator, formulas, times):
                 conditions = [self._compiler.compile(formula, binding) for formula in formulas]
-                yield _monitor(operator, _ground_text(constraint, binding), conditions, times)
+                yield MONITORS[operator](_ground_text(constraint, binding), *conditions, *times)
 
 
 def compile_task(domain: Domain, problem: Problem) -> Task:
@@ -373,32 +361,6 @@ def _needs_numbers(domain: Domain, problem: Problem) -> bool:
         return True
     nodes = (problem.goal, problem.constraints)
     return any(isinstance(inner, Comparison) for node in nodes if node is not None for inner in nodes_in(node))
-
-
-def _monitor(operator: str, text: str, conditions: list[Condition], times: tuple[float, ...]) -> Monitor:
-    first = conditions[0]
-    match operator:
-        case "always":
-            return Always(text, first)
-        case "sometime":
-            return Sometime(text, first)
-        case "at-most-once":
-            return AtMostOnce(text, first)
-        case "at end":
-            return AtEnd(text, first)
-        case "sometime-before":
-            return SometimeBefore(text, first, conditions[1])
-        case "sometime-after":
-            return SometimeAfter(text, first, conditions[1])
-        case "within":
-            return Within(text, first, times[0])
-        case "always-within":
-            return AlwaysWithin(text, times[0], first, conditions[1])
-        case "hold-during":
-            return HoldDuring(text, first, times[0], times[1])
-        case "hold-after":
-            return HoldAfter(text, first, times[0])
-    raise ValueError(f"unknown trajectory operator {operator}")
 
 
 def _ground_text(constraint: TrajectoryConstraint, binding: Binding) -> str:

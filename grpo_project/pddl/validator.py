@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal as OneOf
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.monitors import VIOLATED
@@ -24,13 +24,7 @@ VerdictClass = OneOf[
     "safety_constraints_violation",
     "goal_not_satisfied",
 ]
-VERDICT_CLASSES: tuple[VerdictClass, ...] = (
-    "success_plans",
-    "plan_format_error",
-    "precondition_violation",
-    "safety_constraints_violation",
-    "goal_not_satisfied",
-)
+VERDICT_CLASSES: tuple[VerdictClass, ...] = get_args(VerdictClass)
 
 
 class Verdict(NamedTuple):  # a tuple is built six times as fast as a frozen dataclass, and one is built for every completion

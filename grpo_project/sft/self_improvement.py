@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,9 +230,3 @@ def _fine_tune(config: SelfImprovementConfig, model: Path, folder: Path, say: Ca
         raise KeyboardInterrupt
     if status != 0:
         raise GrpoProjectError(f"train_sft.py ended with status {status}; see {folder / 'sft.log'}")
-
-
-def rounds_done(output_dir: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(number, counts by domain) of every round whose plans are written."""
-    for path in sorted(output_dir.glob(f"round_*/{ROUND_FILE}")):
-        yield int(path.parent.name.removeprefix("round_")), json.loads(path.read_text(encoding="utf-8"))
