@@ -20,7 +20,7 @@ test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB); other framewo
 	.venv-environments/lm-eval/bin/python -m pytest tests/environments/test_same_verdicts.py tests/environments/test_openenv.py -m llm
 	.venv-environments/verl/bin/python -m pytest tests/environments/test_verl.py -m llm
 
-test-vllm: setup  ## a real vLLM server on a CPU, from .venv-vllm (3.5 GB, so not in CI)
+test-vllm: setup  ## a real vLLM on a CPU, as a server and in training, from .venv-vllm (3.8 GB, so not in CI)
 	@./script/setup_vllm_environment.sh
 	.venv/bin/python -m pytest tests/vllm_server -m vllm
 
