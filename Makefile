@@ -14,7 +14,7 @@ test: setup  ## all tests that need no GPU
 
 test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB); other frameworks, in .venv-environments (2.5 GB)
 	@./script/setup_llm_environment.sh
-	.venv-llm/bin/python -m pytest -n auto tests/llm -m llm
+	.venv-llm/bin/python -m pytest -n auto --dist worksteal tests/llm -m llm
 	@./script/setup_frameworks.sh
 	.venv-environments/verifiers/bin/python -m pytest tests/environments/test_verifiers.py -m llm
 	.venv-environments/lm-eval/bin/python -m pytest tests/environments/test_same_verdicts.py tests/environments/test_openenv.py -m llm
