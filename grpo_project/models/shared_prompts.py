@@ -179,7 +179,9 @@ def forward_with_shared_prompts(
     kept: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
     ids, mask, places = (part[first, :width] for part in (input_ids, attention_mask, positions))
     before = model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1, **kept).logits
-    cache.batch_select_indices(prompt_of_row)
+    # Not by cache.batch_select_indices or [prompt_of_row]: their gradients are added up by several threads in no fixed order.
+    for layer in cache.layers:
+        layer.keys, layer.values = (states.index_select(0, prompt_of_row) for states in (layer.keys, layer.values))
     output = model(input_ids=input_ids[:, width:], attention_mask=attention_mask, position_ids=positions[:, width:], **kept)
-    output.logits = torch.cat([before[prompt_of_row], output.logits], dim=1)
+    output.logits = torch.cat([before.index_select(0, prompt_of_row), output.logits], dim=1)
     return output

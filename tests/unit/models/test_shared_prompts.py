@@ -65,6 +65,22 @@ def test_logits_and_gradients_are_the_models_own_and_each_prompt_is_read_once(fa
     assert read == [12 * 16, 3 * 9, 12 * 7]
 
 
+def test_the_gradient_is_the_same_to_the_last_bit_every_time() -> None:
+    """With several threads too: a killed run must go on to the same weights."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    model = _model("Llama", hidden_size=64, head_dim=16).float()
+    ids, mask = _rows(groups=8, size=8, prompt=60, completion=20)
+    found = []
+    for _ in range(6):
+        model.zero_grad()
+        logits = forward_with_shared_prompts(model, ids, mask, 21).logits
+        torch.log_softmax(logits, dim=-1).square().mean().backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, found[0]) for gradient in found[1:]) and found[0].abs().max() > 0
+
+
 def test_prompts_that_differ_and_calls_with_more_go_to_the_model_as_they_are() -> None:
     ids, mask = _rows(groups=3, size=1)
     seen: list[dict[str, Any]] = []
