@@ -180,7 +180,8 @@ def forward_with_shared_prompts(
     ids, mask, places = (part[first, :width] for part in (input_ids, attention_mask, positions))
     before = model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1, **kept).logits
     # Not by cache.batch_select_indices or [prompt_of_row]: their gradients are added up by several threads in no fixed order.
-    for layer in cache.layers:
+    layers: list[Any] = list(cache.layers)
+    for layer in layers:
         layer.keys, layer.values = (states.index_select(0, prompt_of_row) for states in (layer.keys, layer.values))
     output = model(input_ids=input_ids[:, width:], attention_mask=attention_mask, position_ids=positions[:, width:], **kept)
     output.logits = torch.cat([before.index_select(0, prompt_of_row), output.logits], dim=1)
