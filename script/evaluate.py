@@ -191,8 +191,7 @@ def evaluate_table(
     from contextlib import ExitStack
 
     from grpo_project.common.files import write_json_atomically
-    from grpo_project.data.known_domains import with_known_domains
-    from grpo_project.data.known_names import with_known_names
+    from grpo_project.data.asked_words import table_in_asked_words
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answer, Journal, Question, Record, ask
     from grpo_project.evaluation.conversation import Repair
@@ -201,9 +200,7 @@ def evaluate_table(
     from grpo_project.evaluation.stepping import StepByStep
     from grpo_project.runs.run_folder import describe_environment
 
-    if arguments.match_domains:
-        table = with_known_domains(table, settings["prompt_style"])
-    table = with_known_names(table, settings["prompt_style"])
+    table = table_in_asked_words(table, settings["prompt_style"], arguments.match_domains)
     indices = [index for domain in table.domains for index in table.indices_of(domain)[: arguments.samples]]
     name = arguments.model or "A* search"
     if arguments.adapter:

@@ -89,9 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--prompt_style",
-        choices=("full", "compact", "compact_by_name"),
+        choices=("full", "compact", "compact_by_name", "schemas"),
         default="full",
-        help="PDDL, or the short line of a small planner",
+        help="PDDL; the short line of a small planner; or domain and problem under symbols drawn anew for every row (schemas)",
     )
     add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()

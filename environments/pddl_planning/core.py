@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from grpo_project.configs.reward import LOWEST, RewardConfig
+from grpo_project.data.asked_words import table_in_asked_words
 from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import read_rows
@@ -102,13 +103,15 @@ def load_problems(
     problem_root: Sequence[str] | str = (),
     prompt_style: str = "full",
 ) -> list[PlanningProblem]:
-    """The rows of a data root, in their order, with the rows' own prompts or, in another style, those of `row_prompt`.
+    """The rows of a data root, in their order, with the rows' own prompts or, in another style, those of `row_prompt`, in the
+    words that a model of this style is asked in.
 
     domains: those to take; None for all. problem_root: further folders in which the PDDL files that rows name are looked for.
     Either may be a text with commas: command lines give a list of one as that.
     Raises DataError for a data root that cannot be used, and ConfigError for a prompt style that there is not.
     """
-    rows = read_rows(Origin.of(data_root, _listed(problem_root)), None if domains is None else _listed(domains)).rows
+    table = read_rows(Origin.of(data_root, _listed(problem_root)), None if domains is None else _listed(domains))
+    rows = table_in_asked_words(table, prompt_style).rows
     asked = [row_prompt(row, prompt_style) for row in rows]
     return [
         PlanningProblem(row.problem_file, row.scenario, prompt, row.domain_text, row.problem_text, row.response, prompt_style)

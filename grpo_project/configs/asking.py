@@ -23,7 +23,11 @@ def add_model_flags(what: argparse._ArgumentGroup) -> None:
 def add_prompt_flags(problems: argparse._ArgumentGroup) -> None:
     """--prompt_style and --prompt_format."""
     add = problems.add_argument
-    add("--prompt_style", choices=("full", "compact", "compact_by_name"), help="default: the model's own; full for an endpoint")
+    add(
+        "--prompt_style",
+        choices=("full", "compact", "compact_by_name", "schemas"),
+        help="default: the model's own; full for an endpoint",
+    )
     add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
 
 

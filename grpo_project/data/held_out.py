@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grpo_project.common.files import utf8
 from grpo_project.common.paths import locate
 from grpo_project.common.random_streams import stream
 from grpo_project.configs.settings import Settings
-from grpo_project.data.instances import Instance, generate_instance, under_other_names
+from grpo_project.data.asked_words import table_in_asked_words
+from grpo_project.data.instances import generate_instance, row_of, under_other_names
 from grpo_project.data.origin import Origin
 from grpo_project.data.repeats import problem_keys
 from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.domains import all_domains, get_domain
-from grpo_project.domains.base import PlanningDomain, Ranges
+from grpo_project.domains.base import Ranges
 from grpo_project.errors import DataError
-from grpo_project.pddl import render_problem
-from grpo_project.prompting import render_prompt
 
 DEFAULT_TEST_DATA = "data/test"
 GENERATED_SEED = 20_260_101  # names the streams of generated problems; changing it changes every such result
@@ -49,6 +48,10 @@ class EvaluationSet:
         if not self.trained_on:
             return None
         return f"{self.trained_on} of {len(self)} problems of {self.name} are training problems too: no held-out success on these"
+
+    def asked(self, style: str) -> EvaluationSet:
+        """The same problems in the words of a model that reads prompts of this style (`table_in_asked_words`)."""
+        return replace(self, table=table_in_asked_words(self.table, style))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -170,7 +173,7 @@ def generate_problems(
                 continue
             seen.add(instance.canonical)
             found += 1
-            rows.append(_row_of(domain, under_other_names(domain, instance, naming)[0], index - 1))
+            rows.append(row_of(domain, under_other_names(domain, instance, naming)[0], f"<generated {domain.name} {index - 1}>"))
         if not found:
             raise DataError(f"no held-out {name} problem could be generated; name a folder with --test_data")
     return RowTable(Origin(Path()), domains, rows, (), f"generated/{seed}/{count}")
@@ -184,21 +187,3 @@ def _sizes_of(row: Row) -> Ranges:
     own = {name: parameters[name] for name in usual if name in parameters}
     fits = own.keys() == usual.keys() and domain.valid_parameters(own)
     return {name: (value, value) for name, value in own.items()} if fits else usual
-
-
-def _row_of(domain: PlanningDomain, instance: Instance, index: int) -> Row:
-    return Row(
-        prompt=render_prompt(domain.name, domain.domain_pddl, instance.problem, "full"),
-        scenario=domain.name,
-        problem_file=instance.file_name,
-        response=None,
-        class_label=None,
-        meta={
-            "scenario": domain.name,
-            "problem_file": instance.file_name,
-            "problem_pddl": render_problem(instance.problem),
-            "split": "test",
-        },
-        source=f"<generated {domain.name} {index}>",
-        origin=Origin(Path()),
-    )

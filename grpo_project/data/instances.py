@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from grpo_project.data.object_names import rename_objects
+from grpo_project.data.origin import Origin
+from grpo_project.data.rows import Row
 from grpo_project.domains.base import PlanningDomain, Ranges
-from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan, validate
+from grpo_project.pddl import Problem, SearchResult, compile_task, find_plan, render_problem, validate
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import Renaming
+from grpo_project.prompting import render_prompt
 
 SPLITS = ("train", "test")
 _TEST_SHARE = 4  # one form in four belongs to the test split
@@ -84,3 +88,17 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
         if steps and validate(task, steps).success:
             return SearchResult(steps, float(len(steps)), False, 0)
     return SearchResult(None, 0.0, False, 0)
+
+
+def row_of(domain: PlanningDomain, instance: Instance, source: str) -> Row:
+    """The instance as a row of no file, with its full prompt and PDDL and without a reference plan."""
+    text = render_problem(instance.problem)
+    meta = {
+        "scenario": domain.name,
+        "problem_file": instance.file_name,
+        "problem_pddl": text,
+        "canonical": instance.canonical,
+        "split": instance.split,
+    }
+    prompt = render_prompt(domain.name, domain.domain_pddl, instance.problem, "full")
+    return Row(prompt, domain.name, instance.file_name, None, None, meta, source, Origin(Path()))

@@ -11,17 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations, product
 
-from grpo_project.data.known_names import STYLE
-from grpo_project.data.rows import Row, RowTable
+from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains
 from grpo_project.errors import PddlError
 from grpo_project.pddl import Domain, parse_problem, render_problem
-from grpo_project.pddl.conditions import conjuncts
-from grpo_project.pddl.model import Action, Literal, Not
+from grpo_project.pddl.action_facts import Fact, action_facts
 from grpo_project.pddl.renaming import Renaming
 from grpo_project.pddl.types import TypeHierarchy
-
-Fact = tuple[str, str, tuple[str, ...]]  # what an action does with a predicate (needs, adds, ...), its name, its terms
 
 
 def renaming_to_known(domain: Domain) -> tuple[str, Renaming] | None:
@@ -31,9 +27,9 @@ def renaming_to_known(domain: Domain) -> tuple[str, Renaming] | None:
     None where there is none, where the names are the same already, and for what action schemas alone do not say: constants,
     functions, derived predicates, constraints of the domain, conditions and effects that are more than literals.
     """
-    own = _schemas(domain)
+    own = action_facts(domain)
     for name, known in all_domains().items():
-        theirs = _schemas(known.domain)
+        theirs = action_facts(known.domain)
         if own is None or theirs is None or domain.predicates.keys() == known.domain.predicates.keys():
             continue
         for predicates in _predicate_maps(own, theirs, domain, known.domain):
@@ -44,10 +40,10 @@ def renaming_to_known(domain: Domain) -> tuple[str, Renaming] | None:
     return None
 
 
-def in_known_domain(row: Row, style: str) -> tuple[Row, Mapping[str, str]]:
+def in_known_domain(row: Row) -> tuple[Row, Mapping[str, str]]:
     """The row's problem in the words of a known domain, and {own action: action there}; the row itself and {} where there is
-    nothing to exchange, or for a prompt style other than a small planner's."""
-    found = renaming_to_known(row.domain) if style == STYLE else None
+    nothing to exchange."""
+    found = renaming_to_known(row.domain)
     if found is None:
         return row, {}
     name, renaming = found
@@ -57,45 +53,8 @@ def in_known_domain(row: Row, style: str) -> tuple[Row, Mapping[str, str]]:
         parse_problem(text, known.domain)
     except PddlError:  # it has things of a type that no schema names, so that there is none for them there
         return row, {}
-    return replace(
-        row, scenario=name, meta={**row.meta, "domain_pddl": known.domain_pddl, "problem_pddl": text}
-    ), renaming.actions
-
-
-def with_known_domains(table: RowTable, style: str) -> RowTable:
-    """The table with those rows in the words of a known domain that can be, at the same indices."""
-    rows = [in_known_domain(row, style)[0] for row in table.rows]
-    return RowTable(table.origin, list(dict.fromkeys(row.scenario for row in rows)), rows, table.bad_rows, table.fingerprint)
-
-
-def _schemas(domain: Domain) -> dict[str, frozenset[Fact]] | None:
-    """Of each action what it says of which predicate, terms by their places; None where literals do not say all."""
-    if domain.constants or domain.functions or domain.derived or domain.constraints:
-        return None
-    found = {name: _schema(action) for name, action in domain.actions.items()}
-    return None if None in found.values() else {name: facts for name, facts in found.items() if facts is not None}
-
-
-def _schema(action: Action) -> frozenset[Fact] | None:
-    places = {parameter.name: str(place) for place, parameter in enumerate(action.parameters)}
-
-    def fact(kind: str, atom: tuple[str, ...]) -> Fact:
-        return kind, atom[0], tuple(places[term] for term in atom[1:])
-
-    facts: set[Fact] = set()
-    for part in conjuncts(action.precondition):
-        match part:
-            case Literal(atom):
-                facts.add(fact("needs", atom))
-            case Not(Literal(atom)):
-                facts.add(fact("needs not", atom))
-            case _:
-                return None
-    for effect in action.effects:
-        if effect.variables or effect.when is not None or effect.numeric is not None:
-            return None
-        facts.add(fact("adds", effect.add) if effect.add else fact("deletes", effect.delete or ()))
-    return frozenset(facts)
+    meta = {**row.meta, "domain_pddl": known.domain_pddl, "problem_pddl": text}
+    return replace(row, scenario=name, meta=meta), renaming.actions
 
 
 def _profiles(schemas: Mapping[str, frozenset[Fact]], domain: Domain) -> dict[str, str]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import random
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
 from grpo_project.common.random_streams import stream
 from grpo_project.data.object_names import by_kind
-from grpo_project.data.rows import Row, RowTable
+from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.pddl import Problem, render_problem
 from grpo_project.pddl.renaming import Renaming
@@ -24,15 +23,24 @@ SAMPLED_PROBLEMS = 20
 STYLE = "compact"  # of prompts without a meaning in names; the planners of other styles were taught which name is what
 
 
-def known_names(row: Row, style: str) -> dict[str, str]:
+def in_known_names(row: Row) -> tuple[Row, dict[str, str]]:
+    """The row with its objects under names of the vocabulary, and `known_names`; the row itself where there are none."""
+    names = known_names(row)
+    if not names:
+        return row, names
+    problem = Renaming(row.problem.domain_name, objects=names).problem(row.problem, row.problem.name)
+    return replace(row, meta={**row.meta, "problem_pddl": render_problem(problem, row.domain)}), names
+
+
+def known_names(row: Row) -> dict[str, str]:
     """{name of the row's problem: name of its domain's vocabulary} for the objects that have none of it.
 
     Each gets a free name of the family whose objects are said the most alike to it, drawn by a stream of the row's own: what
     is a car in a ferry problem gets a car's name, and the place where spanner's man stands the name that this place always has.
-    {} where there is nothing to exchange, for another style or domain, and where the vocabulary has too few for the problem.
+    {} where there is nothing to exchange, for another domain, and where the vocabulary has too few for the problem.
     """
     domain = all_domains().get(row.scenario)
-    if style != STYLE or domain is None or row.domain.predicates.keys() != domain.domain.predicates.keys():
+    if domain is None or row.domain.predicates.keys() != domain.domain.predicates.keys():
         return {}
     rng = stream(0, "known names", row.scenario, row.problem_file)
     free = {
@@ -73,22 +81,3 @@ def _families(name: str) -> Mapping[str, set[frozenset[tuple[str, ...]]]]:
         for kind, names in by_kind(own).items():
             found[kind] |= {own[known] for known in names}
     return found
-
-
-def with_known_names(table: RowTable, style: str) -> RowTable:
-    """The table with the rows renamed that need it, at the same indices."""
-    renamed = [_under(row, known_names(row, style)) for row in table.rows]
-    return RowTable(table.origin, table.domains, renamed, table.bad_rows, table.fingerprint)
-
-
-def _under(row: Row, names: Mapping[str, str]) -> Row:
-    if not names:
-        return row
-    problem = Renaming(row.problem.domain_name, objects=names).problem(row.problem, row.problem.name)
-    return replace(row, meta={**row.meta, "problem_pddl": render_problem(problem, row.domain)})
-
-
-def with_own_names(text: str, names: Mapping[str, str]) -> str:
-    """An answer in the problem's own words again. `names`: as `known_names` gives them."""
-    own = {known: name for name, known in names.items()}
-    return re.sub(r"[\w-]+", lambda word: own.get(word[0].lower(), word[0]), text)

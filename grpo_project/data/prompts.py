@@ -9,7 +9,7 @@ from grpo_project.prompting import render_prompt
 
 
 def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
-    """The user turn of a row. style: `full` or `compact`; prompt_format: pddl, json, nl, or None for the row's own text.
+    """The user turn of a row. style: one of PROMPT_STYLES; prompt_format: pddl, json, nl, or None for the row's own text.
 
     Raises ConfigError for a form that the style does not have.
     """
@@ -17,7 +17,7 @@ def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
         return row.prompt
     known = all_domains().get(row.scenario)
     if known is None:
-        if style != "full":
+        if style not in ("full", "schemas"):
             raise ConfigError(f"{row.source}: compact prompts are for {', '.join(all_domains())}; {row.scenario} is none of them")
         return render_prompt(row.scenario, row.domain_text, row.problem, style, prompt_format=prompt_format or "pddl")
     # What the registry knows names its own predicates; in a domain under other names it would mislead.

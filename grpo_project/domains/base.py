@@ -89,10 +89,9 @@ class PlanningDomain:
     object_names: Sequence[str] = ()
 
     def unsaid_atoms(self, problem: Problem, style: str) -> frozenset[Atom]:
-        """The initial atoms that a prompt of this style leaves to its reader; none in the full style."""
-        if style == "full":
-            return frozenset()
-        return (self.atoms_by_name if style == "compact_by_name" else self.implied_atoms)(problem)
+        """The initial atoms that a prompt of this style leaves to its reader; none but in the compact ones."""
+        unsaid = {"compact": self.implied_atoms, "compact_by_name": self.atoms_by_name}.get(style, _no_atoms)
+        return unsaid(problem)
 
     @cached_property
     def domain(self) -> Domain:

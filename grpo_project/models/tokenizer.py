@@ -11,9 +11,11 @@ from __future__ import annotations
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from grpo_project.data.neutral_symbols import SYMBOLS
 from grpo_project.domains import training_domains
 from grpo_project.pddl.model import TRAJECTORY_OPERATORS
 from grpo_project.prompting.compact import BACKWARDS
+from grpo_project.prompting.schemas import ALL_DIFFERENT, SIGILS
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<eos>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
@@ -51,11 +53,25 @@ def vocabulary() -> list[str]:
     tokens += [f" {number}" for number in range(33)]
     tokens += [f" ?{variable}" for variable in ("b", "c", "l", "m", "n", "o", "p", "r", "s", "t", "x", "y", "z")]
     tokens += [f" {name}" for domain in domains for name in domain.object_names]
+    tokens += _neutral_symbols()
     pieces = [*_LETTERS, *_OTHER_CHARACTERS, *(c + v for c in _LETTERS if c not in "aeiou" for v in "aeiou")]
     tokens += [f"{begins}{piece}" for begins in (" ", _CONTINUES) for piece in pieces]
     # What a spelt word may begin with: an unknown action, predicate, variable, or the first word of a text.
     tokens += [*_LETTERS, *_OTHER_CHARACTERS, *(f" {sigil}" for sigil in "+=!@?")]
     return list(dict.fromkeys(tokens))
+
+
+def _neutral_symbols() -> list[str]:
+    """The words of the prompt style schemas, and the openings of its steps."""
+    numbers = {kind: range(1, count + 1) for kind, count in SYMBOLS.items()}
+    sigils = ("", "+", "-", "=", "!", *SIGILS.values(), ALL_DIFFERENT)
+    symbols = [f"({opens}{n}" for opens in ("act",) for n in numbers["act"]]
+    symbols += [f"act{n}" for n in numbers["act"]]  # the first word of a prompt
+    symbols += [f" {kind}{n}" for kind in ("act", "type", "obj") for n in numbers[kind]]
+    symbols += [f" {sigil}pred{n}" for sigil in sigils for n in numbers["pred"]]
+    symbols += [f" {sigil}pred{n}{BACKWARDS}" for sigil in "+-=!" for n in numbers["pred"]]
+    symbols += [f" {sigil}=" for sigil in list(SIGILS.values())[:2]]
+    return symbols + [f" {mark}v{n}" for mark in ("", "?") for n in range(1, 9)]
 
 
 def build_planner_tokenizer() -> PreTrainedTokenizerFast:

@@ -217,7 +217,7 @@ def all_names(domain: Domain, problem: Problem) -> set[str]:
 
 def all_variables(domain: Domain, problem: Problem) -> set[str]:
     """Every variable of the domain and the problem."""
-    return _variables(domain) | _problem_variables(problem)
+    return _variables(domain) | problem_variables(problem)
 
 
 def _variables(domain: Domain) -> set[str]:
@@ -232,7 +232,8 @@ def _variables(domain: Domain) -> set[str]:
     return found | (_bound(domain.constraints) if domain.constraints is not None else set())
 
 
-def _problem_variables(problem: Problem) -> set[str]:
+def problem_variables(problem: Problem) -> set[str]:
+    """Every variable of goal and constraints."""
     return _bound(problem.goal) | (_bound(problem.constraints) if problem.constraints is not None else set())
 
 

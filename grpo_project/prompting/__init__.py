@@ -21,8 +21,9 @@ from grpo_project.prompting.chat import (
 from grpo_project.prompting.compact import render_compact, render_compact_failure
 from grpo_project.prompting.json_form import domain_to_json, problem_to_json, render_json
 from grpo_project.prompting.language import domain_in_words, problem_in_words
+from grpo_project.prompting.schemas import render_schemas
 
-PROMPT_STYLES = ("full", "compact", "compact_by_name")
+PROMPT_STYLES = ("full", "compact", "compact_by_name", "schemas")
 PROMPT_FORMATS = ("pddl", "json", "nl")
 
 INSTRUCTIONS = """\
@@ -64,6 +65,7 @@ def render_prompt(
     phrases: Mapping[str, str] | None = None,
 ) -> str:
     """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for a small planner of ours);
+    `schemas`: actions and problem under neutral symbols, for a small planner that reads domains;
     `compact_by_name` leaves out what the published names imply, for the shipped planners, which were taught names by heart.
 
     prompt_format, for the full style: `pddl`, `json`, or `nl` (English, by the domain's `phrases`). Plans are written the same
@@ -71,10 +73,12 @@ def render_prompt(
     """
     if prompt_format not in PROMPT_FORMATS:
         raise ConfigError(f"prompt format must be one of {', '.join(PROMPT_FORMATS)}, got {prompt_format!r}")
+    if style != "full" and prompt_format != "pddl":
+        raise ConfigError(f"the {style} style has one form; prompt format {prompt_format} is for the full style")
     if style in ("compact", "compact_by_name"):
-        if prompt_format != "pddl":
-            raise ConfigError(f"the compact style has one form; prompt format {prompt_format} is for the full style")
         return render_compact(scenario, problem, implied, at_each_object=style == "compact")
+    if style == "schemas":
+        return render_schemas(parse_domain(domain_pddl, f"domain of {scenario}"), problem)
     if style != "full":
         raise ConfigError(f"prompt style must be one of {', '.join(PROMPT_STYLES)}, got {style!r}")
     if prompt_format == "pddl":

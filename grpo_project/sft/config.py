@@ -61,6 +61,9 @@ class SftConfig(ChatSettings):
         "also write adapters and --base_model as one whole model, to merged/ in --output_dir: GRPO then puts new adapters on it, "
         "and its --beta pulls towards what SFT taught; without it GRPO goes on training the adapters in model/")
     add_layers: int = setting(0, MODEL, FIXED, "depth up-scaling: layers added to --base_model, at first without effect", least=0)
+    prompt_style: str | None = setting(None, MODEL, FIXED,
+        "how a planner is asked: compact (default of a new one), or schemas, which shows it the domain; a --base_model of the "
+        "other style gets the words that it lacks", choices=("compact", "schemas"))
     hidden_size: int = setting(128, MODEL, FIXED, "of a new planner, as the next three", least=1)
     layers: int = setting(4, MODEL, FIXED, "its decoder layers", least=1)
     heads: int = setting(4, MODEL, FIXED, "its attention heads", least=1)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from grpo_project.common.random_streams import stream
+from grpo_project.data.asked_words import in_asked_words
 from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
@@ -120,8 +121,10 @@ def _prompt_and_response(row: Row, style: str) -> tuple[Prompt, str]:
     own = row.meta.get("prompt_style", "full")
     if row.turns and own != style:
         raise DataError(f"{row.source}: turns in the words of the {own} prompt, but the model reads {style}: generate them again")
-    prompt = row.prompt if own == style else row_prompt(row, style)
-    return (prompt, *row.turns) if row.turns else prompt, row.response
+    if own == style:
+        return (row.prompt, *row.turns) if row.turns else row.prompt, row.response
+    asked = in_asked_words(row, style)[0]
+    return row_prompt(asked, style), asked.response or ""
 
 
 def tokenize_pairs(

@@ -25,8 +25,10 @@ from grpo_project.callbacks.timing import StepTimer
 from grpo_project.common import ranks
 from grpo_project.common.files import read_json_object, write_json_atomically
 from grpo_project.common.paths import REPOSITORY, locate_model
+from grpo_project.data.asked_words import table_in_asked_words
 from grpo_project.data.origin import Origin
 from grpo_project.data.rows import read_rows
+from grpo_project.errors import ConfigError
 from grpo_project.evaluation import evaluate
 from grpo_project.models.depth_upscaling import with_more_layers
 from grpo_project.models.export import base_to_merge, merge
@@ -204,7 +206,8 @@ def policy_to_train(config: SftConfig) -> Policy:
 
         tokenizer = build_planner_tokenizer()
         chat = fitted_chat(tokenizer, {}, chat)
-        return Policy(new_planner(config, tokenizer), tokenizer, "transformers", "it is a new planner", "compact", chat=chat)
+        style = config.prompt_style or "compact"
+        return Policy(new_planner(config, tokenizer), tokenizer, "transformers", "it is a new planner", style, chat=chat)
     policy = load_policy(
         config.base_model,
         chat=chat,
@@ -218,7 +221,22 @@ def policy_to_train(config: SftConfig) -> Policy:
         seed=config.seed,
         backend=config.backend,
     )
+    if config.prompt_style not in (None, policy.prompt_style):
+        policy = _asked_otherwise(policy, config.prompt_style)
     return replace(policy, model=with_more_layers(policy.model, config.add_layers)) if config.add_layers else policy
+
+
+def _asked_otherwise(policy: Policy, style: str) -> Policy:
+    """A planner that is asked in another style from now on. Raises ConfigError for a model that is none of ours."""
+    from grpo_project.models.tokenizer import build_planner_tokenizer
+    from grpo_project.models.vocabulary import with_vocabulary
+
+    if not policy.card:
+        raise ConfigError(f"--prompt_style {style} is for small planners; a language model is asked in the full style")
+    tokenizer = build_planner_tokenizer()
+    model = with_vocabulary(policy.model, policy.tokenizer, tokenizer)
+    card = {**policy.card, "prompt_style": style}
+    return replace(policy, model=model, tokenizer=tokenizer, prompt_style=style, card=card)
 
 
 def new_planner(config: SftConfig, tokenizer: Any) -> Any:
@@ -254,8 +272,9 @@ class HeldOutSuccess(Observer):
         self.history: list[dict[str, Any]] = []
         self.seconds = 0.0
         if self._every:
-            self._table = read_rows(Origin.of(config.eval_data or "", config.problem_root or ()))
-            self._indices = [i for name in self._table.domains for i in self._table.different_of(name)[: config.eval_samples]]
+            table = read_rows(Origin.of(config.eval_data or "", config.problem_root or ()))
+            self._table = table_in_asked_words(table, policy.prompt_style)
+            self._indices = [i for name in table.domains for i in table.different_of(name)[: config.eval_samples]]
             self._complete = greedy_completions(policy, longest_plan, None)
 
     def step_ended(self, step: int, control: Control) -> None:

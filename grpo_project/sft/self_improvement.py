@@ -23,12 +23,15 @@ from grpo_project.common.paths import REPOSITORY
 from grpo_project.common.random_streams import stream
 from grpo_project.common.statistics import wilson_interval
 from grpo_project.common.text import percent
-from grpo_project.data.instances import Instance, generate_instance, under_other_names
+from grpo_project.data.asked_words import in_asked_words
+from grpo_project.data.instances import generate_instance, row_of, under_other_names
+from grpo_project.data.prompts import row_prompt
+from grpo_project.data.rows import Row
 from grpo_project.domains import get_domain
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError
 from grpo_project.pddl import compile_task, extract_plan, validate
-from grpo_project.prompting import ChatOptions, render_plan, render_prompt
+from grpo_project.prompting import ChatOptions, render_plan
 from grpo_project.training.console import silence_libraries
 
 SETTINGS_FILE = "self_improvement.json"
@@ -112,11 +115,11 @@ def _refuse_other_settings(config: SelfImprovementConfig) -> None:
         raise ConfigError(f"{config.output_dir} is in use by something else: choose another --output_dir")
 
 
-def problems_of_round(domain: PlanningDomain, config: SelfImprovementConfig, number: int) -> list[Instance]:
+def problems_of_round(domain: PlanningDomain, config: SelfImprovementConfig, number: int) -> list[Row]:
     """`problems` different ones of the training split, or fewer where these sizes have not as many."""
     ranges = sizes_of_round(domain, config, number)
     seed = stream(config.seed, "self-improvement", number).randrange(2**31)
-    found: list[Instance] = []
+    found: list[Row] = []
     seen: set[str] = set()
     for index in range(DRAWS_PER_PROBLEM * config.problems):
         if len(found) == config.problems:
@@ -124,7 +127,9 @@ def problems_of_round(domain: PlanningDomain, config: SelfImprovementConfig, num
         instance = generate_instance(domain, seed, index, ranges, config.constraints_share)
         if instance.split == "train" and instance.canonical not in seen:
             seen.add(instance.canonical)
-            found.append(under_other_names(domain, instance, config.names)[0])
+            found.append(
+                row_of(domain, under_other_names(domain, instance, config.names)[0], f"<round {number}, {domain.name} {index}>")
+            )
     return found
 
 
@@ -146,8 +151,8 @@ def _sample_round(
     counts: dict[str, dict[str, Any]] = {}
     for domain in domains:
         began = time.monotonic()
-        instances = problems_of_round(domain, config, number)
-        prompts = [_prompt(domain, instance, policy.prompt_style) for instance in instances]
+        problems = [in_asked_words(row, policy.prompt_style)[0] for row in problems_of_round(domain, config, number)]
+        prompts = [row_prompt(row, policy.prompt_style) for row in problems]
         answers = complete(
             policy.model,
             policy.tokenizer,
@@ -160,42 +165,37 @@ def _sample_round(
         )
         rows: list[dict[str, Any]] = []
         solved = plans = 0
-        for instance, prompt, own in zip(instances, prompts, answers, strict=True):
-            verified = _verified_plans(domain, instance, [answer.text for answer in own])
+        for row, prompt, own in zip(problems, prompts, answers, strict=True):
+            verified = _verified_plans(row, [answer.text for answer in own])
             plans += len(verified)
             solved += bool(verified)
             distinct = sorted(set(verified), key=lambda plan: (plan.count("\n"), plan))[: config.kept]
-            rows += [_row(domain, instance, prompt, plan, policy.prompt_style) for plan in distinct]
+            rows += [_demonstration(row, prompt, plan, policy.prompt_style) for plan in distinct]
         write_text_atomically(folder / "plans" / f"{domain.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         write_text_atomically(folder / "plans" / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
         counts[domain.name] = {
             "sizes": {name: list(bounds) for name, bounds in sizes_of_round(domain, config, number).items()},
-            "problems": len(instances),
+            "problems": len(problems),
             "solved_by_an_answer": solved,
-            "answers": len(instances) * config.samples,
+            "answers": len(problems) * config.samples,
             "plans": plans,
             "kept": len(rows),
             "seconds": round(time.monotonic() - began, 1),
         }
-        low, high = wilson_interval(solved, len(instances))
+        low, high = wilson_interval(solved, len(problems))
         say(
-            f"Round {number} of {config.rounds}, {domain.name}: {plans} of {len(instances) * config.samples} answers are plans; "
-            f"{solved} of {len(instances)} problems solved by one of {config.samples} "
-            f"({percent(solved / len(instances))} [{100 * low:.0f}, {100 * high:.0f}]); {len(rows)} plans kept"
+            f"Round {number} of {config.rounds}, {domain.name}: {plans} of {len(problems) * config.samples} answers are plans; "
+            f"{solved} of {len(problems)} problems solved by one of {config.samples} "
+            f"({percent(solved / len(problems))} [{100 * low:.0f}, {100 * high:.0f}]); {len(rows)} plans kept"
         )
     if not any(count["kept"] for count in counts.values()):
         raise DataError(f"round {number}: no answer is a plan, so there is nothing to learn from: begin with smaller sizes")
     write_json_atomically(folder / ROUND_FILE, counts)
 
 
-def _prompt(domain: PlanningDomain, instance: Instance, style: str) -> str:
-    unsaid = domain.unsaid_atoms(instance.problem, style)
-    return render_prompt(domain.name, domain.domain_pddl, instance.problem, style, unsaid)
-
-
-def _verified_plans(domain: PlanningDomain, instance: Instance, texts: Sequence[str]) -> list[str]:
+def _verified_plans(row: Row, texts: Sequence[str]) -> list[str]:
     """Those answers that are plans, as we write plans."""
-    task = compile_task(domain.domain, instance.problem)
+    task = compile_task(row.domain, row.problem)
     found = []
     for text in texts:
         steps = extract_plan(text).steps
@@ -204,12 +204,12 @@ def _verified_plans(domain: PlanningDomain, instance: Instance, texts: Sequence[
     return found
 
 
-def _row(domain: PlanningDomain, instance: Instance, prompt: str, plan: str, style: str) -> dict[str, Any]:
+def _demonstration(row: Row, prompt: str, plan: str, style: str) -> dict[str, Any]:
     meta: dict[str, Any] = {
-        "scenario": domain.name,
-        "problem_file": f"{domain.name}/{instance.file_name}",
-        "domain_file": f"domains/{domain.name}.pddl",
-        "canonical": instance.canonical,
+        "scenario": row.scenario,
+        "problem_file": f"{row.scenario}/{row.problem_file}",
+        "domain_file": f"domains/{row.scenario}.pddl",
+        "canonical": row.meta["canonical"],
     }
     if style != "full":
         meta["prompt_style"] = style

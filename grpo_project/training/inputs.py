@@ -14,6 +14,7 @@ from grpo_project.configs.batches import batch_shape, possible_micro_batches
 from grpo_project.configs.model_card import read_model_card
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.curriculum.setup import RunCurriculum, check_curriculum, check_quotas, set_up_curriculum
+from grpo_project.data.asked_words import table_in_asked_words
 from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.held_out import EvaluationSet, held_out_set, steering_set
 from grpo_project.data.repeats import repeats_remark
@@ -94,9 +95,11 @@ def gather_inputs(config: TrainingConfig, get_curriculum_weights: Weights, start
     algorithm.check_fields(config)
     chat = fit_chat(tokenizer, asked)
     style = read_model_card(start.model).get("prompt_style", "full")
-    data = measure(rows, tokenizer, style, config.max_prompt_length, chat, config.difficulty_bands)
+    asked_rows = table_in_asked_words(rows, style)
+    data = measure(asked_rows, tokenizer, style, config.max_prompt_length, chat, config.difficulty_bands)
     curriculum = set_up_curriculum(config, data.drawn, data.buckets.scores, get_curriculum_weights)
     steering = steering_set(config, rows, held_out, curriculum.evaluate_every)
+    held_out, steering = (problems and problems.asked(style) for problems in (held_out, steering))
     fingerprints = {
         "data": rows.fingerprint,
         "prompts": data.prompt_fingerprint,

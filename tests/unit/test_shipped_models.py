@@ -61,3 +61,18 @@ def test_the_planner_of_make_train_repairs_what_the_verifier_explains(repository
     failed = [problem for problem in problems if problem["verdict_class"] != "success_plans"]
     found = sum(repair["verdict_class"] == "success_plans" for problem in failed for repair in problem["repairs"])
     assert len(problems) == 200 and wilson_interval(found, len(failed))[0] > 0.15, (found, len(failed))
+
+
+@pytest.mark.slow
+def test_the_planner_that_reads_domains_plans_under_words_that_it_never_met(repository: Path, tmp_path: Path) -> None:
+    """Under symbols that are drawn for every problem anew, so that no word can help it."""
+    pytest.importorskip("torch")
+    output = tmp_path / "result.json"
+    what = ["--model", "data/models/schemas-planner", "--data_root", "data/test_obfuscated", "--domains", "blocksworld", "ferry"]
+    how = ["--samples", "30", "--max_completion_length", "160", "--output", str(output)]
+    subprocess.run([sys.executable, "script/evaluate.py", *what, *how], cwd=repository, check=True, capture_output=True)
+    problems = json.loads(output.read_text(encoding="utf-8"))["problems"]
+    solved = sum(problem["verdict_class"] == "success_plans" for problem in problems)
+    assert len(problems) == 60 and wilson_interval(solved, 60)[0] > 0.2, solved
+    own = set(re.findall(r"obj\d+", " ".join(problem["completion"] for problem in problems)))
+    assert len(own) > 60

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from grpo_project.data.known_domains import in_known_domain, renaming_to_known, with_known_domains
-from grpo_project.data.known_names import with_own_names
+from grpo_project.data.asked_words import Words, in_asked_words, table_in_asked_words
+from grpo_project.data.known_domains import in_known_domain, renaming_to_known
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
 from grpo_project.pddl import parse_domain, validate_text
@@ -39,14 +39,14 @@ def obfuscated() -> RowTable:
 def test_every_domain_is_recognised_and_its_plans_go_there_and_back(obfuscated: RowTable) -> None:
     rows = [obfuscated.rows[index] for name in obfuscated.domains for index in obfuscated.indices_of(name)[:10]]
     table = RowTable(obfuscated.origin, obfuscated.domains, rows, (), "rows")
-    known = with_known_domains(table, "compact")
+    known = table_in_asked_words(table, "compact", match_domains=True)
     for index, row in enumerate(rows):
-        found, actions = in_known_domain(row, "compact")
+        found, words = in_asked_words(row, "compact", match_domains=True)
         assert found.problem == known.rows[index].problem and found.scenario == row.scenario
         assert found.domain.predicates.keys() == all_domains()[row.scenario].domain.predicates.keys()
         assert row.response is not None
-        spoken = with_own_names(row.response, {there: own for own, there in actions.items()})
-        assert spoken != row.response and with_own_names(spoken, actions) == row.response
+        spoken = words.asked(row.response)
+        assert spoken == found.response != row.response and words.own(spoken) == row.response
         for plan, back in (
             (spoken, row.response),
             ("\n".join(spoken.splitlines()[:-1]), "\n".join(row.response.splitlines()[:-1])),
@@ -87,14 +87,16 @@ def test_a_problem_that_needs_a_type_without_a_counterpart_stays_as_it_is(obfusc
         meta={"domain_pddl": text, "problem_pddl": IPC_PROBLEM.replace("a b - block", "a - block b - red")},
     )
     assert renaming_to_known(row.domain) is not None
-    assert in_known_domain(row, "compact") == (row, {})
+    assert in_known_domain(row) == (row, {})
 
 
 def test_only_a_small_planners_prompts_are_told_in_known_words(obfuscated: RowTable) -> None:
     row = obfuscated.rows[0]
-    assert in_known_domain(row, "full") == in_known_domain(row, "compact_by_name") == (row, {})
+    for style in ("full", "compact_by_name"):
+        assert in_asked_words(row, style, match_domains=True) == (row, Words())
+    assert in_known_domain(row) != (row, {})
     plain = read_rows(ROOT / "data" / "test", ["ferry"]).rows[0]
-    assert in_known_domain(plain, "compact") == (plain, {})
+    assert in_known_domain(plain) == (plain, {})
 
 
 def test_solve_prints_the_plan_in_the_words_of_the_users_files(tmp_path: Path, stand_in: Any, capsys: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from grpo_project.data.known_names import known_names, with_known_names, with_own_names
+from grpo_project.data.asked_words import Words, in_asked_words, table_in_asked_words
+from grpo_project.data.known_names import known_names
 from grpo_project.data.probes import probed_row, probed_table
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import get_domain
@@ -31,9 +32,9 @@ def kind(name: str) -> str:
 def test_every_name_is_one_of_the_vocabulary_and_plans_come_back(table: RowTable, probe: str) -> None:
     rows = [table.rows[index] for name in table.domains for index in table.indices_of(name)[:20]]
     strange = probed_table(RowTable(table.origin, table.domains, rows, (), "rows"), probe, seed=1)
-    asked = with_known_names(strange, "compact")
+    asked = table_in_asked_words(strange, "compact")
     for index, (before, after) in enumerate(zip(strange.rows, asked.rows, strict=True)):
-        names = known_names(before, "compact")
+        names = known_names(before)
         assert set(after.problem.objects) <= set(get_domain(after.scenario).object_names), before.source
         assert bool(names) == (probe == "unseen_names") and before.canonical == after.canonical
         kinds = before.problem.objects
@@ -44,15 +45,17 @@ def test_every_name_is_one_of_the_vocabulary_and_plans_come_back(table: RowTable
             assert [kind(names[name]) for name in kinds] == usual, before.source
         # Its reference plan in the planner's words solves the exchanged problem, and with its own words back the problem itself.
         assert before.response is not None
-        spoken = with_own_names(before.response, {known: name for name, known in names.items()})
+        words = in_asked_words(before, "compact")[1]
+        spoken = words.asked(before.response)
+        assert spoken == after.response and words.objects == names
         assert validate_text(asked.task(index), spoken).success
-        assert validate_text(strange.task(index), with_own_names(spoken.upper(), names)).success
+        assert validate_text(strange.task(index), words.own(spoken.upper())).success
 
 
 def test_nothing_is_exchanged_where_it_would_not_help(table: RowTable) -> None:
     row = probed_row(table.rows[table.indices_of("ferry")[0]], "unseen_names", seed=1)
-    assert known_names(row, "full") == known_names(row, "compact_by_name") == {}
-    assert known_names(table.rows[0], "compact") == {}
+    assert in_asked_words(row, "full") == in_asked_words(row, "compact_by_name") == (row, Words())
+    assert in_asked_words(row, "compact")[1] and in_asked_words(table.rows[0], "compact") == (table.rows[0], Words())
     many = replace(row.problem, objects=row.problem.objects | {f"car{n}": "object" for n in range(80)})
     crowded = replace(row, meta={**row.meta, "problem_pddl": render_problem(many, row.domain)})
-    assert known_names(crowded, "compact") == {}
+    assert known_names(crowded) == {}

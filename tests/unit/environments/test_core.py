@@ -70,3 +70,9 @@ def test_what_cannot_be_is_said_before_a_model_is_asked(core, problems):
         core.Rollout(replace(problems[0], problem_pddl="(define (problem"))
     with pytest.raises(ConfigError, match="prompt style must be one of"):
         core.load_problems("data/test", "ferry", prompt_style="short")
+
+
+def test_a_planner_that_reads_domains_is_asked_in_symbols_and_verified_in_them(core):
+    problem = core.load_problems("data/test", "ferry", prompt_style="schemas")[0]
+    assert " ?pred" in problem.prompt and "sail" not in problem.prompt + problem.domain_pddl + problem.problem_pddl
+    assert problem.verdict(problem.reference_plan).success

@@ -154,7 +154,7 @@ def test_the_full_style_holds_instructions_domain_and_problem() -> None:
 
 
 def test_an_unknown_style_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="full, compact, compact_by_name, got 'short'"):
+    with pytest.raises(ConfigError, match="full, compact, compact_by_name, schemas, got 'short'"):
         render_prompt("blocks", DOMAIN, blocks(), "short")
 
 

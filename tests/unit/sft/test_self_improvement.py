@@ -13,10 +13,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from grpo_project.data.instances import policy_plan  # noqa: E402
+
 from grpo_project.domains import get_domain  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
 from grpo_project.models import generation, loading  # noqa: E402
+from grpo_project.pddl import compile_task, validate  # noqa: E402
 from grpo_project.prompting import render_plan  # noqa: E402
 from grpo_project.sft import self_improvement  # noqa: E402
 from grpo_project.sft.self_improvement import SelfImprovementConfig, improve, problems_of_round, sizes_of_round  # noqa: E402
@@ -51,8 +52,10 @@ class Recorded:
         number = len(self.sampled_from)
         domain = get_domain(prompts[0].split()[0])
         found = []
-        for instance in problems_of_round(domain, self._config, number):
-            plan = render_plan(policy_plan(domain, instance).steps or ()) if self.good else ""
+        for row in problems_of_round(domain, self._config, number):
+            steps = domain.policy(row.problem, None)
+            good = self.good and steps is not None and validate(compile_task(row.domain, row.problem), steps).success
+            plan = render_plan(steps) if good and steps else ""
             found.append([SimpleNamespace(text=text) for text in (plan, plan, "(sail l0 l0)\n")])
         assert len(found) == len(prompts) and len(samples) == 3
         return found
@@ -78,8 +81,8 @@ def test_problems_are_different_ones_of_the_training_split(config: SelfImproveme
     domain = get_domain("ferry")
     first, again, second = (problems_of_round(domain, config, number) for number in (1, 1, 2))
     assert first == again and first != second
-    assert len({instance.canonical for instance in first}) == 6 and {instance.split for instance in first} == {"train"}
-    assert any(list(instance.problem.objects) != sorted(instance.problem.objects) for instance in first)
+    assert len({row.canonical for row in first}) == 6 and {row.meta["split"] for row in first} == {"train"}
+    assert any(list(row.problem.objects) != sorted(row.problem.objects) for row in first)
 
 
 def test_only_verified_plans_are_learned_from_and_each_round_begins_where_the_last_ended(

@@ -417,7 +417,7 @@ def test_a_full_disk_costs_one_checkpoint(
 def test_a_continued_warm_start_keeps_what_makes_it_the_same(killed: Path, name: str) -> None:
     now = getattr(resolve_settings({"output_dir": str(killed), "resume_from_checkpoint": "auto"}), name)
     others = {"optimizer": "adamw", "backend": "transformers", "system_prompt": "Plan.", "enable_thinking": True}
-    others |= {"chat_template_kwargs": "{}", "lora_alpha": 8}
+    others |= {"chat_template_kwargs": "{}", "lora_alpha": 8, "prompt_style": "schemas"}
     other = not now if isinstance(now, bool) else others[name] if name in others else now + 2
     with pytest.raises(ConfigError, match=f"^--{name} is {other}, but the run being continued has {now}: leave it out"):
         start(output_dir=str(killed), resume_from_checkpoint="auto", **{name: other})

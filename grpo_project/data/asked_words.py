@@ -1,0 +1,67 @@
+"""In which words a model is asked about a row: those that it was taught, where a problem brings others; and back in its plans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from grpo_project.data import known_domains, known_names, neutral_symbols
+from grpo_project.data.rows import Row, RowTable
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands in plans: own word to asked word, of actions and of objects, which may share a name."""
+
+    actions: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
+
+    def asked(self, plan: str) -> str:
+        """A plan in the words in which a model is asked."""
+        return _exchanged(plan, self.actions, self.objects)
+
+    def own(self, answer: str) -> str:
+        """An answer in the problem's own words again."""
+        back = ({asked: own for own, asked in words.items()} for words in (self.actions, self.objects))
+        return _exchanged(answer, *back)
+
+    def __bool__(self) -> bool:
+        return bool(self.actions or self.objects)
+
+
+def in_asked_words(row: Row, style: str, match_domains: bool = False) -> tuple[Row, Words]:
+    """The row, reference plan included, as a model of this prompt style is asked about it, and which words were exchanged.
+
+    compact: objects that the vocabulary does not know get names that it has; match_domains: and a known domain under other names
+    is told in the known ones. schemas: everything under neutral symbols, unless it is already. The row itself, and no words, for
+    the other styles. Raises DataError for a problem with more names than there are symbols.
+    """
+    words = Words()
+    if style == neutral_symbols.STYLE and row.meta.get("prompt_style") != style:
+        row, names = neutral_symbols.in_neutral_symbols(row)
+        words = Words(names.actions, names.objects)
+    elif style == known_names.STYLE:
+        row, actions = known_domains.in_known_domain(row) if match_domains else (row, {})
+        row, objects = known_names.in_known_names(row)
+        words = Words(actions, objects)
+    if words and row.response is not None:
+        row = replace(row, response=words.asked(row.response))
+    return row, words
+
+
+def table_in_asked_words(table: RowTable, style: str, match_domains: bool = False) -> RowTable:
+    """The table with every row as `in_asked_words` has it, at the same indices."""
+    rows = [in_asked_words(row, style, match_domains)[0] for row in table.rows]
+    return RowTable(table.origin, list(dict.fromkeys(row.scenario for row in rows)), rows, table.bad_rows, table.fingerprint)
+
+
+def _exchanged(text: str, actions: Mapping[str, str], objects: Mapping[str, str]) -> str:
+    """A word behind a bracket is an action; one without may be either, an object first."""
+
+    def other(found: re.Match[str]) -> str:
+        bracket, word = found[1] or "", found[2]
+        either = (actions, objects) if bracket else (objects, actions)
+        return bracket + next((words[word.lower()] for words in either if word.lower() in words), word)
+
+    return re.sub(r"(\(\s*)?([\w-]+)", other, text)

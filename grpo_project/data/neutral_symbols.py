@@ -1,0 +1,68 @@
+"""A problem and its domain under symbols without a meaning, drawn anew for every problem, for the prompt style `schemas`.
+
+The same pool for every domain and every kind of object: what a symbol stands for, a planner can only read off the actions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from grpo_project.common.random_streams import stream
+from grpo_project.data.rows import Row
+from grpo_project.errors import DataError
+from grpo_project.pddl import Domain, Problem, render_domain, render_problem
+from grpo_project.pddl.renaming import FIXED, Renaming, all_variables, problem_variables
+
+SYMBOLS: Mapping[str, int] = MappingProxyType({"act": 12, "pred": 16, "type": 8, "obj": 80})  # of each kind: act1 .. act12
+STYLE = "schemas"
+
+
+def under_neutral_symbols(domain: Domain, problem: Problem, rng: random.Random) -> tuple[Domain, Problem, Renaming]:
+    """Both under drawn symbols, the actions in the order of theirs; and old names to new. Raises DataError where there are too
+    few symbols."""
+
+    def drawn(kind: str, names: Iterable[str]) -> dict[str, str]:
+        asked = [name for name in names if name not in FIXED]
+        if len(asked) > SYMBOLS[kind]:
+            raise DataError(
+                f"problem {problem.name}: {len(asked)} names become {kind}1, {kind}2, ... in the prompt style {STYLE}, which has "
+                f"{SYMBOLS[kind]} of them"
+            )
+        numbers = rng.sample(range(1, SYMBOLS[kind] + 1), len(asked))
+        return {name: f"{kind}{number}" for name, number in zip(asked, numbers, strict=True)}
+
+    shown_first = problem_variables(problem)
+    variables = sorted(all_variables(domain, problem), key=lambda name: (name not in shown_first, name))
+    names = Renaming(
+        domain_name="domain",
+        predicates=drawn("pred", domain.predicates),
+        actions=drawn("act", domain.actions),
+        types=drawn("type", domain.types),
+        variables={name: f"?v{number}" for number, name in enumerate(variables, 1)},
+        objects=drawn("obj", problem.objects),
+    )
+    renamed = names.domain(domain)
+    return replace(renamed, actions=dict(sorted(renamed.actions.items()))), names.problem(problem, "problem"), names
+
+
+def in_neutral_symbols(row: Row) -> tuple[Row, Renaming]:
+    """The row's problem under drawn symbols, a function of its PDDL, and old names to new.
+
+    Raises DataError as `under_neutral_symbols`, with the row's place.
+    """
+    try:
+        domain, problem, names = under_neutral_symbols(
+            row.domain, row.problem, stream(0, STYLE, row.domain_text, row.problem_text)
+        )
+    except DataError as error:
+        raise DataError(f"{row.source}: {error}") from None
+    return replace(row, meta={**row.meta, **inline_pddl(domain, problem)}), names
+
+
+def inline_pddl(domain: Domain, problem: Problem) -> dict[str, str]:
+    """meta's texts of both, each on one line."""
+    texts = {"domain_pddl": render_domain(domain), "problem_pddl": render_problem(problem, domain)}
+    return {key: " ".join(text.split()) for key, text in texts.items()}
