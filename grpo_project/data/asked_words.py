@@ -35,7 +35,8 @@ def in_asked_words(row: Row, style: str, match_domains: bool = False) -> tuple[R
 
     compact: objects that the vocabulary does not know get names that it has; match_domains: and a known domain under other names
     is told in the known ones. schemas: everything under neutral symbols, unless it is already. The row itself, and no words, for
-    the other styles. Raises DataError for a problem with more names than there are symbols.
+    the other styles. Raises DataError for a problem with more names than there are symbols, and ConfigError for a domain that the
+    style schemas cannot say.
     """
     words = Words()
     if style == neutral_symbols.STYLE and row.meta.get("prompt_style") != style:

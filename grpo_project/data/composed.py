@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Parts:
         return ("done", thing) if self.wishes else ("at", thing, place)
 
     def domain_pddl(self) -> str:
-        """Lists of conditions and effects in the words of the methods above."""
+        """The text of the domain."""
         thing, place, carrier, start, target = "?thing ?place ?carrier ?start ?target".split()
         handled, moved = self.handled(thing, place, carrier), self.moved(start, target, carrier)
         places = [("place", start), ("place", target)] if self.kinds else []
@@ -106,9 +106,8 @@ class Parts:
         declared = [self.here("?p", "?c"), self.inside("?t", "?c"), ("at", "?t", "?p"), *self.room("?c")]
         declared += [("done", "?t"), ("wants", "?t", "?p")] if self.wishes else []
         declared += [("place", "?p"), ("thing", "?t")] if self.kinds else []
-        declared += {"anywhere": [], "between_different": [("different", "?p", "?q")], "by_order": [("below", "?p", "?q")]}[
-            self.road
-        ]
+        roads = {"between_different": [("different", "?p", "?q")], "by_order": [("below", "?p", "?q")]}
+        declared += roads.get(self.road, [])
         return f"(define (domain {NAME}) (:predicates {_all(declared)}) {' '.join(actions)})"
 
 
@@ -136,7 +135,7 @@ def composed_problem(
         constraint, first, by_way_of = None, list(trips), dict[str, str]()
         if rng.random() < constraints_share:
             constraint, first, by_way_of = _constrained(rng, parts, trips, start, carrier, problem)
-        problem = Problem(NAME, NAME, problem.objects, problem.init, problem.goal, constraint)
+        problem = replace(problem, constraints=constraint)
         steps = _plan(parts, trips, first, by_way_of, start, carrier, problem)
         if validate(compile_task(domain, problem), steps).success:
             return domain, problem, steps
@@ -219,8 +218,8 @@ def _plan(
         start, target = trips[thing]
         go(start)
         steps.append(("load", *parts.handled(thing, start, carrier)))
-        for place in [by_way_of[thing]] if thing in by_way_of else []:
-            go(place)
+        if thing in by_way_of:
+            go(by_way_of[thing])
         go(target)
         steps.append(("unload", *parts.handled(thing, target, carrier)))
     return tuple(steps)

@@ -15,6 +15,7 @@ from grpo_project.data.rows import Row
 from grpo_project.errors import DataError
 from grpo_project.pddl import Domain, Problem, render_domain, render_problem
 from grpo_project.pddl.renaming import FIXED, Renaming, all_variables, problem_variables
+from grpo_project.prompting.schemas import sayable_facts
 
 SYMBOLS: Mapping[str, int] = MappingProxyType({"act": 12, "pred": 16, "type": 8, "obj": 80})  # of each kind: act1 .. act12
 STYLE = "schemas"
@@ -51,8 +52,9 @@ def under_neutral_symbols(domain: Domain, problem: Problem, rng: random.Random) 
 def in_neutral_symbols(row: Row) -> tuple[Row, Renaming]:
     """The row's problem under drawn symbols, a function of its PDDL, and old names to new.
 
-    Raises DataError as `under_neutral_symbols`, with the row's place.
+    Raises DataError as `under_neutral_symbols`, with the row's place, and ConfigError for a domain that the style cannot say.
     """
+    sayable_facts(row.domain)  # here it still has the name that its user knows
     try:
         domain, problem, names = under_neutral_symbols(
             row.domain, row.problem, stream(0, STYLE, row.domain_text, row.problem_text)

@@ -65,12 +65,12 @@ def _neutral_symbols() -> list[str]:
     """The words of the prompt style schemas, and the openings of its steps."""
     numbers = {kind: range(1, count + 1) for kind, count in SYMBOLS.items()}
     sigils = ("", "+", "-", "=", "!", *SIGILS.values(), ALL_DIFFERENT)
-    symbols = [f"({opens}{n}" for opens in ("act",) for n in numbers["act"]]
+    symbols = [f"(act{n}" for n in numbers["act"]]
     symbols += [f"act{n}" for n in numbers["act"]]  # the first word of a prompt
     symbols += [f" {kind}{n}" for kind in ("act", "type", "obj") for n in numbers[kind]]
     symbols += [f" {sigil}pred{n}" for sigil in sigils for n in numbers["pred"]]
     symbols += [f" {sigil}pred{n}{BACKWARDS}" for sigil in "+-=!" for n in numbers["pred"]]
-    symbols += [f" {sigil}=" for sigil in list(SIGILS.values())[:2]]
+    symbols += [f" {SIGILS[kind]}=" for kind in ("needs", "needs not")]
     return symbols + [f" {mark}v{n}" for mark in ("", "?") for n in range(1, 9)]
 
 

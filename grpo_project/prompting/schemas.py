@@ -14,7 +14,7 @@ from itertools import permutations
 
 from grpo_project.errors import ConfigError
 from grpo_project.pddl import Atom, Domain, Problem
-from grpo_project.pddl.action_facts import KINDS, action_facts
+from grpo_project.pddl.action_facts import KINDS, Fact, action_facts
 from grpo_project.prompting.compact import render_compact
 
 SIGILS = dict(zip(KINDS, ("?", "?-", ">", "<"), strict=True))
@@ -27,14 +27,20 @@ def parameter(place: int) -> str:
     return f"v{place + 1}"
 
 
-def render_schemas(domain: Domain, problem: Problem) -> str:
-    """One line. Raises ConfigError for actions that are more than literals over their parameters."""
+def sayable_facts(domain: Domain) -> dict[str, frozenset[Fact]]:
+    """`action_facts`. Raises ConfigError for actions that are more than literals over their parameters."""
     facts = action_facts(domain)
     if facts is None:
         raise ConfigError(
             f"domain {domain.name}: the prompt style schemas is for actions whose conditions and effects are literals, without "
             "constants, functions and derived predicates"
         )
+    return facts
+
+
+def render_schemas(domain: Domain, problem: Problem) -> str:
+    """One line. Raises ConfigError as `sayable_facts`."""
+    facts = sayable_facts(domain)
     words: list[str] = []
     for name, action in domain.actions.items():
         words += [name, *(parameter(place) for place in range(len(action.parameters)))]

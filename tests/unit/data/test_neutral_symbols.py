@@ -147,7 +147,7 @@ def test_what_there_are_too_few_symbols_for_is_named() -> None:
     assert SYMBOLS["obj"] == 80
 
 
-def test_actions_that_are_more_than_literals_are_refused_in_one_line() -> None:
+def test_actions_that_are_more_than_literals_are_refused_in_one_line(rows: list[Row]) -> None:
     text = all_domains()["blocksworld"].domain_pddl.replace(
         ":precondition (holding ?block)", ":precondition (or (holding ?block) (arm-empty))", 1
     )
@@ -159,6 +159,9 @@ def test_actions_that_are_more_than_literals_are_refused_in_one_line() -> None:
         ConfigError, match="domain blocksworld: the prompt style schemas is for actions whose conditions and effects"
     ):
         render_schemas(domain, problem)
+    row = replace(rows[0], meta={**rows[0].meta, "domain_pddl": text, "problem_pddl": render_problem(problem)})
+    with pytest.raises(ConfigError, match="domain blocksworld: "):  # by the name that its user knows
+        in_asked_words(row, "schemas")
 
 
 def test_only_a_predicate_of_all_pairs_is_said_once() -> None:

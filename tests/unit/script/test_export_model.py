@@ -52,7 +52,7 @@ def test_the_merged_model_answers_as_base_and_adapter_do(
     assert main(["--model", str(adapter), "--merged", str(merged)]) == 0
     assert "merged by peft" in capsys.readouterr().out
     assert (merged / "model.safetensors").is_file() and not (merged / "adapter_config.json").exists()
-    torch.testing.assert_close(_logits(merged), _logits(adapter), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(_logits(merged), _logits(adapter), rtol=1e-4, atol=5e-4)
     assert (_logits(merged) - _logits(tiny_planner)).abs().max() > 0.1
     policy = load_policy(str(merged))
     assert policy.prompt_style == "compact" and policy.card["trained_by_grpo"] == [{"steps": 1}]

@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-
 from grpo_project.domains import get_domain  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
 from grpo_project.models import generation, loading  # noqa: E402
