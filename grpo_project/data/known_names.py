@@ -37,7 +37,7 @@ def known_names(row: Row) -> dict[str, str]:
 
     Each gets a free name of the family whose objects are said the most alike to it, drawn by a stream of the row's own: what
     is a car in a ferry problem gets a car's name, and the place where spanner's man stands the name that this place always has.
-    {} where there is nothing to exchange, for another domain, and where the vocabulary has too few for the problem.
+    {} where there is nothing to exchange, for another domain, and where the vocabulary has none, or too few for the problem.
     """
     domain = all_domains().get(row.scenario)
     if domain is None or row.domain.predicates.keys() != domain.domain.predicates.keys():
@@ -52,7 +52,9 @@ def known_names(row: Row) -> dict[str, str]:
     for name, own in _what_is_said(row.problem).items():
         if name in domain.object_names:
             continue
-        likeness = {kind: max(len(own & other) / len(own | other) for other in families[kind]) for kind in families if free[kind]}
+        likeness = {
+            kind: max(len(own & other) / len(own | other) for other in families[kind]) for kind in families if free.get(kind)
+        }
         if not likeness:
             return {}
         kind = max(likeness, key=lambda kind: (likeness[kind], len(free[kind])))

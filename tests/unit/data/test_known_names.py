@@ -59,3 +59,10 @@ def test_nothing_is_exchanged_where_it_would_not_help(table: RowTable) -> None:
     many = replace(row.problem, objects=row.problem.objects | {f"car{n}": "object" for n in range(80)})
     crowded = replace(row, meta={**row.meta, "problem_pddl": render_problem(many, row.domain)})
     assert known_names(crowded) == {}
+
+
+def test_a_domain_without_a_vocabulary_keeps_its_names() -> None:
+    """As a user's own file may leave it out: elevator has none."""
+    assert not get_domain("elevator").object_names
+    row = read_rows(DATA / "test_held_out_domain").rows[0]
+    assert known_names(row) == {} and in_asked_words(row, "compact") == (row, Words())
