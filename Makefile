@@ -42,15 +42,15 @@ bench: setup  ## where a training step's time goes, and how fast the validator i
 
 LADDER = script/generate_data.py --domains blocksworld ferry grippers spanner --plans policy --constraints_share 0.5 --names drawn --no_prompt
 ARMS = uniform step frontier adaptive docs/curricula.py:ladder docs/curricula.py:small_alone docs/curricula.py:reversed_ladder
-LADDER_RUN = --base_model data/models/any-names-planner --test_data outputs/ladder_test --difficulty_bands scores --max_steps 200 \
-	--batch_size 32 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 512 --max_completion_length 256
-COMPARE = script/compare_curricula.py --eval_every 25 --eval_problems 40 --final_problems 100 --curricula $(ARMS)
+LADDER_RUN = --base_model data/models/any-names-planner --test_data outputs/ladder_test --difficulty_bands scores --max_steps 120 \
+	--batch_size 32 --learning_rate 3e-4 --lr_scheduler constant --warmup_steps 5 --max_prompt_length 384 --max_completion_length 192
+COMPARE = script/compare_curricula.py --eval_every 40 --eval_problems 24 --final_problems 100 --curricula $(ARMS)
 bench-curriculum: setup  ## which curriculum reaches larger problems: many hours, goes on where it was stopped (docs/curriculum.md)
-	.venv/bin/python $(LADDER) --count 400 --seed 31 --sizes small-far --out outputs/ladder
+	.venv/bin/python $(LADDER) --count 400 --seed 31 --sizes small-harder --out outputs/ladder
 	.venv/bin/python $(LADDER) --count 200 --seed 33 --sizes small --out outputs/ladder_small
-	.venv/bin/python $(LADDER) --count 200 --seed 34 --sizes far --out outputs/ladder_far
-	.venv/bin/python $(LADDER) --count 100 --seed 32 --sizes small-far --split test --out outputs/ladder_test
+	.venv/bin/python $(LADDER) --count 200 --seed 34 --sizes harder --out outputs/ladder_harder
+	.venv/bin/python $(LADDER) --count 100 --seed 32 --sizes small-harder --split test --out outputs/ladder_test
 	mkdir -p outputs/ladder_gap && for file in outputs/ladder_small/*.jsonl; do \
-	    cat $$file outputs/ladder_far/$$(basename $$file) > outputs/ladder_gap/$$(basename $$file); done
+	    cat $$file outputs/ladder_harder/$$(basename $$file) > outputs/ladder_gap/$$(basename $$file); done
 	.venv/bin/python $(COMPARE) --out outputs/ladder_runs --evidence docs/ladder_evidence.json -- $(LADDER_RUN) --data_root outputs/ladder
 	.venv/bin/python $(COMPARE) --out outputs/ladder_gap_runs --evidence docs/ladder_gap_evidence.json -- $(LADDER_RUN) --data_root outputs/ladder_gap

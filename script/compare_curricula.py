@@ -7,8 +7,8 @@
     python script/compare_curricula.py --report             what is done and left, and the figures so far
 
 Every run is a process of the main script with a folder of its own under --out; what is finished stays, what was stopped goes
-on from its checkpoint, exactly. When all is done the figures go to docs/curriculum_evidence.json and .md. Settings of the main
-script that all runs share stand after `--`:
+on from its checkpoint, exactly. The same command in a second terminal takes other runs. When all is done the figures go to
+docs/curriculum_evidence.json and .md. Settings of the main script that all runs share stand after `--`:
 
     python script/compare_curricula.py --seeds 1 2 3 4 5 -- --max_steps 100 --learning_rate 1e-4
 """
@@ -16,6 +16,7 @@ script that all runs share stand after `--`:
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import signal
 import subprocess
@@ -24,7 +25,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -143,25 +144,43 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
     return [*script, *_flags(own), "--no_wandb", *options.shared, *_flags(_arm(part.curriculum))]  # the last one counts
 
 
-def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> bool:
-    """Runs until done or the deadline (time.monotonic()); says which. Raises DataError where the run fails by itself."""
+def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> None:
+    """Runs it, unless another process does, until done or the deadline (time.monotonic()), and says what became of it.
+
+    Raises DataError where the run fails by itself.
+    """
     with open(options.out / f"{part.name}.log", "a", encoding="utf-8") as log:
-        # A session of its own: Ctrl-C at the terminal would reach it as well, and two of them end it without a checkpoint.
-        process = subprocess.Popen(
-            command_of(part, options), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
-        )
         try:
-            process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if isinstance(stopped, KeyboardInterrupt):
-                raise
-            return part.done
+            # Inherited with the output: held for as long as the run lives, also where this process is killed.
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{part.name}: another process is at it", flush=True)
+            return
+        if part.done:  # by another process, since this one began
+            return
+        print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
+        began = time.monotonic()
+        finished = _train(part, options, deadline, log)
+    minutes = (time.monotonic() - began) / 60
+    print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
+
+
+def _train(part: Part, options: argparse.Namespace, deadline: float | None, log: IO[str]) -> bool:
+    """Whether the run was done by the deadline. Raises DataError where it fails by itself."""
+    # A session of its own: Ctrl-C at the terminal would reach it as well, and two of them end it without a checkpoint.
+    process = subprocess.Popen(command_of(part, options), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+    try:
+        process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if isinstance(stopped, KeyboardInterrupt):
+            raise
+        return part.done
     if process.returncode != 0 or not part.done:
         raise DataError(f"{part.name} ended with status {process.returncode}; see {options.out / f'{part.name}.log'}")
     return True
@@ -221,11 +240,7 @@ def main(argv: list[str] | None = None) -> int:
             continue
         if deadline is not None and time.monotonic() >= deadline:
             break
-        print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
-        began = time.monotonic()
-        finished = run_part(part, options, deadline)
-        minutes = (time.monotonic() - began) / 60
-        print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
+        run_part(part, options, deadline)
     report(parts, options)
     return 0 if options.report or all(part.done for part in parts) else 3
 

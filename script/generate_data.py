@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
+from grpo_project.pddl.explanation import DETAILS  # noqa: E402
+from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES  # noqa: E402
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the rows that begin in the middle of a plan, with what is left of the constraints, for --step_by_step",
     )
-    add("--repair_detail", choices=("failed", "step", "state"), default="state", help="how much is said (default state)")
+    add("--repair_detail", choices=DETAILS, default="state", help="how much is said (default state)")
     add(
         "--names",
         choices=("conventional", "drawn", "invented", "any"),
@@ -89,11 +91,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--prompt_style",
-        choices=("full", "compact", "compact_by_name", "schemas"),
+        choices=PROMPT_STYLES,
         default="full",
         help="PDDL; the short line of a small planner; or domain and problem under symbols drawn anew for every row (schemas)",
     )
-    add("--prompt_format", choices=("pddl", "json", "nl"), default="pddl", help="of the full style: PDDL, JSON or English")
+    add("--prompt_format", choices=PROMPT_FORMATS, default="pddl", help="of the full style: PDDL, JSON or English")
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument(
         "--unique", dest="allow_duplicates", action="store_false", help="skip problems equal up to renaming (default)"

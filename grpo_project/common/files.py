@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo_project.errors import ConfigError, DataError
+
+LOCK_SECONDS = 3.0
 
 
 def write_bytes_atomically(path: str | Path, content: bytes) -> None:
@@ -89,6 +93,45 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Makes `folder` and keeps other processes that ask for it out of it; the system lets go of it however a process ends.
+
+    A folder that it made and that stayed empty is removed at the end. Where the file system has no locks on folders (some network
+    ones), none is held. Raises ConfigError where another process is in it.
+    """
+    is_new = not folder.exists()
+    if is_new:
+        folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _locked(descriptor):
+            raise ConfigError(f"{folder} is in use by another process: wait for it, stop it, or choose another folder")
+        try:
+            yield
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Tries for LOCK_SECONDS: the workers of a process that was killed hold what they inherited until they notice."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        except OSError:  # no locks here
+            return True
 
 
 def append_json_line(path: str | Path, value: Mapping[str, Any]) -> None:

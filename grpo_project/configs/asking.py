@@ -10,6 +10,8 @@ from grpo_project.configs.chat import ChatSettings
 from grpo_project.configs.resolution import convert
 from grpo_project.configs.setting import flag_of_field, nature_of, placeholder
 from grpo_project.errors import ConfigError
+from grpo_project.pddl.explanation import DETAILS
+from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES
 
 
 def add_model_flags(what: argparse._ArgumentGroup) -> None:
@@ -25,10 +27,10 @@ def add_prompt_flags(problems: argparse._ArgumentGroup) -> None:
     add = problems.add_argument
     add(
         "--prompt_style",
-        choices=("full", "compact", "compact_by_name", "schemas"),
+        choices=PROMPT_STYLES,
         help="default: the model's own; full for an endpoint",
     )
-    add("--prompt_format", choices=("pddl", "json", "nl"), help="ask in PDDL, JSON or English; default: the row's own prompt")
+    add("--prompt_format", choices=PROMPT_FORMATS, help="ask in PDDL, JSON or English; default: the row's own prompt")
 
 
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +60,7 @@ def add_repair_flags(answers: argparse._ArgumentGroup, what: str) -> None:
     )
     add(
         "--repair_detail",
-        choices=("failed", "step", "state"),
+        choices=DETAILS,
         default="state",
         help="what the model is told: that its plan failed; also how and at which step; also the state and what was unmet "
         "in it (default). Never a step that it did not write itself",

@@ -27,6 +27,7 @@ from grpo_project.configs.setting import (
     setting,
 )
 from grpo_project.errors import GrpoProjectError
+from grpo_project.pddl.explanation import DETAILS
 
 DIFFICULTY_BANDS = ("percentiles", "scores")
 
@@ -203,7 +204,7 @@ class Settings(ChatSettings):
         "last plan is rewarded, and all answers together stay below --max_completion_length", least=0, most=8)
     repair_detail: str = setting("state", CURRICULUM, FIXED, NOT_BY_CARD,
         "what a repair is told. failed: that it failed; step: also how, and at which step; state: also the state there and what "
-        "was unmet", choices=("failed", "step", "state"))
+        "was unmet", choices=DETAILS)
     repair_price: float = setting(0.1, CURRICULUM, FIXED, NOT_BY_CARD,
         "taken from the reward for every repair that came before the last plan", least=0)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_project import __version__
-from grpo_project.common.files import json_value, naming, write_json_atomically, write_text_atomically
+from grpo_project.common.files import alone_in, json_value, naming, write_json_atomically, write_text_atomically
 from grpo_project.common.processors import usable_processors
 from grpo_project.data.instances import (
     SPLITS,
@@ -181,13 +181,29 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
     ):
         if wanted[name] == usual:
             del wanted[name]
+    with alone_in(out):
+        manifest = _manifest(manifest_path, wanted)
+        with _progress_bars() as show, _pool(workers) as pool:
+            for domain in domains:
+                if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
+                    continue
+                write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
+                manifest["domains"][domain.name] = _generate_domain(
+                    domain, config, ranges[domain.name], out, pool, show, excluded
+                )
+                write_json_atomically(manifest_path, manifest)
+
+
+def _manifest(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is in the folder already, or a new manifest. Raises DataError where the folder holds anything else than `wanted`."""
+    out = path.parent
     manifest: dict[str, Any] = {"arguments": wanted, "domains": {}}
-    if manifest_path.exists():
+    if path.exists():
         try:
-            manifest = json_value(manifest_path.read_text(encoding="utf-8"))
+            manifest = json_value(path.read_text(encoding="utf-8"))
             manifest["arguments"], manifest["domains"]
         except (ValueError, KeyError, TypeError):
-            message = f"{manifest_path} is not a manifest of this script; nothing was changed. Choose another --out."
+            message = f"{path} is not a manifest of this script; nothing was changed. Choose another --out."
             raise DataError(message) from None
         for key in {**wanted, **manifest["arguments"]}:
             value = wanted.get(key)
@@ -196,19 +212,11 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
                     f"{out} holds data made with {key}={manifest['arguments'].get(key)!r}, now asked for {value!r}. "
                     "Choose another --out, or repeat the old arguments."
                 )
-    elif out.exists() and any(out.glob("*.jsonl*")):
+    elif any(out.glob("*.jsonl*")):
         raise DataError(f"{out} holds rows but no manifest.json; nothing was changed. Choose another --out.")
     else:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json_atomically(manifest_path, manifest)
-
-    with _progress_bars() as show, _pool(workers) as pool:
-        for domain in domains:
-            if domain.name in manifest["domains"] and (out / f"{domain.name}.jsonl").exists():
-                continue
-            write_text_atomically(out / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
-            manifest["domains"][domain.name] = _generate_domain(domain, config, ranges[domain.name], out, pool, show, excluded)
-            write_json_atomically(manifest_path, manifest)
+        write_json_atomically(path, manifest)
+    return manifest
 
 
 @contextmanager

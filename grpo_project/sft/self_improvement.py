@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import read_json_object, write_json_atomically, write_text_atomically
+from grpo_project.common.files import alone_in, read_json_object, write_json_atomically, write_text_atomically
 from grpo_project.common.paths import REPOSITORY
 from grpo_project.common.random_streams import stream
 from grpo_project.common.statistics import wilson_interval
@@ -87,16 +87,17 @@ def improve(config: SelfImprovementConfig, say: Callable[[str], None] = print) -
     for number in range(1, config.rounds + 1):
         for domain in domains:
             sizes_of_round(domain, config, number)
-    _refuse_other_settings(config)
-    model = Path(config.base_model)
-    for number in range(1, config.rounds + 1):
-        folder = config.output_dir / f"round_{number:02d}"
-        result = folder / "sft" / "model"
-        if not result.exists():
-            if not (folder / ROUND_FILE).exists():
-                _sample_round(config, domains, number, model, folder, say)
-            _fine_tune(config, model, folder, say)
-        model = result
+    with alone_in(config.output_dir):
+        _refuse_other_settings(config)
+        model = Path(config.base_model)
+        for number in range(1, config.rounds + 1):
+            folder = config.output_dir / f"round_{number:02d}"
+            result = folder / "sft" / "model"
+            if not result.exists():
+                if not (folder / ROUND_FILE).exists():
+                    _sample_round(config, domains, number, model, folder, say)
+                _fine_tune(config, model, folder, say)
+            model = result
     return model
 
 
@@ -111,7 +112,7 @@ def _refuse_other_settings(config: SelfImprovementConfig) -> None:
                     f"{config.output_dir} was begun with {name} {before.get(name)!r}, now it is {value!r}: repeat the first "
                     "settings, or choose another --output_dir"
                 )
-    elif config.output_dir.exists() and any(config.output_dir.iterdir()):
+    elif any(config.output_dir.iterdir()):
         raise ConfigError(f"{config.output_dir} is in use by something else: choose another --output_dir")
 
 

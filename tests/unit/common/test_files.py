@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grpo_project.common import files
+from grpo_project.errors import ConfigError
 
 
 def names(folder: Path) -> list[str]:
@@ -153,3 +156,30 @@ def test_a_full_disk_names_the_file() -> None:
     with pytest.raises(OSError) as caught:
         files.append_json_line("/dev/full", {"row": 1})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
+def test_a_folder_is_one_process_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    folder = tmp_path / "deep" / "own"
+    with files.alone_in(folder):
+        (folder / "kept").touch()
+        with pytest.raises(ConfigError, match="own is in use by another process"), files.alone_in(folder):
+            raise AssertionError("two at once")
+    with files.alone_in(folder):
+        assert names(folder) == ["kept"]  # and no file of a lock
+
+
+def test_who_waits_for_workers_of_a_killed_process_gets_the_folder(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    release = threading.Timer(0.3, os.close, [descriptor])
+    release.start()
+    with files.alone_in(tmp_path):
+        release.join()
+
+
+def test_a_new_folder_that_stayed_empty_goes_and_an_old_one_stays(tmp_path: Path) -> None:
+    for folder in (tmp_path / "new", tmp_path):
+        with pytest.raises(ZeroDivisionError), files.alone_in(folder):
+            raise ZeroDivisionError
+    assert tmp_path.exists() and not (tmp_path / "new").exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +52,25 @@ def test_a_run_without_a_checkpoint_is_set_aside_and_begun_anew(script: ModuleTy
     command = script.command_of(part, options)
     assert command[-4:] == ["--max_steps", "3", "--curriculum", "uniform"] and "--resume_from_checkpoint" not in command
     assert (tmp_path / "uniform-seed1.stopped-1" / "resolved_config.json").exists() and not part.folder.exists()
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the other one is killed, and its training, which inherited the log, goes on for a while."""
+    folder, log = tmp_path / "uniform-seed1", tmp_path / "uniform-seed1.log"
+    folder.mkdir()
+    (folder / "resolved_config.json").write_text("{}")
+    with open(log, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        training = subprocess.Popen(["sleep", "60"], stdout=file)
+    try:
+        assert script.main(["--out", str(tmp_path), "--only", "uniform-seed1"]) == 3
+        assert "uniform-seed1: another process is at it\n" in capsys.readouterr().out
+    finally:
+        training.kill()
+        training.wait()
+    assert folder.exists() and not list(tmp_path.glob("*.stopped-*"))
 
 
 def test_an_arm_may_have_settings_of_its_own(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

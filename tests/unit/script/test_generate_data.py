@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from grpo_project.common import files
 from grpo_project.data import corpus
 from grpo_project.data.corpus import parse_ranges
 from grpo_project.data.instances import split_of
@@ -233,6 +234,16 @@ def test_a_killed_process_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
     while any(_runs_the_script(pid) for pid in workers):
         assert time.monotonic() < deadline, "a worker outlived the process that was killed"
         time.sleep(0.1)
+
+
+def test_two_at_once_in_one_folder_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would append to one file of rows."""
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    with files.alone_in(tmp_path):
+        assert run(tmp_path, "--domains", "ferry", "--count", "2") == 2
+    assert "is in use by another process" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_an_exhausted_space_says_how_many_there_are(

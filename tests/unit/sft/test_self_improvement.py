@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from grpo_project.common import files  # noqa: E402
 from grpo_project.domains import get_domain  # noqa: E402
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError  # noqa: E402
 from grpo_project.models import generation, loading  # noqa: E402
@@ -139,6 +140,12 @@ def test_other_settings_and_a_folder_in_use_are_refused(config: SelfImprovementC
         improve(replace(config, samples=4))
     (config.output_dir / self_improvement.SETTINGS_FILE).unlink()
     with pytest.raises(ConfigError, match="is in use by something else"):
+        improve(config)
+
+
+def test_two_at_once_in_one_folder_are_refused(config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
+    with files.alone_in(config.output_dir), pytest.raises(ConfigError, match="is in use by another process"):
         improve(config)
 
 
