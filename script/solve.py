@@ -91,7 +91,7 @@ def check(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Asks, prints a plan or what came nearest for every problem, and returns the exit status."""
     from grpo_project.common.progress import ProgressLine
-    from grpo_project.data.asked_words import in_asked_words, table_in_asked_words
+    from grpo_project.data.asked_words import table_in_asked_words
     from grpo_project.data.pddl_files import table_of_files
     from grpo_project.data.prompts import row_prompt
     from grpo_project.evaluation.answers import Answers, Journal
@@ -105,7 +105,6 @@ def run(arguments: argparse.Namespace) -> int:
     answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
     style = arguments.prompt_style or own_style
     # In the words that a small planner was taught, and its plans back in the problem's own.
-    words = [in_asked_words(row, style, match_domains=True)[1] for row in table.rows]
     asked = table_in_asked_words(table, style, match_domains=True)
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in asked.rows]
     failure: GrpoProjectError | None = None
@@ -127,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
             failure = error  # what was answered by then may hold plans
         seconds = time.monotonic() - began
-    answers = {key: replace(answer, text=words[key.row_index].own(answer.text)) for key, answer in known.answers.items()}
+    answers = {key: replace(answer, text=asked.own_answer(key.row_index, answer.text)) for key, answer in known.answers.items()}
     records = [record_of(arguments, table, index, attempts_of(index, task, answers)) for index, task in enumerate(tasks)]
     for record in records:
         print(json.dumps(record) if arguments.json else as_text(record, named=len(records) > 1))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grpo_project.data import known_domains, known_names, neutral_symbols
 from grpo_project.data.rows import Row, RowTable
+from grpo_project.prompting import COMPACT, SCHEMAS
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ def in_asked_words(row: Row, style: str, match_domains: bool = False) -> tuple[R
     style schemas cannot say.
     """
     words = Words()
-    if style == neutral_symbols.STYLE and row.meta.get("prompt_style") != style:
+    if style == SCHEMAS and row.meta.get("prompt_style") != style:
         row, names = neutral_symbols.in_neutral_symbols(row)
         words = Words(names.actions, names.objects)
-    elif style == known_names.STYLE:
+    elif style == COMPACT:
         row, actions = known_domains.in_known_domain(row) if match_domains else (row, {})
         row, objects = known_names.in_known_names(row)
         words = Words(actions, objects)
@@ -51,10 +52,23 @@ def in_asked_words(row: Row, style: str, match_domains: bool = False) -> tuple[R
     return row, words
 
 
-def table_in_asked_words(table: RowTable, style: str, match_domains: bool = False) -> RowTable:
-    """The table with every row as `in_asked_words` has it, at the same indices."""
-    rows = [in_asked_words(row, style, match_domains)[0] for row in table.rows]
-    return RowTable(table.origin, list(dict.fromkeys(row.scenario for row in rows)), rows, table.bad_rows, table.fingerprint)
+class AskedTable(RowTable):
+    """`own` in the words of `words`, row by row and at the same indices: what a model is asked. Its verdicts are those on `own`,
+    with answers brought back."""
+
+    def __init__(self, own: RowTable, rows: Sequence[Row], words: Sequence[Words]) -> None:
+        super().__init__(own.origin, list(dict.fromkeys(row.scenario for row in rows)), rows, own.bad_rows, own.fingerprint)
+        self.own, self.words = own, tuple(words)
+
+    def own_answer(self, index: int, answer: str) -> str:
+        """An answer to row `index` in that row's own words."""
+        return self.words[index].own(answer)
+
+
+def table_in_asked_words(table: RowTable, style: str, match_domains: bool = False) -> AskedTable:
+    """The table with every row as `in_asked_words` has it. Raises what it does."""
+    asked = [in_asked_words(row, style, match_domains) for row in table.rows]
+    return AskedTable(table, [row for row, _ in asked], [words for _, words in asked])
 
 
 def _exchanged(text: str, actions: Mapping[str, str], objects: Mapping[str, str]) -> str:

@@ -1,13 +1,15 @@
 """Transport domains put together at random, each with a problem and a plan: what a planner that reads domains practises on.
 
 Something carries things between places. How it moves, whether it is named, how much it holds, how things arrive, which
-predicates tell kinds apart and in which order parameters stand is drawn for every row: 160 combinations. Those that
-move by an order of the places in two actions and bring things where they want to go are left out: the registry's
-elevator, held out, is of that kind, so that no row shows how these two go together.
+predicates tell kinds apart and in which order parameters stand is drawn for every row: 152 combinations. Two kinds are left
+out. Those that move by an order of the places in two actions and bring things where they want to go: the registry's elevator,
+held out, is one, so no row shows how these two go together. And those that are the registry's ferry up to names, the order of
+parameters and predicates of kinds: their problems would be on no side of the split.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -15,19 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grpo_project.common.files import write_json_atomically, write_text_atomically
+from grpo_project import __version__
+from grpo_project.common.files import alone_in, write_json_atomically, write_text_atomically
 from grpo_project.common.random_streams import stream
-from grpo_project.data.neutral_symbols import STYLE, inline_pddl, under_neutral_symbols
+from grpo_project.data.neutral_symbols import inline_pddl, under_neutral_symbols
 from grpo_project.domains.base import conjunction
 from grpo_project.errors import DataError
 from grpo_project.pddl import Atom, Domain, Problem, Step, compile_task, parse_domain, validate
 from grpo_project.pddl.model import And, Constraint, Literal, Not, TrajectoryConstraint
-from grpo_project.prompting import render_plan
+from grpo_project.prompting import SCHEMAS, render_plan
 from grpo_project.prompting.schemas import render_schemas
 
 NAME = "composed"
 ROADS = ("anywhere", "between_different", "by_order")
-DRAWS = 100  # of a row, until it has something to carry
+DRAWS = 1000  # of a row, until there is something to carry, room for the constraint, and a plan that the verifier accepts
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,16 @@ class Parts:
     from_first: bool
 
     @property
-    def held_out(self) -> bool:
-        return self.road == "by_order" and self.wishes
+    def is_left_out(self) -> bool:
+        like_elevator = self.road == "by_order" and self.wishes
+        like_ferry = self.road == "between_different" and self.one_at_a_time and not self.named and not self.wishes
+        return like_elevator or like_ferry
 
     @classmethod
     def drawn(cls, rng: random.Random) -> Parts:
         while True:
             parts = cls(rng.choice(ROADS), *(rng.random() < 0.5 for _ in range(6)))
-            if not parts.held_out:
+            if not parts.is_left_out:
                 return parts
 
     def handled(self, thing: str, place: str, carrier: str) -> tuple[str, ...]:
@@ -125,21 +130,25 @@ def composed_problem(
     rng: random.Random, places: tuple[int, int], things: tuple[int, int], constraints_share: float
 ) -> tuple[Domain, Problem, tuple[Step, ...]]:
     """A domain, a problem of so many places and things (inclusive ranges), and a plan that the verifier accepts: thing after
-    thing in the order of the list, with what a constraint asks for on the way."""
+    thing in the order of the list, with what a constraint asks for on the way, and all by the first carrier."""
+    is_constrained = rng.random() < constraints_share
     for _ in range(DRAWS):
         parts = Parts.drawn(rng)
         domain = parse_domain(parts.domain_pddl(), NAME)
         problem, trips, start, carrier = _drawn_problem(rng, parts, rng.randint(*places), rng.randint(*things))
         if not trips:
             continue
-        constraint, first, by_way_of = None, list(trips), dict[str, str]()
-        if rng.random() < constraints_share:
+        first, by_way_of = list(trips), dict[str, str]()
+        if is_constrained:
             constraint, first, by_way_of = _constrained(rng, parts, trips, start, carrier, problem)
-        problem = replace(problem, constraints=constraint)
+            if constraint is None:
+                continue
+            problem = replace(problem, constraints=constraint)
         steps = _plan(parts, trips, first, by_way_of, start, carrier, problem)
         if validate(compile_task(domain, problem), steps).success:
             return domain, problem, steps
-    raise DataError(f"{DRAWS} draws gave no composed problem of {places} places and {things} things; choose larger sizes")
+    what = "problem with a constraint" if is_constrained else "problem"
+    raise DataError(f"{DRAWS} draws gave no composed {what} of {places} places and {things} things; choose larger sizes")
 
 
 Trips = dict[str, tuple[str, str]]  # thing to where it is and where it is wanted, in the order of the list
@@ -180,7 +189,8 @@ def _drawn_problem(rng: random.Random, parts: Parts, places: int, things: int) -
 def _constrained(
     rng: random.Random, parts: Parts, trips: Trips, start: str, carrier: str, problem: Problem
 ) -> tuple[Constraint | None, list[str], dict[str, str]]:
-    """(constraint, the things in the order in which they are brought, where the carrier goes before one arrives)."""
+    """(constraint, or None where none fits; the things in the order in which they are brought; where the carrier goes before one
+    arrives)."""
     things, order = list(trips), list(trips)
     kind = rng.choice(("order", "apart", "visit")) if len(things) >= 2 else "visit"
     if kind == "visit":
@@ -237,7 +247,7 @@ def composed_rows(
             "scenario": NAME,
             "problem_file": f"{NAME}-{seed}-{index}.pddl",
             "constraints": problem.constraints is not None,
-            "prompt_style": STYLE,
+            "prompt_style": SCHEMAS,
             **inline_pddl(told, asked),
         }
         yield {"prompt": render_schemas(told, asked), "response": render_plan(names.steps(steps)), "meta": meta}
@@ -246,11 +256,15 @@ def composed_rows(
 def write_composed(
     out: str | Path, count: int, seed: int, places: tuple[int, int], things: tuple[int, int], constraints_share: float
 ) -> None:
-    """OUT/composed.jsonl and OUT/manifest.json. Raises DataError for a folder that holds rows already."""
+    """OUT/composed.jsonl and OUT/manifest.json. Raises DataError for a folder that holds anything already."""
     out = Path(out)
-    if any(out.glob("*.jsonl")):
-        raise DataError(f"{out} holds rows already; nothing was changed. Delete it, or choose another --out")
-    arguments = {"count": count, "seed": seed, "places": places, "things": things, "constraints_share": constraints_share}
-    rows = composed_rows(count, seed, places, things, constraints_share)
-    write_text_atomically(out / f"{NAME}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write_json_atomically(out / "manifest.json", {"arguments": arguments})
+    with alone_in(out):
+        if any(out.iterdir()):
+            raise DataError(f"{out} is not empty; nothing was changed. Choose another --out")
+        rows = composed_rows(count, seed, places, things, constraints_share)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text_atomically(out / f"{NAME}.jsonl", text)
+        arguments = {"count": count, "seed": seed, "places": places, "things": things, "constraints_share": constraints_share}
+        written = {"rows": count, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        made = {"arguments": {**arguments, "generator_version": __version__}, "domains": {NAME: written}}
+        write_json_atomically(out / "manifest.json", made)

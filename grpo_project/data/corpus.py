@@ -34,7 +34,6 @@ from grpo_project.data.instances import (
 )
 from grpo_project.data.middle import from_the_middle
 from grpo_project.data.mistakes import failed_attempt
-from grpo_project.data.neutral_symbols import STYLE as NEUTRAL_STYLE
 from grpo_project.data.neutral_symbols import inline_pddl, under_neutral_symbols
 from grpo_project.data.object_names import NAMINGS
 from grpo_project.data.rows import read_rows
@@ -44,7 +43,7 @@ from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import SearchResult, render_domain, render_problem
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.explanation import DETAILS
-from grpo_project.prompting import PROMPT_FORMATS, render_plan, render_prompt
+from grpo_project.prompting import PROMPT_FORMATS, SCHEMAS, render_plan, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
@@ -105,10 +104,8 @@ class CorpusConfig:
             raise ConfigError(f"--repair_detail must be one of {', '.join(DETAILS)}, got {self.repair_detail!r}")
         if self.repairs_share and not self.with_prompt:
             raise ConfigError("--repairs_share and --no_prompt: what is said of a failed plan follows a prompt")
-        if self.repairs_share and self.prompt_style == NEUTRAL_STYLE:
-            raise ConfigError(
-                f"--repairs_share and --prompt_style {NEUTRAL_STYLE}: there are no demonstrations of repairs in symbols"
-            )
+        if self.repairs_share and self.prompt_style == SCHEMAS:
+            raise ConfigError(f"--repairs_share and --prompt_style {SCHEMAS}: there are no demonstrations of repairs in symbols")
         if len(set(self.domains)) != len(self.domains):
             raise ConfigError(f"--domains names one twice: {', '.join(self.domains)}")
         if not (self.inline or self.with_prompt):
@@ -377,7 +374,7 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
             domain, problem, steps, careless, config.prompt_style, config.repair_detail, own_stream("mistakes", instance)
         )
     asked_domain = domain.domain
-    if config.prompt_style == NEUTRAL_STYLE:
+    if config.prompt_style == SCHEMAS:
         asked_domain, problem, symbols = under_neutral_symbols(asked_domain, problem, own_stream("symbols", instance))
         steps = symbols.steps(steps)
     meta: dict[str, Any] = {
@@ -396,7 +393,7 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         text = render_problem(problem)
         # Without the prompt a row is meant to be small, and half of PDDL is indentation.
         meta["problem_pddl"] = text if config.with_prompt else " ".join(text.split())
-        if config.prompt_style == NEUTRAL_STYLE:
+        if config.prompt_style == SCHEMAS:
             meta |= inline_pddl(asked_domain, problem)
     if posed is not solved:
         meta["plan_ignores_constraints"] = True

@@ -20,7 +20,6 @@ from grpo_project.pddl import Problem, render_problem
 from grpo_project.pddl.renaming import Renaming
 
 SAMPLED_PROBLEMS = 20
-STYLE = "compact"  # of prompts without a meaning in names; the planners of other styles were taught which name is what
 
 
 def in_known_names(row: Row) -> tuple[Row, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grpo_project.data.rows import Row
 from grpo_project.domains import all_domains
 from grpo_project.errors import ConfigError
-from grpo_project.prompting import render_prompt
+from grpo_project.prompting import FULL, SCHEMAS, render_prompt
 
 
 def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
@@ -13,11 +13,11 @@ def row_prompt(row: Row, style: str, prompt_format: str | None = None) -> str:
 
     Raises ConfigError for a form that the style does not have.
     """
-    if style == "full" and prompt_format is None:
+    if style == FULL and prompt_format is None:
         return row.prompt
     known = all_domains().get(row.scenario)
     if known is None:
-        if style not in ("full", "schemas"):
+        if style not in (FULL, SCHEMAS):
             raise ConfigError(f"{row.source}: compact prompts are for {', '.join(all_domains())}; {row.scenario} is none of them")
         return render_prompt(row.scenario, row.domain_text, row.problem, style, prompt_format=prompt_format or "pddl")
     # What the registry knows names its own predicates; in a domain under other names it would mislead.

@@ -6,9 +6,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, takewhile
 from typing import Any
 
+from grpo_project.data.asked_words import AskedTable
 from grpo_project.data.difficulty import fill_buckets
 from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
@@ -59,10 +61,14 @@ def verify_answers(
 ) -> EvaluationResult:
     """The verdicts on answers to the rows `indices`: for each, sample 0 is greedy and 1..num_samples were drawn.
 
-    Answers of later turns to a greedy question are its repairs. Difficulty buckets are those of the whole table.
+    Answers of later turns to a greedy question are its repairs. Difficulty buckets are those of the whole table. Where the model
+    was asked in other words than the problems' own, problems and answers stand in their own words here.
     price_per_million: of prompt and of completion tokens. plan_reading: that of PLAN_READINGS whose verdict counts (an answer is
     verified under both); None for answers that are made up of several ones, which are read strictly and in no other way.
     """
+    if isinstance(table, AskedTable):
+        answers = {key: replace(answer, text=table.own_answer(key.row_index, answer.text)) for key, answer in answers.items()}
+        table = table.own
     buckets = fill_buckets(table.rows, table.domains)
     problems = []
     for index in indices:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from grpo_project.data.neutral_symbols import SYMBOLS
+from grpo_project.data.neutral_symbols import PARAMETERS, SYMBOLS
 from grpo_project.domains import training_domains
 from grpo_project.pddl.model import TRAJECTORY_OPERATORS
 from grpo_project.prompting.compact import BACKWARDS
@@ -71,7 +71,7 @@ def _neutral_symbols() -> list[str]:
     symbols += [f" {sigil}pred{n}" for sigil in sigils for n in numbers["pred"]]
     symbols += [f" {sigil}pred{n}{BACKWARDS}" for sigil in "+-=!" for n in numbers["pred"]]
     symbols += [f" {SIGILS[kind]}=" for kind in ("needs", "needs not")]
-    return symbols + [f" {mark}v{n}" for mark in ("", "?") for n in range(1, 9)]
+    return symbols + [f" {mark}v{n}" for mark in ("", "?") for n in range(1, PARAMETERS + 1)]
 
 
 def build_planner_tokenizer() -> PreTrainedTokenizerFast:

@@ -234,10 +234,24 @@ def _variables(domain: Domain) -> set[str]:
 
 def problem_variables(problem: Problem) -> set[str]:
     """Every variable of goal and constraints."""
-    return _bound(problem.goal) | (_bound(problem.constraints) if problem.constraints is not None else set())
+    return {variable.name for variable in _quantified_in(problem)}
+
+
+def problem_types(problem: Problem) -> set[str]:
+    """Every type that goal or constraints quantify over."""
+    return {name for variable in _quantified_in(problem) for name in members_of(variable.type)}
+
+
+def _quantified_in(problem: Problem) -> set[TypedName]:
+    return _quantified(problem.goal) | (_quantified(problem.constraints) if problem.constraints is not None else set())
 
 
 def _bound(node: Formula | Constraint) -> set[str]:
     """The variables that quantifiers inside a formula or constraint bind."""
-    own = {variable.name for variable in node.variables} if isinstance(node, Forall | Exists | ConstraintForall) else set()
-    return own.union(*map(_bound, parts_of(node)))
+    return {variable.name for variable in _quantified(node)}
+
+
+def _quantified(node: Formula | Constraint) -> set[TypedName]:
+    """The same with their types."""
+    own = set(node.variables) if isinstance(node, Forall | Exists | ConstraintForall) else set()
+    return own.union(*map(_quantified, parts_of(node)))

@@ -23,7 +23,7 @@ from grpo_project.prompting.json_form import domain_to_json, problem_to_json, re
 from grpo_project.prompting.language import domain_in_words, problem_in_words
 from grpo_project.prompting.schemas import render_schemas
 
-PROMPT_STYLES = ("full", "compact", "compact_by_name", "schemas")
+FULL, COMPACT, COMPACT_BY_NAME, SCHEMAS = PROMPT_STYLES = ("full", "compact", "compact_by_name", "schemas")
 PROMPT_FORMATS = ("pddl", "json", "nl")
 
 INSTRUCTIONS = """\
@@ -73,13 +73,13 @@ def render_prompt(
     """
     if prompt_format not in PROMPT_FORMATS:
         raise ConfigError(f"prompt format must be one of {', '.join(PROMPT_FORMATS)}, got {prompt_format!r}")
-    if style != "full" and prompt_format != "pddl":
+    if style != FULL and prompt_format != "pddl":
         raise ConfigError(f"the {style} style has one form; prompt format {prompt_format} is for the full style")
-    if style in ("compact", "compact_by_name"):
-        return render_compact(scenario, problem, implied, at_each_object=style == "compact")
-    if style == "schemas":
+    if style in (COMPACT, COMPACT_BY_NAME):
+        return render_compact(scenario, problem, implied, at_each_object=style == COMPACT)
+    if style == SCHEMAS:
         return render_schemas(parse_domain(domain_pddl, f"domain of {scenario}"), problem)
-    if style != "full":
+    if style != FULL:
         raise ConfigError(f"prompt style must be one of {', '.join(PROMPT_STYLES)}, got {style!r}")
     if prompt_format == "pddl":
         return f"{INSTRUCTIONS}\nDomain:\n{domain_pddl.strip()}\n\nProblem:\n{render_problem(problem).strip()}\n"
@@ -96,7 +96,7 @@ def render_failure(task: Task, text: str, verdict: Verdict, detail: str, style: 
 
     detail: how much is told, one of DETAILS; style: one of PROMPT_STYLES.
     """
-    if style == "full":
+    if style == FULL:
         return f"{feedback(task, text, verdict, detail)}\n\n{REPAIR_INSTRUCTIONS}"
     return render_compact_failure(task, text, verdict, detail)
 

@@ -13,6 +13,7 @@ from grpo_project.configs import setting as declaring
 from grpo_project.configs.chat import CHAT, ChatSettings
 from grpo_project.configs.setting import FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, OnResume, check_alone, nature_of
 from grpo_project.errors import ConfigError
+from grpo_project.prompting import COMPACT, SCHEMAS
 from grpo_project.runs.checkpoint import read_run_state
 from grpo_project.runs.run_folder import find_checkpoint
 
@@ -63,7 +64,7 @@ class SftConfig(ChatSettings):
     add_layers: int = setting(0, MODEL, FIXED, "depth up-scaling: layers added to --base_model, at first without effect", least=0)
     prompt_style: str | None = setting(None, MODEL, FIXED,
         "how a planner is asked: compact (default of a new one), or schemas, which shows it the domain; a --base_model of the "
-        "other style gets the words that it lacks", choices=("compact", "schemas"))
+        "other style gets the words that it lacks", choices=(COMPACT, SCHEMAS))
     hidden_size: int = setting(128, MODEL, FIXED, "of a new planner, as the next three", least=1)
     layers: int = setting(4, MODEL, FIXED, "its decoder layers", least=1)
     heads: int = setting(4, MODEL, FIXED, "its attention heads", least=1)

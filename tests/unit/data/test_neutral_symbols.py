@@ -147,6 +147,37 @@ def test_what_there_are_too_few_symbols_for_is_named() -> None:
     assert SYMBOLS["obj"] == 80
 
 
+def test_types_that_no_prompt_shows_need_no_symbol(rows: list[Row]) -> None:
+    """Nine types, as depots of the competition has; one of them is quantified over."""
+    types = " ".join(f"kind{number}" for number in range(9))
+    domain = parse_domain(
+        f"(define (domain nine) (:requirements :adl :typing :constraints) (:types {types}) (:predicates (at ?x) (gone ?x))"
+        "(:action go :parameters (?x - kind0) :precondition (at ?x) :effect (and (gone ?x) (not (at ?x)))))"
+    )
+    text = "(define (problem p) (:domain nine) (:objects {}) (:init (at a)) (:goal (gone a)) (:constraints {}))"
+    problem = parse_problem(text.format("a - kind0 b - kind1", "(forall (?k - kind0) (at-most-once (gone ?k)))"), domain)
+    renamed, asked, names = under_neutral_symbols(domain, problem, random.Random(1))
+    assert names.types["kind0"].startswith("type") and names.types["kind1"].startswith("unshown")
+    assert len(set(names.types.values())) == 9
+    shown = render_schemas(renamed, asked)
+    assert names.types["kind0"] in shown and "unshown" not in shown
+    every = " ".join(f"(forall (?k - kind{number}) (at-most-once (gone ?k)))" for number in range(9))
+    crowded = parse_problem(text.format("a - kind0", f"(and {every})"), domain)
+    with pytest.raises(DataError, match="9 names become type1, type2"):
+        under_neutral_symbols(domain, crowded, random.Random(1))
+
+
+def test_an_action_with_more_parameters_than_words_is_named() -> None:
+    parameters = " ".join(f"?p{number}" for number in range(9))
+    domain = parse_domain(
+        f"(define (domain wide) (:predicates (at ?x)) (:action go :parameters ({parameters}) :precondition (at ?p0)"
+        " :effect (not (at ?p0))))"
+    )
+    problem = parse_problem("(define (problem p) (:domain wide) (:objects a) (:init (at a)) (:goal (at a)))", domain)
+    with pytest.raises(DataError, match="problem p: action go has 9 parameters, and the prompt style schemas has words for 8"):
+        under_neutral_symbols(domain, problem, random.Random(1))
+
+
 def test_actions_that_are_more_than_literals_are_refused_in_one_line(rows: list[Row]) -> None:
     text = all_domains()["blocksworld"].domain_pddl.replace(
         ":precondition (holding ?block)", ":precondition (or (holding ?block) (arm-empty))", 1

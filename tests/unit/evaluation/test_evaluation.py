@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from grpo_project.data.rows import RowTable, read_rows
+from grpo_project.data.asked_words import table_in_asked_words
+from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer, Key
 from grpo_project.evaluation.comparison import compare
 from grpo_project.evaluation.evaluate import count_usage, verify_answers
 from grpo_project.evaluation.report import print_result, repair_table, success_table
+from grpo_project.evaluation.rescoring import read_saved, rescore
 from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
 
 
@@ -190,3 +193,29 @@ def test_results_of_before_are_still_read():
     result = EvaluationResult.from_json({"name": "old", "seconds": 1.0, "problems": [problem]})
     assert result.counts() == (1, 1) and result.num_samples == 0
     assert result.to_json()["domains"]["ferry"]["cost_ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "style", "match_domains"),
+    [("test_obfuscated", "schemas", False), ("test_obfuscated", "compact", True), ("test_renamed", "compact", False)],
+)
+def test_a_model_that_is_asked_in_other_words_has_its_answers_in_the_problems_own(
+    tmp_path: Path, data: str, style: str, match_domains: bool
+) -> None:
+    """So they can be verified again, and handed on."""
+    root = Path(__file__).resolve().parents[3] / "data" / data
+    table = table_in_asked_words(read_rows(root, ["blocksworld", "ferry"]), style, match_domains)
+    indices = [index for name in table.domains for index in table.indices_of(name)[:8]]
+
+    def every_second_one(rows: list[Row]) -> list[str]:
+        assert any(row.problem != table.own.rows[index].problem for index, row in zip(indices, rows, strict=True))
+        plans = [row.response or "" for row in rows]
+        return [plan if number % 2 else "\n".join(plan.splitlines()[:-1]) for number, plan in enumerate(plans)]
+
+    result = evaluate(table, indices, every_second_one)
+    (tmp_path / "result.json").write_text(json.dumps(result.to_json()))
+    saved = read_saved(str(tmp_path / "result.json"), str(root))
+    for number, found in enumerate(rescore(saved)):
+        assert found.verdict.verdict_class == found.answer.recorded_class
+        assert found.verdict.success == bool(number % 2)
+        assert found.answer.task.problem == table.own.rows[indices[number]].problem
