@@ -66,7 +66,7 @@ def render_prompt(
 ) -> str:
     """The user turn. style: `full` (instructions, domain, problem: for an LLM) or `compact` (for a small planner of ours);
     `schemas`: actions and problem under neutral symbols, for a small planner that reads domains;
-    `compact_by_name` leaves out what the published names imply, for the shipped planners, which were taught names by heart.
+    `compact_by_name` leaves out what the published names imply, for planners that were taught names by heart.
 
     prompt_format, for the full style: `pddl`, `json`, or `nl` (English, by the domain's `phrases`). Plans are written the same
     way for all. Raises ConfigError for a style or format that there is not.
