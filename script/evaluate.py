@@ -33,6 +33,7 @@ from grpo_project.configs.asking import (  # noqa: E402
     at_least,
     chat_of,
     check_asking,
+    style_of,
 )
 from grpo_project.errors import ConfigError  # noqa: E402
 
@@ -122,9 +123,11 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--{next(iter(chat_of(arguments)))} is for a model: --planner is asked for nothing")
     if arguments.base_url and not arguments.output:
         raise ConfigError("--base_url needs --output: answers that were paid for must not be lost")
+    if arguments.planner and arguments.match_domains:
+        raise ConfigError("--match_domains is for a model: --planner reads any domain")
     if arguments.planner and arguments.probe:
         raise ConfigError("--probe changes names and their order, which --planner does not see: leave one out")
-    arguments.probe = [way for text in arguments.probe for way in text.split(",")]
+    arguments.probe = list(dict.fromkeys(way for text in arguments.probe for way in text.split(",")))
     if arguments.planner and arguments.repair_turns:
         raise ConfigError("--repair_turns is for a model: the plans of --planner do not fail")
     if arguments.step_by_step is not None and (arguments.planner or arguments.repair_turns or arguments.num_samples):
@@ -155,7 +158,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
         print(f"skipped {message}", file=sys.stderr)
     line = ProgressLine()
     answerer, own_style, chat = load_answerer(arguments, table, line)
-    style = arguments.prompt_style or own_style
+    style = style_of(arguments, own_style)
     output = Path(arguments.output) if arguments.output else None
     # Probes and later states are asked in words of ours, so the problems as they are must be, too: the rows' own may say more.
     told_anew = (arguments.probe or arguments.step_by_step) and style == "full"

@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, 2 for a mistake that the message names, 130 after Ctrl-C."""
     arguments = build_parser().parse_args(argv)
     from grpo_project.domains import training_domains
+    from grpo_project.sft.config import build_parser as sft_parser
     from grpo_project.sft.self_improvement import SelfImprovementConfig, improve
 
     given = vars(arguments) | {
@@ -58,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
         "demonstrations": tuple(arguments.demonstrations),
         "sft": tuple(arguments.sft),
     }
-    model = improve(SelfImprovementConfig(**given))
+    config = SelfImprovementConfig(**given)
+    sft_parser("the flags of train_sft.py that stand after --").parse_args(arguments.sft)  # a mistake there costs no round
+    model = improve(config)
     print(f"Model: {model}")
     return 0
 

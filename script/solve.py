@@ -35,6 +35,7 @@ from grpo_project.configs.asking import (  # noqa: E402
     add_repair_flags,
     at_least,
     check_asking,
+    style_of,
 )
 from grpo_project.errors import ConfigError, GrpoProjectError  # noqa: E402
 
@@ -103,9 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = [table.task(index) for index in range(len(table))]  # bad input ends in one line before a model is loaded
     line = ProgressLine()
     answerer, own_style, chat = asked_model(arguments, patience_seconds=arguments.seconds, wrote=line.wrote)
-    style = arguments.prompt_style or own_style
+    style = style_of(arguments, own_style)
     # In the words that a small planner was taught, and its plans back in the problem's own.
     asked = table_in_asked_words(table, style, match_domains=True)
+    refuse_namesakes(asked, style)
     prompts = [row_prompt(row, style, arguments.prompt_format) for row in asked.rows]
     failure: GrpoProjectError | None = None
     with ExitStack() as stack:
@@ -181,15 +183,30 @@ def record_of(arguments: argparse.Namespace, table: Any, index: int, attempts: l
     return record
 
 
+def refuse_namesakes(asked: Any, style: str) -> None:
+    """Raises ConfigError where a compact prompt would take a domain for the suite's of the same name."""
+    from grpo_project.domains import all_domains
+    from grpo_project.prompting import COMPACT, COMPACT_BY_NAME
+
+    for row in asked.rows:
+        known = all_domains().get(row.scenario)
+        if style in (COMPACT, COMPACT_BY_NAME) and known and row.domain.predicates.keys() != known.domain.predicates.keys():
+            raise ConfigError(
+                f"{row.source}: its domain is called {row.scenario} and has other predicates than the suite's, which this planner "
+                "was taught. Ask a model that reads the domain: schemas-planner, or a language model"
+            )
+
+
 def searched(table: Any, index: int, node_budget: int) -> dict[str, Any]:
     """What A* finds: plan (None where there is none within the budget), cost, seconds; or why it cannot search."""
     from grpo_project.errors import UnsupportedFeature
-    from grpo_project.evaluation.evaluate import planner_answer
+    from grpo_project.evaluation.evaluate import searched_answer
     from grpo_project.pddl import validate_text
+    from grpo_project.pddl.grounding import TooLarge
 
     try:
-        answer = planner_answer(table, index, node_budget)
-    except UnsupportedFeature as error:
+        answer = searched_answer(table, index, node_budget)
+    except (UnsupportedFeature, TooLarge) as error:
         return {"plan": None, "cost": None, "seconds": None, "reason": str(error)}
     verdict = validate_text(table.task(index), answer.text)
     found = {"plan": answer.text.splitlines(), "cost": verdict.plan_cost} if verdict.success else {"plan": None, "cost": None}

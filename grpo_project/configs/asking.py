@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,7 @@ from grpo_project.configs.resolution import convert
 from grpo_project.configs.setting import flag_of_field, nature_of, placeholder
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.explanation import DETAILS
-from grpo_project.prompting import PROMPT_FORMATS, PROMPT_STYLES
+from grpo_project.prompting import FULL, PROMPT_FORMATS, PROMPT_STYLES
 
 
 def add_model_flags(what: argparse._ArgumentGroup) -> None:
@@ -31,6 +32,14 @@ def add_prompt_flags(problems: argparse._ArgumentGroup) -> None:
         help="default: the model's own; full for an endpoint",
     )
     add("--prompt_format", choices=PROMPT_FORMATS, help="ask in PDDL, JSON or English; default: the row's own prompt")
+
+
+def style_of(arguments: argparse.Namespace, own_style: str) -> str:
+    """--prompt_style, else the model's own; a planner that is asked in another one than it was taught is warned about."""
+    asked: str = arguments.prompt_style or own_style
+    if own_style not in (FULL, asked):
+        print(f"warning: {arguments.model} was taught prompts of the style {own_style}, and is asked in {asked}", file=sys.stderr)
+    return asked
 
 
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:

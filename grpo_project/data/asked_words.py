@@ -54,11 +54,12 @@ def in_asked_words(row: Row, style: str, match_domains: bool = False) -> tuple[R
 
 class AskedTable(RowTable):
     """`own` in the words of `words`, row by row and at the same indices: what a model is asked. Its verdicts are those on `own`,
-    with answers brought back."""
+    with answers brought back, and its domains are those of `own`, also where several are told as one."""
 
     def __init__(self, own: RowTable, rows: Sequence[Row], words: Sequence[Words]) -> None:
         super().__init__(own.origin, list(dict.fromkeys(row.scenario for row in rows)), rows, own.bad_rows, own.fingerprint)
         self.own, self.words = own, tuple(words)
+        self.domains, self._indices = own.domains, own._indices
 
     def own_answer(self, index: int, answer: str) -> str:
         """An answer to row `index` in that row's own words."""

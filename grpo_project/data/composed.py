@@ -256,15 +256,16 @@ def composed_rows(
 def write_composed(
     out: str | Path, count: int, seed: int, places: tuple[int, int], things: tuple[int, int], constraints_share: float
 ) -> None:
-    """OUT/composed.jsonl and OUT/manifest.json. Raises DataError for a folder that holds anything already."""
+    """OUT/manifest.json and OUT/composed.jsonl. Raises DataError for a folder that holds anything but the manifest of a stopped
+    one."""
     out = Path(out)
     with alone_in(out):
-        if any(out.iterdir()):
+        if any(path.name != "manifest.json" for path in out.iterdir()):
             raise DataError(f"{out} is not empty; nothing was changed. Choose another --out")
         rows = composed_rows(count, seed, places, things, constraints_share)
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_text_atomically(out / f"{NAME}.jsonl", text)
         arguments = {"count": count, "seed": seed, "places": places, "things": things, "constraints_share": constraints_share}
         written = {"rows": count, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         made = {"arguments": {**arguments, "generator_version": __version__}, "domains": {NAME: written}}
         write_json_atomically(out / "manifest.json", made)
+        write_text_atomically(out / f"{NAME}.jsonl", text)

@@ -237,7 +237,7 @@ def _progress_bars() -> Iterator[ShowProgress]:
 
 def excluded_forms(roots: Sequence[str]) -> frozenset[str]:
     """Canonical forms of all problems of these data roots. Raises DataError as reading them does."""
-    return frozenset(row.canonical for root in roots for row in read_rows(root).rows)
+    return frozenset().union(*(row.known_forms for root in roots for row in read_rows(root).rows))
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -14,7 +14,6 @@ from grpo_project.configs.settings import Settings
 from grpo_project.data.asked_words import table_in_asked_words
 from grpo_project.data.instances import generate_instance, row_of, under_other_names
 from grpo_project.data.origin import Origin
-from grpo_project.data.repeats import problem_keys
 from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.domains import all_domains, get_domain
 from grpo_project.domains.base import Ranges
@@ -114,8 +113,9 @@ def _measured(config: Settings, table: RowTable, domain: str) -> int:
 def _from_folder(table: RowTable, chosen: Sequence[Sequence[int]], name: str, training_rows: RowTable) -> EvaluationSet:
     """`chosen`: row indices by domain."""
     indices = [index for own in chosen for index in own]
-    known = problem_keys(training_rows.rows)
-    trained_on = sum(key in known for index in indices for key in problem_keys([table.rows[index]]))
+    known = {(row.scenario, form) for row in training_rows.rows for form in row.known_forms}
+    rows = [table.rows[index] for index in indices]
+    trained_on = sum(any((row.scenario, form) in known for form in row.known_forms) for row in rows)
     return EvaluationSet(table, indices, name, trained_on)
 
 
@@ -159,7 +159,7 @@ def generate_problems(
     rows = []
     for name in domains:
         domain = get_domain(name)
-        seen = {row.canonical for table in apart_from for row in table.rows if row.scenario == name}
+        seen = {form for table in apart_from for row in table.rows if row.scenario == name for form in row.known_forms}
         models = [row for table in apart_from[:1] for row in table.rows if row.scenario == name]
         index = found = 0
         while found < count and index < DRAWS_PER_PROBLEM * count:

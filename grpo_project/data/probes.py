@@ -19,7 +19,7 @@ from grpo_project.data.rows import Row, RowTable
 from grpo_project.domains import all_domains
 from grpo_project.pddl import extract_plan, render_problem
 from grpo_project.pddl.renaming import Renaming
-from grpo_project.prompting import render_plan, render_prompt
+from grpo_project.prompting import FULL, render_plan, render_prompt
 
 # Probe to the naming of its objects.
 PROBES: Mapping[str, str] = MappingProxyType({"order": "conventional", "names": "drawn", "unseen_names": "invented"})
@@ -41,9 +41,9 @@ def probed_row(row: Row, probe: str, seed: int) -> Row:
     steps = extract_plan(row.response).steps if row.response else None
     return replace(
         row,
-        prompt=render_prompt(row.scenario, row.domain_text, problem, "full"),
+        prompt=render_prompt(row.scenario, row.domain_text, problem, FULL),
         response=render_plan(names.steps(steps)) if steps else None,
-        meta={**row.meta, "problem_pddl": render_problem(problem, row.domain)},
+        meta={**row.meta, "problem_pddl": render_problem(problem, row.domain), "prompt_style": FULL},
     )
 
 

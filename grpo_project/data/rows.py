@@ -94,6 +94,13 @@ class Row:
         return canonical_form(self.domain, self.problem)
 
     @cached_property
+    def known_forms(self) -> frozenset[str]:
+        """The canonical forms under which others may hold this problem: its own, and meta.canonical, which obfuscated rows and
+        rows in symbols have from before their predicates got other names."""
+        told = self.meta.get("canonical")
+        return frozenset({self.canonical, told} if isinstance(told, str) else {self.canonical})
+
+    @cached_property
     def _domain_text_and_name(self) -> tuple[str, str]:
         inline, name = self.meta.get("domain_pddl"), self.meta.get("domain_file")
         if inline:

@@ -187,6 +187,8 @@ class Journal(Answers):
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.path = path
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no file that a journal can be kept in; name another")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = open(path, "a+", encoding="utf-8")  # held as long as the journal
         try:
@@ -215,7 +217,7 @@ class Journal(Answers):
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DataError(f"{self.path} is in use by another evaluation; wait for it, or choose another --output") from None
+            raise DataError(f"{self.path} is in use by another process; wait for it, or name another file") from None
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         content = self.path.read_bytes()
@@ -228,13 +230,13 @@ class Journal(Answers):
             return
         found = _settings_of(lines[0])
         if found is None:
-            raise DataError(f"{self.path} is no journal of an evaluation; choose another --output")
+            raise DataError(f"{self.path} is no journal of answers; name another file")
         for key in sorted({*found, *settings}):
             if found.get(key) != settings.get(key):
                 was, now = found.get(key), settings.get(key)
                 raise DataError(
                     f"{self.path} holds answers of an evaluation with {key} = {was!r}, now it is {now!r}: repeat the old command "
-                    "line to go on, delete the file to begin anew, or choose another --output"
+                    "line to go on, delete the file to begin anew, or name another file"
                 )
         for number, line in enumerate(lines[1:], 2):
             try:

@@ -171,18 +171,25 @@ def planner_completions(table: RowTable, indices: Sequence[int], node_budget: in
 
 
 def planner_answer(table: RowTable, index: int, node_budget: int = 200_000) -> Answer:
-    """The plan of A* for a row, with the seconds it took; an empty text where the node budget did not suffice, or the task is too
-    large to be searched, which is logged."""
+    """`searched_answer`, and an empty text, too, where the task is too large to be searched, which is logged."""
+    try:
+        return searched_answer(table, index, node_budget)
+    except TooLarge as error:
+        logger.warning("%s; the planner's answer counts as no plan", error)
+        return Answer("")
+
+
+def searched_answer(table: RowTable, index: int, node_budget: int) -> Answer:
+    """The plan of A* for a row, with the seconds it took; an empty text where the node budget did not suffice.
+
+    Raises TooLarge.
+    """
     row, task = table.rows[index], table.task(index)
     began = time.perf_counter()
     known = all_domains().get(row.scenario)
     # A heuristic reads its own domain's predicates: in another domain of the same name it would be wrong, or fail.
     heuristic = known.heuristic(task) if known and row.domain == known.domain else None
-    try:
-        steps = find_plan(task, node_budget, heuristic).steps
-    except TooLarge as error:
-        logger.warning("%s; the planner's answer counts as no plan", error)
-        steps = None
+    steps = find_plan(task, node_budget, heuristic).steps
     return Answer(render_plan(steps or ()), seconds=time.perf_counter() - began)
 
 

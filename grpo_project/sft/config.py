@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,7 +12,18 @@ from typing import Any
 
 from grpo_project.configs import setting as declaring
 from grpo_project.configs.chat import CHAT, ChatSettings
-from grpo_project.configs.setting import FIXED, FREE, NOT_BY_CARD, PER_LAUNCH, OnResume, check_alone, nature_of
+from grpo_project.configs.setting import (
+    FIXED,
+    FREE,
+    NOT_BY_CARD,
+    PER_LAUNCH,
+    OnResume,
+    check_alone,
+    flag_of_field,
+    kind_of,
+    nature_of,
+    placeholder,
+)
 from grpo_project.errors import ConfigError
 from grpo_project.prompting import COMPACT, SCHEMAS
 from grpo_project.runs.checkpoint import read_run_state
@@ -143,6 +155,41 @@ def _can_compile() -> bool:
     import torch
 
     return torch.cuda.is_available() or any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+
+
+def build_parser(description: str | None = None) -> argparse.ArgumentParser:
+    """One flag per setting of SftConfig, in its groups. A flag that is not given leaves no trace in the namespace."""
+    how = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=how, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    origin = groups[MODEL].add_mutually_exclusive_group()
+    scratch = "a new planner of the size below (default)"
+    origin.add_argument("--from_scratch", dest="base_model", action="store_const", const=None, help=scratch)
+    for spec in fields(SftConfig):
+        nature, kind, add = nature_of(spec), kind_of(spec), groups[nature_of(spec).group].add_argument
+        if kind == "bool" and spec.default is not None:
+            add(flag_of_field(spec), dest=spec.name, action="store_const", const=not spec.default, help=nature.help)
+            continue
+        (origin.add_argument if spec.name == "base_model" else add)(
+            flag_of_field(spec),
+            dest=spec.name,
+            type={"int": int, "float": float, "bool": _true_or_false}.get(kind, str),
+            choices=nature.choices or None,
+            metavar=placeholder(spec),
+            nargs="+" if kind.startswith("tuple") else "?" if kind == "bool" else None,
+            const=True if kind == "bool" else None,
+            help=nature.help + (f" [{spec.default}]" if spec.default else ""),
+        )
+    return parser
+
+
+def _true_or_false(text: str) -> bool:
+    """The value of a switch. Raises ValueError, which argparse reports, for another text."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def resolve_settings(given: Mapping[str, Any]) -> SftConfig:

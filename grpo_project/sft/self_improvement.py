@@ -25,6 +25,7 @@ from grpo_project.common.statistics import wilson_interval
 from grpo_project.common.text import percent
 from grpo_project.data.asked_words import in_asked_words
 from grpo_project.data.instances import generate_instance, row_of, under_other_names
+from grpo_project.data.object_names import NAMINGS
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row
 from grpo_project.domains import get_domain
@@ -63,6 +64,18 @@ class SelfImprovementConfig:
     demonstrations: tuple[str, ...] = ()
     seed: int = 1
     sft: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError, naming the flag, for a value out of range."""
+        for name in ("rounds", "problems", "samples", "kept", "max_completion_length"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise ConfigError(f"--temperature must be above 0, got {self.temperature:g}")
+        if not 0 <= self.constraints_share <= 1:
+            raise ConfigError(f"--constraints_share must lie in 0..1, got {self.constraints_share:g}")
+        if self.names not in NAMINGS:
+            raise ConfigError(f"--names must be one of {', '.join(NAMINGS)}, got {self.names!r}")
 
     def settings(self) -> dict[str, Any]:
         """What decides the outcome, as plain data."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import random
 from itertools import product
 from pathlib import Path
@@ -82,3 +84,20 @@ def test_the_script_writes_rows_that_can_be_read_and_asked_again(tmp_path: Path,
     for flags, what in ((["--places", "4", "2"], "--places must be"), (["--constraints_share", "2"], "--constraints_share must")):
         assert main([*flags, "--out", str(tmp_path / "other")]) == 2 and what in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+    capsys.readouterr()
+    assert main(["--count", "2", "--out", ""]) == 2 and "has no name" in capsys.readouterr().err
+
+
+def test_what_another_script_has_begun_is_left_alone_and_a_stopped_one_begins_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = script("compose_domains").main
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "ferry.jsonl.partial").touch()
+    assert main(["--count", "2", "--out", str(tmp_path)]) == 2 and "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "manifest.json").read_text() == "{}"
+    (tmp_path / "ferry.jsonl.partial").unlink()
+    assert main(["--count", "2", "--out", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / "manifest.json").read_text())["domains"]["composed"]
+    rows = (tmp_path / "composed.jsonl").read_bytes()
+    assert written == {"rows": 2, "sha256": hashlib.sha256(rows).hexdigest()}

@@ -13,6 +13,7 @@ from grpo_project.data.asked_words import Words, in_asked_words, table_in_asked_
 from grpo_project.data.known_domains import in_known_domain, renaming_to_known
 from grpo_project.data.rows import RowTable, read_rows
 from grpo_project.domains import all_domains
+from grpo_project.evaluation import evaluate
 from grpo_project.pddl import parse_domain, validate_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +54,21 @@ def test_every_domain_is_recognised_and_its_plans_go_there_and_back(obfuscated: 
         ):
             theirs, ours = validate_text(known.task(index), plan), validate_text(table.task(index), back)
             assert (theirs.verdict_class, theirs.state_index) == (ours.verdict_class, ours.state_index)
+
+
+def test_two_domains_that_are_told_as_one_stay_two(obfuscated: RowTable) -> None:
+    """Else they would be counted, and chosen, as one."""
+    own = [
+        replace(obfuscated.rows[index], scenario=name)
+        for name in ("mine", "yours")
+        for index in obfuscated.indices_of("ferry")[:2]
+    ]
+    table = RowTable(obfuscated.origin, ["mine", "yours"], own, (), "rows")
+    asked = table_in_asked_words(table, "compact", match_domains=True)
+    assert {row.scenario for row in asked.rows} == {"ferry"}
+    assert asked.domains == ("mine", "yours") and asked.indices_of("yours") == [2, 3]
+    result = evaluate(asked, [0, 2], lambda rows: [row.response or "" for row in rows])
+    assert result.domains == ("mine", "yours") and result.counts() == (2, 2)
 
 
 def test_published_blocksworld_is_blocksworld() -> None:

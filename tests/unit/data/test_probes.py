@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from shipped_domains import TRAINED
 
+from grpo_project.data.asked_words import in_asked_words
 from grpo_project.data.probes import PROBES, probed_row, probed_table
 from grpo_project.data.rows import Row, RowTable, read_rows
 from grpo_project.domains import get_domain
@@ -85,3 +87,12 @@ def test_names_reach_the_ones_of_the_shipped_data(table: RowTable, repository: P
     for root in ("data/test", "data/test_harder", "data/four_domain"):
         for row in read_rows(repository / root).rows[::7]:
             assert set(row.problem.objects) <= set(get_domain(row.scenario).object_names), row.source
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_rows_in_symbols_are_probed_in_symbols(table: RowTable, probe: str) -> None:
+    """A planner that reads domains is not asked about words that it cannot know."""
+    row = in_asked_words(table.rows[0], "schemas")[0]
+    told = replace(row, meta={**row.meta, "prompt_style": "schemas"})
+    asked = in_asked_words(probed_row(told, probe, seed=1), "schemas")[0]
+    assert all(re.fullmatch(r"obj\d+", name) for name in asked.problem.objects)

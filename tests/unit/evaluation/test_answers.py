@@ -109,6 +109,12 @@ def test_two_processes_do_not_share_a_journal(tmp_path: Path) -> None:
     Journal(tmp_path / "j.jsonl", SETTINGS).__exit__(None, None, None)
 
 
+def test_a_device_is_no_journal() -> None:
+    """/dev/zero would be read for ever."""
+    with pytest.raises(DataError, match="/dev/zero is no file that a journal can be kept in"):
+        Journal(Path("/dev/zero"), {})
+
+
 def test_an_answerer_that_leaves_one_out_is_at_fault() -> None:
     with pytest.raises(ValueError, match="6 of 6"):
         ask(QUESTIONS, lambda questions, record: None)

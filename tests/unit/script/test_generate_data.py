@@ -236,6 +236,18 @@ def test_a_killed_process_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+def test_problems_of_rows_in_symbols_are_kept_out_too(tmp_path: Path) -> None:
+    """Their predicates have other names, so their PDDL alone would not tell."""
+    which = ["--domains", "ferry", "--count", "6", "--sizes", "small"]
+    assert run(tmp_path / "symbols", *which, "--prompt_style", "schemas") == 0
+    assert run(tmp_path / "others", *which, "--exclude", str(tmp_path / "symbols")) == 0
+    forms = [
+        {json.loads(line)["meta"]["canonical"] for line in (tmp_path / name / "ferry.jsonl").read_text().splitlines()}
+        for name in ("symbols", "others")
+    ]
+    assert len(forms[0]) == len(forms[1]) == 6 and not forms[0] & forms[1]
+
+
 def test_two_at_once_in_one_folder_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

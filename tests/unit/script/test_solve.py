@@ -147,6 +147,28 @@ def test_bad_input_is_one_line_before_a_model_is_loaded(main: Any, files: Any, t
         assert sum(line.startswith("error: ") for line in shown.err.splitlines()) == 1
 
 
+NAMESAKE = """(define (domain ferry) (:predicates (here ?x)) (:action go :parameters (?x) :precondition (here ?x)
+    :effect (not (here ?x))))"""
+
+
+def test_a_domain_that_is_called_as_the_suite_s_is_not_taken_for_it(main: Any, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "domain.pddl").write_text(NAMESAKE)
+    (tmp_path / "problem.pddl").write_text(
+        "(define (problem p) (:domain ferry) (:objects a) (:init (here a)) (:goal (not (here a))))"
+    )
+    files = [str(tmp_path / "domain.pddl"), str(tmp_path / "problem.pddl")]
+    for model in ("tiny-planner", "any-names-planner"):
+        assert main([*files, "--model", str(ROOT / "data/models" / model), "--max_completion_length", "8"]) == 2
+        assert "its domain is called ferry and has other predicates than the suite's" in capsys.readouterr().err
+
+
+def test_a_planner_that_is_asked_in_another_style_is_warned_about(main: Any, files: Any, capsys: Any) -> None:
+    domain, problems = files
+    model = str(ROOT / "data/models/tiny-planner")
+    main([domain, problems[0], "--model", model, "--prompt_style", "full", "--max_completion_length", "4"])
+    assert f"warning: {model} was taught prompts of the style compact_by_name, and is asked in full" in capsys.readouterr().err
+
+
 def test_a_server_that_dies_leaves_what_was_answered(main: Any, stand_in: Any, tmp_path: Path, capsys: Any) -> None:
     dead = True
     server = stand_in(lambda n, body, h: (500, {}, {}) if dead and n >= 3 else answering(HALF)(n, body, h))

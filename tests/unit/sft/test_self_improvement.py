@@ -160,3 +160,31 @@ def test_a_model_that_solves_nothing_is_told_so(config: SelfImprovementConfig, m
     with pytest.raises(DataError, match="round 1: no answer is a plan"):
         improve(config)
     assert not list(config.output_dir.glob("round_*/round.json"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rounds": 0}, "--rounds must be at least 1, got 0"),
+        ({"problems": 0}, "--problems must be at least 1"),
+        ({"samples": 0}, "--samples must be at least 1"),
+        ({"kept": 0}, "--kept must be at least 1"),
+        ({"temperature": -1.0}, "--temperature must be above 0, got -1"),
+        ({"temperature": float("nan")}, "--temperature must be above 0"),
+        ({"constraints_share": 7.0}, "--constraints_share must lie in 0..1, got 7"),
+        ({"names": "nonsense"}, "--names must be one of conventional, drawn"),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_named(config: SelfImprovementConfig, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(config, **wrong)
+
+
+def test_a_mistake_behind_the_dashes_costs_no_round(config: SelfImprovementConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    from script.self_improve import main
+
+    command = ["--base_model", config.base_model, "--output_dir", str(config.output_dir), "--", "--nonsense", "3"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "unrecognized arguments: --nonsense 3" in capsys.readouterr().err and not config.output_dir.exists()
