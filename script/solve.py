@@ -192,8 +192,8 @@ def refuse_namesakes(asked: Any, style: str) -> None:
         known = all_domains().get(row.scenario)
         if style in (COMPACT, COMPACT_BY_NAME) and known and row.domain.predicates.keys() != known.domain.predicates.keys():
             raise ConfigError(
-                f"{row.source}: its domain is called {row.scenario} and has other predicates than the suite's, which this planner "
-                "was taught. Ask a model that reads the domain: schemas-planner, or a language model"
+                f"{row.source}: its domain is called {row.scenario} and has other predicates than the suite's, which this "
+                "planner was taught. Ask a model that reads the domain: schemas-planner, or a language model"
             )
 
 

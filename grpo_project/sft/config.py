@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ def build_parser(description: str | None = None) -> argparse.ArgumentParser:
         (origin.add_argument if spec.name == "base_model" else add)(
             flag_of_field(spec),
             dest=spec.name,
-            type={"int": int, "float": float, "bool": _true_or_false}.get(kind, str),
+            type=_KINDS.get(kind, str),
             choices=nature.choices or None,
             metavar=placeholder(spec),
             nargs="+" if kind.startswith("tuple") else "?" if kind == "bool" else None,
@@ -190,6 +190,9 @@ def _true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _true_or_false}
 
 
 def resolve_settings(given: Mapping[str, Any]) -> SftConfig:
