@@ -102,8 +102,6 @@ def alone_in(folder: Path) -> Iterator[None]:
     A folder that it made and that stayed empty is removed at the end. Where the file system has no locks on folders (some network
     ones), none is held. Raises ConfigError where another process is in it.
     """
-    if str(folder) == ".":  # what an empty name becomes
-        raise ConfigError("the folder to write into has no name: choose one that is not the current folder")
     is_new = not folder.exists()
     if is_new:
         folder.mkdir(parents=True, exist_ok=True)

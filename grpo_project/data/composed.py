@@ -22,7 +22,7 @@ from grpo_project.common.files import alone_in, write_json_atomically, write_tex
 from grpo_project.common.random_streams import stream
 from grpo_project.data.neutral_symbols import inline_pddl, under_neutral_symbols
 from grpo_project.domains.base import conjunction
-from grpo_project.errors import DataError
+from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import Atom, Domain, Problem, Step, compile_task, parse_domain, validate
 from grpo_project.pddl.model import And, Constraint, Literal, Not, TrajectoryConstraint
 from grpo_project.prompting import SCHEMAS, render_plan
@@ -256,8 +256,10 @@ def composed_rows(
 def write_composed(
     out: str | Path, count: int, seed: int, places: tuple[int, int], things: tuple[int, int], constraints_share: float
 ) -> None:
-    """OUT/manifest.json and OUT/composed.jsonl. Raises DataError for a folder that holds anything but the manifest of a stopped
-    one."""
+    """OUT/manifest.json and OUT/composed.jsonl. Raises ConfigError for a folder without a name, and DataError for one that holds
+    anything but the manifest of a stopped one."""
+    if not str(out):
+        raise ConfigError("--out must name a folder")
     out = Path(out)
     with alone_in(out):
         if any(path.name != "manifest.json" for path in out.iterdir()):

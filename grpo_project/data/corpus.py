@@ -88,6 +88,8 @@ class CorpusConfig:
     middle_share: float = 0.0
 
     def __post_init__(self) -> None:
+        if not str(self.out):
+            raise ConfigError("--out must name a folder")
         for name in ("count", "node_budget"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")

@@ -85,7 +85,7 @@ def test_the_script_writes_rows_that_can_be_read_and_asked_again(tmp_path: Path,
         assert main([*flags, "--out", str(tmp_path / "other")]) == 2 and what in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     capsys.readouterr()
-    assert main(["--count", "2", "--out", ""]) == 2 and "has no name" in capsys.readouterr().err
+    assert main(["--count", "2", "--out", ""]) == 2 and "--out must name a folder" in capsys.readouterr().err
 
 
 def test_what_another_script_has_begun_is_left_alone_and_a_stopped_one_begins_again(

@@ -236,6 +236,11 @@ def test_a_killed_process_leaves_no_worker_and_goes_on(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
+def test_a_folder_without_a_name_is_not_the_current_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--domains", "ferry", "--count", "1", "--out", ""]) == 2
+    assert "--out must name a folder" in capsys.readouterr().err
+
+
 def test_problems_of_rows_in_symbols_are_kept_out_too(tmp_path: Path) -> None:
     """Their predicates have other names, so their PDDL alone would not tell."""
     which = ["--domains", "ferry", "--count", "6", "--sizes", "small"]
