@@ -23,9 +23,9 @@ class Words:
         return _exchanged(plan, self.actions, self.objects)
 
     def own(self, answer: str) -> str:
-        """An answer in the problem's own words again."""
-        back = ({asked: own for own, asked in words.items()} for words in (self.actions, self.objects))
-        return _exchanged(answer, *back)
+        """An answer in the problem's own words again. What it says that nobody asked about stays what it is, unless it is an own
+        word by chance: that gets a mark, so that a name which the model made up is none of the problem's."""
+        return _exchanged(answer, *map(_back, (self.actions, self.objects)))
 
     def __bool__(self) -> bool:
         return bool(self.actions or self.objects)
@@ -70,6 +70,12 @@ def table_in_asked_words(table: RowTable, style: str, match_domains: bool = Fals
     """The table with every row as `in_asked_words` has it. Raises what it does."""
     asked = [in_asked_words(row, style, match_domains) for row in table.rows]
     return AskedTable(table, [row for row, _ in asked], [words for _, words in asked])
+
+
+def _back(words: Mapping[str, str]) -> dict[str, str]:
+    asked_words = set(words.values())
+    made_up = {own: f"unknown-{own}" for own in words if own not in asked_words}
+    return made_up | {asked: own for own, asked in words.items()}
 
 
 def _exchanged(text: str, actions: Mapping[str, str], objects: Mapping[str, str]) -> str:

@@ -232,3 +232,10 @@ def test_an_action_and_an_object_may_share_a_name() -> None:
     words = Words({"load": "act1"}, {"load": "obj2", "a": "obj3"})
     assert words.asked("( LOAD load a)\n(load a load)\n") == "( act1 obj2 obj3)\n(act1 obj3 obj2)\n"
     assert words.own("(act1 obj2 obj3)") == "(load load a)" and words.own("act1 obj3") == "load a"
+
+
+def test_a_symbol_that_the_model_made_up_is_no_object_of_that_name() -> None:
+    words = Words({"load": "act3", "act7": "act1"}, {"obj29": "obj7", "x": "obj9"})
+    assert words.own("(act3 obj7 obj9 obj29)\n(act7 obj9)\n(act1 obj5)") == (
+        "(load obj29 x unknown-obj29)\n(unknown-act7 x)\n(act7 obj5)"
+    )
