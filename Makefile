@@ -10,7 +10,7 @@ train: setup  ## teach the shipped planner and show what it learned
 	.venv/bin/python script/train_grpo_unsloth_stl_v2.py --data_root data/four_domain
 
 test: setup  ## all tests that need no GPU
-	.venv/bin/python -m pytest -n auto -m "not gpu and not llm and not vllm"
+	.venv/bin/python -m pytest -n auto --dist worksteal -m "not gpu and not llm and not vllm"
 
 test-llm:  ## Unsloth's own trainer on a CPU, in .venv-llm (3 GB); other frameworks, in .venv-environments (2.5 GB)
 	@./script/setup_llm_environment.sh
