@@ -15,7 +15,6 @@ from grpo_project.common.statistics import wilson_interval
 MODELS = Path(__file__).resolve().parents[2] / "data" / "models"
 NAMES = sorted(path.name for path in MODELS.iterdir() if path.is_dir())
 MOST_BYTES = 12_000_000
-PROBLEMS = 40  # of each domain, for the check of the card
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,13 +31,13 @@ def test_a_shipped_model_is_small_and_its_record_is_of_it(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_strong_planner_does_what_its_card_says(repository: Path, tmp_path: Path) -> None:
-    """On the first problems of each domain: the rate that the card gives lies in their interval."""
+    """Another processor gives other last digits: each rate of the card lies in the interval of what is found here."""
     pytest.importorskip("torch")
     card = (MODELS / "strong-planner" / "README.md").read_text(encoding="utf-8")
     said = {domain: float(rate) for domain, rate in re.findall(r"^\| (\w+) \| \d+/200, ([\d.]+)% ", card, re.MULTILINE)}
     assert set(said) == {"blocksworld", "delivery", "ferry", "grippers", "spanner"}
     output = tmp_path / "result.json"
-    what = ["--model", "data/models/strong-planner", "--data_root", "data/test", "--samples", str(PROBLEMS)]
+    what = ["--model", "data/models/strong-planner", "--data_root", "data/test", "--max_completion_length", "160"]
     command = [sys.executable, "script/evaluate.py", *what, "--output", str(output)]
     subprocess.run(command, cwd=repository, check=True, capture_output=True)
     problems = json.loads(output.read_text(encoding="utf-8"))["problems"]
@@ -46,7 +45,7 @@ def test_the_strong_planner_does_what_its_card_says(repository: Path, tmp_path: 
         own = [problem for problem in problems if problem["domain"] == domain]
         solved = sum(problem["verdict_class"] == "success_plans" for problem in own)
         low, high = wilson_interval(solved, len(own))
-        assert len(own) == PROBLEMS and low <= rate / 100 <= high, (domain, rate, solved)
+        assert len(own) == 200 and low <= rate / 100 <= high, (domain, rate, solved)
 
 
 @pytest.mark.slow
@@ -74,5 +73,5 @@ def test_the_planner_that_reads_domains_plans_under_words_that_it_never_met(repo
     problems = json.loads(output.read_text(encoding="utf-8"))["problems"]
     solved = sum(problem["verdict_class"] == "success_plans" for problem in problems)
     assert len(problems) == 60 and wilson_interval(solved, 60)[0] > 0.2, solved
-    own = set(re.findall(r"obj\d+", " ".join(problem["completion"] for problem in problems)))
-    assert len(own) > 60
+    plans = " ".join(problem["completion"] for problem in problems if problem["verdict_class"] == "success_plans")
+    assert plans and not re.search(r"\b(obj|act)\d", plans), "they are saved in the problems' own words"

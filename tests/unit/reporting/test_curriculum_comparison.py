@@ -175,9 +175,10 @@ def test_a_run_is_read_from_what_training_writes(tmp_path: Path) -> None:
         (tmp_path / name).rename(tmp_path / "run" / name)
 
 
-def test_the_shipped_evidence_is_what_these_figures_give() -> None:
-    """docs/curriculum_evidence.json: every interval from its values by seed; the page beside it from the file."""
-    evidence = json.loads((DOCS / "curriculum_evidence.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", ["curriculum_evidence", "ladder_evidence"])
+def test_the_shipped_evidence_is_what_these_figures_give(page: str) -> None:
+    """Every interval from its values by seed; the page beside it from the file."""
+    evidence = json.loads((DOCS / f"{page}.json").read_text(encoding="utf-8"))
     for name, arm in evidence["curricula"].items():
         for figure, stream in {
             "final_success": "final",
@@ -188,4 +189,4 @@ def test_the_shipped_evidence_is_what_these_figures_give() -> None:
         }.items():
             shipped = arm[figure]["interval"]
             assert list(bootstrap_interval(arm[figure]["by_seed"], f"{name} {stream}")) == pytest.approx(shipped, abs=1e-12)
-    assert tables(evidence) in (DOCS / "curriculum_evidence.md").read_text(encoding="utf-8")
+    assert tables(evidence) in (DOCS / f"{page}.md").read_text(encoding="utf-8")
