@@ -144,10 +144,10 @@ def command_of(part: Part, options: argparse.Namespace) -> list[str]:
     return [*script, *_flags(own), "--no_wandb", *options.shared, *_flags(_arm(part.curriculum))]  # the last one counts
 
 
-def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> None:
+def run_part(part: Part, options: argparse.Namespace, deadline: float | None) -> bool:
     """Runs it, unless another process does, until done or the deadline (time.monotonic()), and says what became of it.
 
-    Raises DataError where the run fails by itself.
+    Whether it is done. Raises DataError where the run fails by itself.
     """
     with open(options.out / f"{part.name}.log", "a", encoding="utf-8") as log:
         try:
@@ -155,14 +155,15 @@ def run_part(part: Part, options: argparse.Namespace, deadline: float | None) ->
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{part.name}: another process is at it", flush=True)
-            return
+            return False
         if part.done:  # by another process, since this one began
-            return
+            return True
         print(f"{part.name}: {'goes on' if checkpoints(part.folder) else 'begins'}", flush=True)
         began = time.monotonic()
         finished = _train(part, options, deadline, log)
     minutes = (time.monotonic() - began) / 60
     print(f"{part.name}: {'done' if finished else 'stopped, to be continued'} after {minutes:.1f} minutes", flush=True)
+    return finished
 
 
 def _train(part: Part, options: argparse.Namespace, deadline: float | None, log: IO[str]) -> bool:

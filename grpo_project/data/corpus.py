@@ -88,8 +88,6 @@ class CorpusConfig:
     middle_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not str(self.out):
-            raise ConfigError("--out must name a folder")
         for name in ("count", "node_budget"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name} must be at least 1, got {getattr(self, name)}")
@@ -156,6 +154,8 @@ def generate_corpus(config: CorpusConfig, workers: int = 0) -> None:
 
     A killed run leaves OUT/<domain>.jsonl.partial with whole rows and goes on after them.
     """
+    if not config.out:
+        raise ConfigError("--out must name a folder")
     names = config.domains or tuple(training_domains())
     domains = [get_domain(name) for name in names]
     ranges = parse_ranges(config.sizes, domains)
