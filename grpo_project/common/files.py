@@ -99,8 +99,9 @@ def naming(path: Path) -> Iterator[None]:
 def alone_in(folder: Path) -> Iterator[None]:
     """Makes `folder` and keeps other processes that ask for it out of it; the system lets go of it however a process ends.
 
-    A folder that it made and that stayed empty is removed at the end. Where the file system has no locks on folders (some network
-    ones), none is held. Raises ConfigError where another process is in it.
+    The folder itself is locked: one of data should hold no file of ours. One that was made here and stayed empty is removed at
+    the end. Where the file system has no locks on folders (some network ones), none is held. Raises ConfigError where another
+    process is in it.
     """
     is_new = not folder.exists()
     if is_new:

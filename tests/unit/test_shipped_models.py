@@ -33,7 +33,7 @@ def test_a_shipped_model_is_small_and_its_record_is_of_it(name: str) -> None:
 def test_the_strong_planner_does_what_its_card_says(repository: Path, tmp_path: Path) -> None:
     """Another processor gives other last digits: each rate of the card lies in the interval of what is found here."""
     pytest.importorskip("torch")
-    card = (MODELS / "strong-planner" / "README.md").read_text(encoding="utf-8")
+    card = (MODELS / "strong-planner" / "README.md").read_text(encoding="utf-8").split("\ndata/test_harder,")[0]
     said = {domain: float(rate) for domain, rate in re.findall(r"^\| (\w+) \| \d+/200, ([\d.]+)% ", card, re.MULTILINE)}
     assert set(said) == {"blocksworld", "delivery", "ferry", "grippers", "spanner"}
     output = tmp_path / "result.json"
