@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ os.environ.setdefault("PDDL_CASE_SEED", str(secrets.randbelow(10**6)))
 
 def pytest_report_header() -> str:
     return f"random PDDL cases: PDDL_CASE_SEED={os.environ['PDDL_CASE_SEED']}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest-xdist sends reports as UTF-8, and what tests of hostile input log may hold half of a surrogate pair."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode("utf-8")) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)
