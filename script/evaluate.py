@@ -149,6 +149,7 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     from grpo_project.data.rows import read_rows
     from grpo_project.evaluation.comparison import compare
     from grpo_project.evaluation.report import paired_table
+    from grpo_project.prompting import COMPACT
 
     for way in arguments.probe:
         if way not in PROBES:
@@ -159,6 +160,8 @@ def evaluate_model(arguments: argparse.Namespace) -> int:
     line = ProgressLine()
     answerer, own_style, chat = load_answerer(arguments, table, line)
     style = style_of(arguments, own_style)
+    if arguments.match_domains and style != COMPACT:
+        raise ConfigError(f"--match_domains is for the style {COMPACT}, which tells domains by their words; this is {style}")
     output = Path(arguments.output) if arguments.output else None
     # Probes and later states are asked in words of ours, so the problems as they are must be, too: the rows' own may say more.
     told_anew = (arguments.probe or arguments.step_by_step) and style == "full"

@@ -55,9 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--plan_ties", choices=("fixed", "random"), default="random", help="which of equally good plans is the reference")
     add(
         "--plans",
-        choices=("search", "policy", "varied_policy"),
+        choices=("search", "policy", "varied_policy", "reasoned_policy"),
         default="search",
-        help="policy: plans of each domain's simple rule, where it works; varied_policy: its open choices drawn at random",
+        help="policy: plans of each domain's simple rule, where it works; varied_policy: its open choices drawn at random; "
+        "reasoned_policy: with the reasoning in front, in <think>, where the domain has some (delivery: the search for its ways)",
     )
     add(
         "--ignore_constraints_share",

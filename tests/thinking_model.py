@@ -19,6 +19,14 @@ ALWAYS_THINKS = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
+# As Qwen3's and R1's own: what an assistant's turn says before its last closing mark is taken out of it.
+TAKES_REASONING_OUT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ message['content'].split('</think>')[-1].lstrip() }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
 PLAIN = ALWAYS_THINKS.replace("<think>\n", "")
 # As GLM-4.5: nothing ends an answer but the header of the turn behind it.
 ENDS_BY_NEXT_TURN = PLAIN.replace("<|im_end|>\n", "")

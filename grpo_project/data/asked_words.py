@@ -79,11 +79,13 @@ def _back(words: Mapping[str, str]) -> dict[str, str]:
 
 
 def _exchanged(text: str, actions: Mapping[str, str], objects: Mapping[str, str]) -> str:
-    """A word behind a bracket is an action; one without may be either, an object first."""
+    """A word behind a bracket is an action; one without may be either, an object first; one in a mark such as <think> is none."""
 
     def other(found: re.Match[str]) -> str:
         bracket, word = found[1] or "", found[2]
+        if word is None:
+            return found[0]
         either = (actions, objects) if bracket else (objects, actions)
         return bracket + next((words[word.lower()] for words in either if word.lower() in words), word)
 
-    return re.sub(r"(\(\s*)?([\w-]+)", other, text)
+    return re.sub(r"</?\w+>|(\(\s*)?([\w-]+)", other, text)

@@ -27,6 +27,7 @@ from grpo_project.data.instances import (
     generate_instance,
     own_stream,
     policy_plan,
+    reasoned_plan,
     reference_plan,
     split_of,
     under_other_names,
@@ -43,7 +44,7 @@ from grpo_project.errors import ConfigError, DataError
 from grpo_project.pddl import SearchResult, render_domain, render_problem
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.explanation import DETAILS
-from grpo_project.prompting import PROMPT_FORMATS, SCHEMAS, render_plan, render_prompt
+from grpo_project.prompting import PROMPT_FORMATS, SCHEMAS, render_answer, render_prompt
 
 BATCH = 100  # most attempts per task of a worker process; part of nothing that is written
 # Without a new row in so many attempts the space of problems counts as used up.
@@ -343,7 +344,7 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
     if instance.split != config.split or int(instance.canonical, 16) // 4 % config.shards != config.shard:
         return None
     shown, names = under_other_names(domain, instance, config.names)
-    by_rule = config.plans in ("policy", "varied_policy")
+    by_rule = config.plans != "search"
     # A rule takes what it leaves open in the order of the list that the model is shown; some heuristics read the usual names.
     solved = shown if by_rule else instance
     repaired, middle = (
@@ -351,15 +352,17 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         for name, share in (("repairs", config.repairs_share), ("middle", config.middle_share))
     )
 
-    def plan(posed: Instance) -> SearchResult:
+    def plan(posed: Instance) -> tuple[SearchResult, tuple[str, ...]]:
+        if config.plans == "reasoned_policy" and not middle:
+            return reasoned_plan(domain, posed)
         if by_rule:
-            return policy_plan(domain, posed, varied=config.plans == "varied_policy")
+            return policy_plan(domain, posed, varied=config.plans == "varied_policy"), ()
         found = reference_plan(domain, posed, config.node_budget, config.plan_ties == "random")
-        return replace(found, steps=names.steps(found.steps)) if found.steps else found
+        return replace(found, steps=names.steps(found.steps)) if found.steps else found, ()
 
     # A repair ends with a plan that is right, and no way leads on from a broken constraint.
     posed = without_constraints(solved, 0.0 if repaired or middle else config.ignore_constraints_share)
-    result = plan(posed)
+    result, reasoning = plan(posed)
     if not result.steps:
         return None
     steps, problem, turns = result.steps, shown.problem, list[str]()
@@ -371,14 +374,14 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         return None
     if repaired:
         whole = problem.constraints is not None and not taken
-        careless = plan(without_constraints(solved, 1.0)).steps if whole else None
+        careless = plan(without_constraints(solved, 1.0))[0].steps if whole else None
         turns = failed_attempt(
             domain, problem, steps, careless, config.prompt_style, config.repair_detail, own_stream("mistakes", instance)
         )
     asked_domain = domain.domain
     if config.prompt_style == SCHEMAS:
         asked_domain, problem, symbols = under_neutral_symbols(asked_domain, problem, own_stream("symbols", instance))
-        steps = symbols.steps(steps)
+        steps, reasoning = symbols.steps(steps), tuple(symbols.objects.get(word, word) for word in reasoning)
     meta: dict[str, Any] = {
         "scenario": domain.name,
         "problem_file": f"{domain.name}/{instance.file_name}",
@@ -407,7 +410,7 @@ def attempt(domain: PlanningDomain, config: CorpusConfig, ranges: Ranges, index:
         meta["prompt_style"] = config.prompt_style
     if config.prompt_format != "pddl":
         meta["prompt_format"] = config.prompt_format
-    row = {"response": render_plan(steps), "meta": meta}
+    row = {"response": render_answer(reasoning, steps), "meta": meta}
     if turns:
         row = {"turns": turns, **row}
     if config.with_prompt:

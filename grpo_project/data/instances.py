@@ -90,6 +90,16 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
     return SearchResult(None, 0.0, False, 0)
 
 
+def reasoned_plan(domain: PlanningDomain, instance: Instance) -> tuple[SearchResult, tuple[str, ...]]:
+    """As `policy_plan`, with the words of the reasoning that leads to the plan; no words where the domain's rule needs none."""
+    rng = own_stream("reasoning", instance)
+    found = domain.reasoned_policy(instance.problem, rng)
+    if found and found[1] and validate(compile_task(domain.domain, instance.problem), found[1]).success:
+        words, steps = found
+        return SearchResult(steps, float(len(steps)), False, 0), words
+    return policy_plan(domain, instance), ()
+
+
 def row_of(domain: PlanningDomain, instance: Instance, source: str) -> Row:
     """The instance as a row of no file, with its full prompt and PDDL and without a reference plan."""
     text = render_problem(instance.problem)

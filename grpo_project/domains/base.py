@@ -19,6 +19,7 @@ from grpo_project.pddl.model import And, Formula, Literal
 Parameters = Mapping[str, int]
 Ranges = Mapping[str, tuple[int, int]]
 Heuristic = Callable[[int], float]
+Reasoned = tuple[tuple[str, ...], tuple[Step, ...]]  # the words of the reasoning, and the plan
 Item = TypeVar("Item")
 
 # What a heuristic returns for a state from which no plan exists. Finite, so that sums of it stay numbers.
@@ -31,6 +32,10 @@ def _no_atoms(problem: Problem) -> frozenset[Atom]:
 
 
 def _no_policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
+    return None
+
+
+def _no_reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
     return None
 
 
@@ -67,6 +72,10 @@ class PlanningDomain:
     policy: (problem, rng) to a plan that a simple rule writes for a generated problem, or None; not optimal, and the caller
         must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
         A small model learns more from a rule's plans as SFT examples than from optimal plans, whose choices look arbitrary to it.
+    reasoned_policy: (problem, rng) to the reasoning that leads to a plan of the rule, and the plan; or None. Reasoning is lines
+        of objects' names and marks, `;` behind each, that say what the plan will do or how that is found: each word
+        follows from few others, and each step of the plan from one line. Choices are taken in order, and drawn where a reader
+        of the prompt could not see an order.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
     held_out: a domain for evaluation, not for training: left out wherever domains are not named one by one.
     phrases: predicate to an English template of its arguments, such as "{0} is on {1}", for prompts in natural language.
@@ -83,6 +92,7 @@ class PlanningDomain:
     atoms_by_name: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
     policy: Callable[[Problem, random.Random | None], tuple[Step, ...] | None] = field(default=_no_policy)
+    reasoned_policy: Callable[[Problem, random.Random | None], Reasoned | None] = field(default=_no_reasoned_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
     held_out: bool = False
     phrases: Mapping[str, str] = field(default_factory=dict)
@@ -119,6 +129,11 @@ class PlanningDomain:
             if self.valid_parameters(drawn):
                 return drawn
         raise ConfigError(f"{self.name} has no valid combination of the sizes {dict(ranges)}")
+
+
+def in_lines(lines: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The words of a reasoning: each line with a `;` behind it."""
+    return tuple(word for line in lines for word in (*line, ";"))
 
 
 def numbered(family: str, first: int, last: int) -> list[str]:

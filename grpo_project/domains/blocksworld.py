@@ -14,11 +14,13 @@ from grpo_project.domains.base import (
     Heuristic,
     Parameters,
     PlanningDomain,
+    Reasoned,
     bits,
     conjunction,
     drawn_order,
     first_drawn,
     goal_atoms,
+    in_lines,
     numbered,
     remembered,
 )
@@ -207,9 +209,26 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     With a constraint `sometime-before later earlier`: earlier comes about between the two, by a detour where goals contradict
     it, and a block that must stay off the table until then is parked on another one.
     """
+    found = _tower_by_tower(problem, rng)
+    return found[1] if found else None
+
+
+def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+    """As `policy`, with what it does in front: towers that are taken down, from the top; constraints; goal towers, from the base.
+
+        b3 b1 b5 ; b6 b4 ; ! b4 b2 ; ? b1 b2 ; = b2 b4 b1 ; = b5 b3 ;
+
+    `!` which block is parked on which one, `?` a detour, which block is put where for once, `=` a tower of the goal.
+    """
+    return _tower_by_tower(problem, None)
+
+
+def _tower_by_tower(problem: Problem, rng: random.Random | None) -> Reasoned | None:
     hand = _Hand({atom[1]: atom[2] for atom in problem.init if atom[0] == "on"})
     later, earlier = _ordered_atoms(problem)
     delayed = later[1] if later and later[0] == "on-table" else None
+    tops = [block for block in problem.objects if block in hand.below and hand.is_clear(block)]
+    lines = sorted((hand.tower(top) for top in tops), key=lambda tower: delayed in tower)
     hand.lower_all(problem, rng, spare=delayed)
     if delayed is not None and delayed in hand.below:
         top = next(block for block in problem.objects if hand.is_clear(block) and delayed in hand.tower(block))
@@ -218,6 +237,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         # Whether it is in the way or not: a rule without that condition is easier for a model to learn.
         parking = next(iter(drawn_order((b for b in problem.objects if hand.is_clear(b) and b not in involved), rng)), None)
         if parking is not None:
+            lines.append(["!", delayed, parking])
             rest = hand.below[delayed]
             hand.move(delayed, parking)
             hand.lower(rest, None)
@@ -230,9 +250,11 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         if delayed is not None or upper in _tower_on(later[1], goals):  # the goal towers come too late, or rule it out
             if not (hand.is_clear(upper) and hand.is_clear(lower)):
                 return None
+            lines.append(["?", upper, lower])
             hand.move(upper, lower)
             hand.move(upper, None)
         towers.sort(key=lambda tower: upper not in tower)
+    lines += [["=", *tower] for tower in towers]
     hand.lower_all(problem, rng)
     pending = [list(pairwise(tower)) for tower in towers]
     while pending:
@@ -240,7 +262,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         lower, upper = moves.pop(0)
         hand.move(upper, lower)
         pending = [moves for moves in pending if moves]
-    return tuple(hand.steps)
+    return in_lines(lines), tuple(hand.steps)
 
 
 class _Hand:
@@ -320,6 +342,7 @@ DOMAIN = PlanningDomain(
     atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
+    reasoned_policy=reasoned_policy,
     valid_parameters=lambda parameters: parameters["ops"] in (3, 4) and parameters["n"] >= 2,
     phrases={
         "arm-empty": "the arm is empty",

@@ -10,10 +10,12 @@ from grpo_project.domains.base import (
     Heuristic,
     Parameters,
     PlanningDomain,
+    Reasoned,
     bits,
     drawn_order,
     first_drawn,
     goal_atoms,
+    in_lines,
     numbered,
     remembered,
 )
@@ -211,7 +213,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
     deliveries = [atom[1:] for atom in drawn_order(goal_atoms(problem.goal), rng) if atom not in problem.init]
     busy = {place[truck]} | {cell for package, target in deliveries for cell in (place[package], target)}
-    neighbours = _neighbours_to_use(problem, busy, rng)
+    neighbours, _ = _neighbours_to_use(problem, busy, rng)
     steps: list[Step] = []
     here = place[truck]
     for package, target in deliveries:
@@ -222,9 +224,60 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     return tuple(steps)
 
 
-def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | None) -> dict[str, list[str]]:
+def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+    """The search for the ways, written down, and the plan that follows them, package by package.
+
+    The search goes breadth first from the cell that all packages are for, until it has met the truck and every package:
+
+        ! c3 ; = c9 ; c5 c9 ; c7 c9 ; c2 c5 ; p1 c2 c5 c9 ; p2 c7 c9 ;
+
+    `!` the cell that is never entered, `=` the cell the search begins at, then each cell it meets with the one that leads on from
+    there, then each package's way. So each word follows from few others: a model of some layers cannot see that a move brings it
+    nearer to a cell five moves away, but it can write this, and then read off every move. Where several packages have several
+    cells: None. A plan may take a few moves more than one of `policy`.
+    """
+    place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
+    deliveries = [atom[1:] for atom in drawn_order(goal_atoms(problem.goal), rng) if atom not in problem.init]
+    targets = {target for _, target in deliveries}
+    truck = next(name for name, kind in problem.objects.items() if kind == "truck")
+    if len(targets) != 1:
+        return None
+    (target,) = targets
+    wanted = {place[truck], *(place[package] for package, _ in deliveries)}
+    neighbours, avoided = _neighbours_to_use(problem, wanted | targets, rng)
+    onward: dict[str, str] = {target: target}  # by cell: the next one on its way to the target
+    waiting = [target]
+    for cell in waiting:  # grows as it is read
+        for neighbour in drawn_order(neighbours[cell], rng):
+            if neighbour not in onward and not wanted <= onward.keys():
+                onward[neighbour] = cell
+                waiting.append(neighbour)
+    if not wanted <= onward.keys():
+        return None
+    ways = {package: [place[package]] for package, _ in deliveries}
+    for way in ways.values():
+        while way[-1] != target:
+            way.append(onward[way[-1]])
+    found = [("!", *avoided)] if avoided else []
+    found += [("=", target), *((cell, onward[cell]) for cell in waiting[1:]), *((package, *way) for package, way in ways.items())]
+    steps: list[Step] = []
+    here = place[truck]
+    for package, way in ways.items():
+        route = [here]
+        while route[-1] not in way:
+            route.append(onward[route[-1]])
+        route += way[: way.index(route[-1])][::-1]
+        steps += [("move", truck, *edge) for edge in pairwise(route)]
+        steps.append(("pick-package", truck, package, way[0]))
+        steps += [("move", truck, *edge) for edge in pairwise(way)]
+        steps.append(("drop-package", truck, package, target))
+        here = target
+    return in_lines(found), tuple(steps)
+
+
+def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | None) -> tuple[dict[str, list[str]], list[str]]:
     """By cell, its neighbours as they are listed; less one end of a forbidden edge, because who leaves one end may never enter
-    the other."""
+    the other. And that end, if there is one."""
     ends = _LEFT_CELL.findall(render_constraint(problem.constraints)) if problem.constraints is not None else []
     avoided = drawn_order((cell for cell in ends if cell not in busy), rng)[:1]
     neighbours: dict[str, list[str]] = {cell: [] for cell, kind in problem.objects.items() if kind == "cell"}
@@ -233,7 +286,7 @@ def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | No
     for cell, neighbour in edges:
         if neighbour not in avoided:
             neighbours[cell].append(neighbour)
-    return neighbours
+    return neighbours, avoided
 
 
 def _route(start: str, target: str, neighbours: dict[str, list[str]], rng: random.Random | None) -> list[str]:
@@ -269,6 +322,7 @@ DOMAIN = PlanningDomain(
     atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
+    reasoned_policy=reasoned_policy,
     valid_parameters=lambda parameters: parameters["s"] >= 2 and parameters["p"] >= 1,
     phrases={
         "at": "{0} is at {1}",

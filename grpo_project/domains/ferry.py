@@ -11,11 +11,13 @@ from grpo_project.domains.base import (
     Heuristic,
     Parameters,
     PlanningDomain,
+    Reasoned,
     bits,
     conjunction,
     drawn_order,
     first_drawn,
     goal_atoms,
+    in_lines,
     numbered,
     remembered,
 )
@@ -180,6 +182,20 @@ def heuristic(task: Task) -> Heuristic | None:
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
     """Car by car: first to the place that a constraint wants visited before this car arrives, then fetch it and bring it."""
+    return _by_car(problem, rng)[1]
+
+
+def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+    """As `policy`, with the places of each car in front, in the order in which the ferry comes there:
+
+    c2 l3 l0 ; c0 l5 l2 l4 ;
+
+    The last is where the car goes, the one before where it is, and one before that has to be visited first.
+    """
+    return _by_car(problem, None)
+
+
+def _by_car(problem: Problem, rng: random.Random | None) -> Reasoned:
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
     here = next(atom[1] for atom in problem.init if atom[0] == "at-ferry")
     required: dict[Atom, str] = {}
@@ -189,6 +205,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
             goal, visit = part.formulas
             if isinstance(goal, Literal) and isinstance(visit, Literal):
                 required[goal.atom] = visit.atom[1]
+    lines: list[list[str]] = []
     steps: list[Step] = []
 
     def sail(target: str) -> None:
@@ -201,13 +218,15 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         if atom in problem.init:
             continue
         _, car, target = atom
+        first = [required[atom]] if atom in required else []
+        lines.append([car, *first, place[car], target])
         # Also where it has been there before: one crossing too many, but the rule needs no memory.
         sail(required.get(atom, here))
         sail(place[car])
         steps.append(("board", car, here))
         sail(target)
         steps.append(("debark", car, here))
-    return tuple(steps)
+    return in_lines(lines), tuple(steps)
 
 
 DOMAIN = PlanningDomain(
@@ -226,6 +245,7 @@ DOMAIN = PlanningDomain(
     atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
+    reasoned_policy=reasoned_policy,
     valid_parameters=lambda parameters: parameters["l"] >= 2 and parameters["c"] >= 1,
     phrases={
         "location": "{0} is a location",

@@ -12,11 +12,13 @@ from grpo_project.domains.base import (
     Heuristic,
     Parameters,
     PlanningDomain,
+    Reasoned,
     bits,
     conjunction,
     drawn_order,
     first_drawn,
     goal_atoms,
+    in_lines,
     numbered,
     remembered,
 )
@@ -187,16 +189,30 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     with the first one leaves it before anything else. With a generator, robot and gripper of each ball are drawn from those
     that the constraint lets carry it.
     """
+    return _by_ball(problem, rng)[1]
+
+
+def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+    """As `policy`, with what it decides in front: who leaves a room first, who carries with which gripper, and each ball's rooms.
+
+    ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room1 room4 ; ball1 room3 room1 ;
+    """
+    return _by_ball(problem, None)
+
+
+def _by_ball(problem: Problem, rng: random.Random | None) -> Reasoned:
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] in ("at", "at-robby")}
     robots = [name for name, kind in problem.objects.items() if kind == "robot"]
     constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
     mentioned = set(re.findall(r"[^\s()]+", constraint))
     named = re.findall(r"at-robby ([^\s()]+) ([^\s()]+)", constraint)
+    lines: list[list[str]] = []
     steps: list[Step] = []
     if len(named) == 2 and robots[0] in mentioned:
         for robot, shared in named:
             if robot != robots[0] and place[robot] == shared:
                 place[robot] = next(name for name, kind in problem.objects.items() if kind == "room" and name != shared)
+                lines.append(["!", robot, shared, place[robot]])
                 steps.append(("move", robot, shared, place[robot]))
     # Of two that must not meet only the first one works; who is kept out of a room does not.
     carriers = robots[:1] if len(named) == 2 else [robot for robot in robots if robot not in dict(named)]
@@ -207,13 +223,16 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
         robot = drawn_order(carriers, rng)[0]
         grippers = (name for name in problem.objects if ("free", robot, name) in problem.init and name not in mentioned)
         gripper = drawn_order(grippers, rng)[0]
+        if ["=", robot, gripper] not in lines:  # once, where the choices are not drawn
+            lines.append(["=", robot, gripper])
+        lines.append([ball, place[ball], target])
         if place[robot] != place[ball]:
             steps.append(("move", robot, place[robot], place[ball]))
         steps.append(("pick", robot, ball, place[ball], gripper))
         steps.append(("move", robot, place[ball], target))
         steps.append(("drop", robot, ball, target, gripper))
         place[robot] = target
-    return tuple(steps)
+    return in_lines(lines), tuple(steps)
 
 
 DOMAIN = PlanningDomain(
@@ -231,6 +250,7 @@ DOMAIN = PlanningDomain(
     atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
+    reasoned_policy=reasoned_policy,
     # In one room every goal holds at the start.
     valid_parameters=lambda parameters: parameters["n"] >= 1 and parameters["r"] >= 2 and parameters["o"] >= 1,
     phrases={

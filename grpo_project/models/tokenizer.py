@@ -25,6 +25,7 @@ CHAT_TEMPLATE = (
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+REASONING_MARKS = ("<think>", " ;", " </think>")  # around reasoning, and behind each line of it
 _CONTINUES = "##"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _OTHER_CHARACTERS = "0123456789-_"
@@ -58,6 +59,7 @@ def vocabulary() -> list[str]:
     tokens += [f"{begins}{piece}" for begins in (" ", _CONTINUES) for piece in pieces]
     # What a spelt word may begin with: an unknown action, predicate, variable, or the first word of a text.
     tokens += [*_LETTERS, *_OTHER_CHARACTERS, *(f" {sigil}" for sigil in "+=!@?")]
+    tokens += REASONING_MARKS
     return list(dict.fromkeys(tokens))
 
 

@@ -2,7 +2,7 @@
 
 from grpo_project.pddl.model import Atom, Domain, Problem, Step
 from grpo_project.pddl.parser import parse_domain, parse_problem
-from grpo_project.pddl.plan import Extraction, extract_plan, render_plan
+from grpo_project.pddl.plan import Extraction, extract_plan, render_answer, render_plan
 from grpo_project.pddl.render import render_atom, render_constraint, render_domain, render_formula, render_problem
 from grpo_project.pddl.search import SearchResult, find_plan
 from grpo_project.pddl.task import GroundAction, Task, compile_task
@@ -29,6 +29,7 @@ __all__ = [
     "render_constraint",
     "render_domain",
     "render_formula",
+    "render_answer",
     "render_plan",
     "render_problem",
     "validate",

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from grpo_project.pddl.model import Step
 from grpo_project.pddl.syntax import NAME
@@ -134,6 +135,11 @@ def render_plan(steps: Iterable[Step]) -> str:
     return "".join(f"({' '.join(step)})\n" for step in steps)
 
 
+def render_answer(reasoning: Sequence[str], steps: Iterable[Step]) -> str:
+    """The words of the reasoning in one <think> block, if there are any, and the plan."""
+    return (f"<think> {' '.join(reasoning)} </think>\n" if reasoning else "") + render_plan(steps)
+
+
 def open_reasoning(text: str) -> str:
     """The mark of the reasoning block that `text` ends in, since it was never closed; "" where it ends outside of any."""
     last = _last_reasoning_mark(text)
@@ -146,6 +152,14 @@ def without_reasoning(text: str) -> str:
     if last is None:
         return text.strip()
     return text[last.end() :].strip() if last["close"] else ""
+
+
+def reasoning_of(text: str) -> str:
+    """The one closed block of reasoning that an answer begins with, marks included; "" where it does not, or holds several."""
+    marks = list(islice(_REASONING_MARK.finditer(text), 3))
+    if [mark.lastgroup for mark in marks] != ["open", "close"] or text[: marks[0].start()].strip():
+        return ""
+    return text[marks[0].start() : marks[1].end()]
 
 
 def _last_reasoning_mark(text: str) -> re.Match[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grpo_project.errors import ConfigError
-from grpo_project.pddl import Atom, Problem, Task, Verdict, parse_domain, render_plan, render_problem
+from grpo_project.pddl import Atom, Problem, Task, Verdict, parse_domain, render_answer, render_plan, render_problem
 from grpo_project.pddl.explanation import feedback
 from grpo_project.prompting.chat import (
     PLAIN_CHAT,
@@ -117,6 +117,7 @@ __all__ = [
     "Prompt",
     "end_of_answer",
     "fit_chat",
+    "render_answer",
     "render_chat",
     "render_compact",
     "render_failure",

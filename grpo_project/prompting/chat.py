@@ -13,7 +13,7 @@ from typing import Any
 
 from grpo_project.common.files import json_object
 from grpo_project.errors import ConfigError, first_line
-from grpo_project.pddl.plan import open_reasoning
+from grpo_project.pddl.plan import open_reasoning, reasoning_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +107,15 @@ def render_chat(tokenizer: Any, prompt: Prompt, response: str | None = None, cha
     """The text that the model sees: the chat template, up to where the answer begins, or with the answer and its end.
 
     The second begins with the first, also where a template puts something before an answer only when it asks for one, as the
-    empty reasoning block of a model that is not to think.
+    empty reasoning block of a model that is not to think. Reasoning in an answer is kept as it is, where templates of models that
+    think would take it out or write it otherwise.
     """
     asked = _apply(tokenizer, to_messages(prompt, None, chat), True, chat)
     if response is None:
         return asked
+    if reasoning_of(response):
+        behind = _apply(tokenizer, to_messages(prompt, ANSWER, chat), False, chat).rpartition(ANSWER)[2]
+        return asked + response.removeprefix(chat.opened) + behind + chat.closing
     whole = _apply(tokenizer, to_messages(prompt, response, chat), False, chat)
     place = whole.rfind(response.strip())
     return (whole if whole.startswith(asked) or place < 0 else asked + whole[place:]) + chat.closing

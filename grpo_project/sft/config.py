@@ -75,8 +75,8 @@ class SftConfig(ChatSettings):
         "and its --beta pulls towards what SFT taught; without it GRPO goes on training the adapters in model/")
     add_layers: int = setting(0, MODEL, FIXED, "depth up-scaling: layers added to --base_model, at first without effect", least=0)
     prompt_style: str | None = setting(None, MODEL, FIXED,
-        "how a planner is asked: compact (default of a new one), or schemas, which shows it the domain; a --base_model of the "
-        "other style gets the words that it lacks", choices=(COMPACT, SCHEMAS))
+        "how a planner is asked: compact (default of a new one), or schemas, which shows it the domain; where it is given, a "
+        "--base_model gets the words that its vocabulary lacks, for the other style or for reasoning", choices=(COMPACT, SCHEMAS))
     hidden_size: int = setting(128, MODEL, FIXED, "of a new planner, as the next three", least=1)
     layers: int = setting(4, MODEL, FIXED, "its decoder layers", least=1)
     heads: int = setting(4, MODEL, FIXED, "its attention heads", least=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -17,7 +18,10 @@ from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
-from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat
+from grpo_project.models.tokenizer import REASONING_MARKS
+from grpo_project.pddl import extract_plan
+from grpo_project.pddl.plan import reasoning_of
+from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, render_plan
 from grpo_project.runs.identity import hash_of
 
 IGNORED_LABEL = -100
@@ -109,10 +113,30 @@ def _tokenized(
     rows = stream_rows(root)
     while block := list(islice(rows, READ_AT_ONCE)):
         pairs = [_prompt_and_response(row, prompt_style) for row in block]
-        for row, (ids, start) in zip(block, tokenize_pairs(tokenizer, pairs, chat), strict=True):
+        found = tokenize_pairs(tokenizer, pairs, chat)
+        for row, (prompt, response), (ids, start) in zip(block, pairs, found, strict=True):
+            if tokenizer.unk_token_id in ids[start:] and (unread := _unread_words(tokenizer, response)):
+                # As another tool wrote it: in capitals, numbered, with a comment.
+                steps = extract_plan(response).steps
+                plan = render_plan(steps) if steps and not reasoning_of(response) else ""
+                if not plan or _unread_words(tokenizer, plan):
+                    raise DataError(f"{row.source}: the model's vocabulary lacks {unread[0]!r} of the response.{_advice(unread)}")
+                ((ids, start),) = tokenize_pairs(tokenizer, [(prompt, plan)], chat)
             if start == len(ids) or (longest is not None and len(ids) > longest):
                 raise DataError(f"{row.source}: {len(ids)} tokens in all, {start} of the prompt; the model reads {longest}")
             yield ids, start
+
+
+def _unread_words(tokenizer: Any, response: str) -> list[str]:
+    """The words of a response that the vocabulary has no token for."""
+    words = re.findall(r"\s?\S+", response)
+    return [word.strip() for word in words if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False)["input_ids"]]
+
+
+def _advice(unread: Sequence[str]) -> str:
+    if {word.strip() for word in REASONING_MARKS}.isdisjoint(unread):
+        return ""
+    return " An older planner learns to reason with --prompt_style compact (or schemas), which brings today's vocabulary"
 
 
 def _prompt_and_response(row: Row, style: str) -> tuple[Prompt, str]:

@@ -221,19 +221,22 @@ def policy_to_train(config: SftConfig) -> Policy:
         seed=config.seed,
         backend=config.backend,
     )
-    if config.prompt_style not in (None, policy.prompt_style):
+    if config.prompt_style is not None:
         policy = _asked_otherwise(policy, config.prompt_style)
     return replace(policy, model=with_more_layers(policy.model, config.add_layers)) if config.add_layers else policy
 
 
 def _asked_otherwise(policy: Policy, style: str) -> Policy:
-    """A planner that is asked in another style from now on. Raises ConfigError for a model that is none of ours."""
+    """A planner that is asked in this style from now on, with today's vocabulary. Raises ConfigError for a model that is none of
+    ours."""
     from grpo_project.models.tokenizer import build_planner_tokenizer
     from grpo_project.models.vocabulary import with_vocabulary
 
     if not policy.card:
         raise ConfigError(f"--prompt_style {style} is for small planners; a language model is asked in the full style")
     tokenizer = build_planner_tokenizer()
+    if style == policy.prompt_style and tokenizer.get_vocab() == policy.tokenizer.get_vocab():
+        return policy
     model = with_vocabulary(policy.model, policy.tokenizer, tokenizer)
     card = {**policy.card, "prompt_style": style}
     return replace(policy, model=model, tokenizer=tokenizer, prompt_style=style, card=card)

@@ -32,6 +32,7 @@ from grpo_project.domains import get_domain
 from grpo_project.domains.base import PlanningDomain, Ranges
 from grpo_project.errors import ConfigError, DataError, GrpoProjectError
 from grpo_project.pddl import compile_task, extract_plan, validate
+from grpo_project.pddl.plan import reasoning_of
 from grpo_project.prompting import ChatOptions, render_plan
 from grpo_project.training.console import silence_libraries
 
@@ -181,10 +182,10 @@ def _sample_round(
         solved = plans = 0
         for row, prompt, own in zip(problems, prompts, answers, strict=True):
             verified = _verified_plans(row, [answer.text for answer in own])
-            plans += len(verified)
+            plans += sum(map(len, verified.values()))
             solved += bool(verified)
-            distinct = sorted(set(verified), key=lambda plan: (plan.count("\n"), plan))[: config.kept]
-            rows += [_demonstration(row, prompt, plan, policy.prompt_style) for plan in distinct]
+            distinct = sorted(verified, key=lambda plan: (plan.count("\n"), plan))[: config.kept]
+            rows += [_demonstration(row, prompt, min(verified[plan], key=len) + plan, policy.prompt_style) for plan in distinct]
         write_text_atomically(folder / "plans" / f"{domain.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         write_text_atomically(folder / "plans" / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
         counts[domain.name] = {
@@ -207,14 +208,15 @@ def _sample_round(
     write_json_atomically(folder / ROUND_FILE, counts)
 
 
-def _verified_plans(row: Row, texts: Sequence[str]) -> list[str]:
-    """Those answers that are plans, as we write plans."""
+def _verified_plans(row: Row, texts: Sequence[str]) -> dict[str, list[str]]:
+    """The valid plans among the answers, as we write plans; to each the reasoning that stood before it, answer by answer."""
     task = compile_task(row.domain, row.problem)
-    found = []
+    found: dict[str, list[str]] = {}
     for text in texts:
         steps = extract_plan(text).steps
         if steps and validate(task, steps).success:
-            found.append(render_plan(steps))
+            reasoning = reasoning_of(text)
+            found.setdefault(render_plan(steps), []).append(f"{reasoning}\n" if reasoning else "")
     return found
 
 

@@ -13,7 +13,14 @@ import pytest
 from shipped_domains import HELD_OUT, TRAINED
 
 from grpo_project.configs.reward import RewardConfig
-from grpo_project.data.instances import Instance, generate_instance, policy_plan, reference_plan, under_other_names
+from grpo_project.data.instances import (
+    Instance,
+    generate_instance,
+    policy_plan,
+    reasoned_plan,
+    reference_plan,
+    under_other_names,
+)
 from grpo_project.data.object_names import rename_objects
 from grpo_project.domains import all_domains, get_domain, training_domains
 from grpo_project.domains.base import DEAD_END, PlanningDomain
@@ -32,7 +39,7 @@ from grpo_project.pddl import (
     validate_text,
 )
 from grpo_project.pddl.canonical import canonical_form
-from grpo_project.prompting import render_plan
+from grpo_project.prompting import render_answer, render_plan
 from grpo_project.rewards import score
 
 NAMES = sorted(all_domains())
@@ -396,6 +403,66 @@ def test_a_rule_solves_nearly_all_problems_in_a_fixed_way_or_with_its_choices_dr
     assert varied == [policy_plan(domain, instance, varied=True).steps for instance in made]
     # Some rules leave little open: in blocksworld one plan in six or so can differ.
     assert sum(one != other for one, other in zip(fixed, varied, strict=True)) >= 0.1 * len(made)
+
+
+@pytest.mark.parametrize("size", ["train", "harder", "far"])
+@pytest.mark.parametrize("name", NAMES)
+def test_reasoning_is_short_lines_of_the_problem_s_own_names_and_ends_in_a_valid_plan(name: str, size: str) -> None:
+    domain = get_domain(name)
+    reasoned = 0
+    for index in range(30):
+        own = generate_instance(domain, 23, index, domain.sizes[size], float(index % 2))
+        for instance in (own, under_other_names(domain, own, "drawn")[0]):
+            result, words = reasoned_plan(domain, instance)
+            if not words:
+                assert result.steps == policy_plan(domain, instance).steps
+                continue
+            assert result.steps and reasoned_plan(domain, instance) == (result, words)
+            text = render_answer(words, result.steps)
+            assert validate_text(compile_task(domain.domain, instance.problem), text).success, text
+            lines = " ".join(words).split(" ;")
+            assert lines.pop() == "" and all(lines), "every line ends in ;"
+            names = {word for line in lines for word in line.split()} - set("!?=")
+            assert names <= instance.problem.objects.keys()
+            reasoned += 1
+    assert reasoned >= 50 or domain.reasoned_policy(own.problem, None) is None
+    assert reasoned >= 50 or name not in ("blocksworld", "delivery", "ferry", "grippers")
+
+
+@pytest.mark.parametrize("name", ["blocksworld", "ferry", "grippers"])
+def test_reasoning_says_what_the_rule_does_anyway(name: str) -> None:
+    for domain, instance in instances(name, 40, "harder"):
+        result, words = reasoned_plan(domain, instance)
+        assert result.steps == policy_plan(domain, instance).steps
+        used = {argument for step in result.steps or () for argument in step[1:]}
+        assert set(words) - set("!?=;") <= used, "a line is about steps of the plan"
+
+
+def test_the_search_that_is_written_down_for_delivery_is_one() -> None:
+    """Each cell is met from a neighbour that was met before it, no ring later than its own, and never over the forbidden end; and
+    ways that follow one tree are not much longer than the shortest."""
+    moves = moves_of_policy = 0
+    for domain, instance in instances("delivery", 60, "harder"):
+        problem = instance.problem
+        result, words = reasoned_plan(domain, instance)
+        lines = [line.split() for line in " ".join(words).split(" ;") if line]
+        kinds = problem.objects
+        avoided = [line[1] for line in lines if line[0] == "!"]
+        assert len(avoided) == (problem.constraints is not None)
+        met = {next(line[1] for line in lines if line[0] == "="): 0}
+        for line in lines:
+            if kinds.get(line[0]) == "cell":
+                cell, onward = line
+                assert cell not in met and cell not in avoided
+                assert {("adjacent", cell, onward), ("adjacent", onward, cell)} <= problem.init
+                met[cell] = met[onward] + 1
+        assert list(met.values()) == sorted(met.values())
+        ways = [line for line in lines if kinds.get(line[0]) == "package"]
+        assert all(met[way[1]] == len(way) - 2 for way in ways) and ways
+        assert not {cell for step in result.steps or () for cell in step[2:]} & set(avoided)
+        moves += len(result.steps or ())
+        moves_of_policy += len(policy_plan(domain, instance).steps or ())
+    assert moves_of_policy <= moves <= 1.15 * moves_of_policy
 
 
 @pytest.mark.parametrize("size", ["train", "harder"])

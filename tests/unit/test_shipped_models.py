@@ -37,7 +37,7 @@ def test_the_strong_planner_does_what_its_card_says(repository: Path, tmp_path: 
     said = {domain: float(rate) for domain, rate in re.findall(r"^\| (\w+) \| \d+/200, ([\d.]+)% ", card, re.MULTILINE)}
     assert set(said) == {"blocksworld", "delivery", "ferry", "grippers", "spanner"}
     output = tmp_path / "result.json"
-    what = ["--model", "data/models/strong-planner", "--data_root", "data/test", "--max_completion_length", "160"]
+    what = ["--model", "data/models/strong-planner", "--data_root", "data/test"]
     command = [sys.executable, "script/evaluate.py", *what, "--output", str(output)]
     subprocess.run(command, cwd=repository, check=True, capture_output=True)
     problems = json.loads(output.read_text(encoding="utf-8"))["problems"]

@@ -66,3 +66,10 @@ def test_a_domain_without_a_vocabulary_keeps_its_names() -> None:
     assert not get_domain("elevator").object_names
     row = read_rows(DATA / "test_held_out_domain").rows[0]
     assert known_names(row) == {} and in_asked_words(row, "compact") == (row, Words())
+
+
+def test_marks_around_reasoning_are_no_words_to_exchange() -> None:
+    words = Words(objects={"think": "c1", "dock": "l3"})
+    answer = "<think> c1 l3 ; </think>\n(board c1 l3)\n"
+    assert words.own(answer) == "<think> think dock ; </think>\n(board think dock)\n"
+    assert words.asked(words.own(answer)) == answer

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from grpo_project.data.corpus import CorpusConfig, generate_corpus  # noqa: E402
+from grpo_project.data.rows import read_rows  # noqa: E402
 from grpo_project.domains import get_domain  # noqa: E402
-from grpo_project.errors import ConfigError  # noqa: E402
+from grpo_project.errors import ConfigError, DataError  # noqa: E402
 from grpo_project.models.loading import load_policy  # noqa: E402
 from grpo_project.models.tokenizer import build_planner_tokenizer  # noqa: E402
 from grpo_project.models.vocabulary import with_vocabulary  # noqa: E402
@@ -65,6 +68,24 @@ def test_sft_in_another_style_writes_a_planner_of_that_style(tmp_path: Path) -> 
     # Asked for the style that it has, a planner stays as it is.
     same = policy_to_train(SftConfig(**{**asdict(config), "base_model": str(out / "model")}))
     assert torch.equal(same.model.lm_head.weight, policy.model.lm_head.weight)
+
+
+def test_an_older_planner_learns_to_reason_with_todays_vocabulary(tmp_path: Path) -> None:
+    """Its own lacks the marks, which is said; --prompt_style brings them, and its tokenizer reads and writes them again."""
+    how = CorpusConfig(str(tmp_path / "rows"), ("ferry",), 4, plans="reasoned_policy", prompt_style="compact")
+    generate_corpus(how, workers=1)
+    config = SftConfig(
+        base_model=str(OLD), data_roots=(str(tmp_path / "rows"),), output_dir=str(tmp_path / "out"), max_steps=1, batch_size=4
+    )
+    with pytest.raises(DataError, match="ferry.jsonl.*vocabulary lacks.*--prompt_style compact"):
+        train_sft(config)
+    assert not (tmp_path / "out" / "model").exists()
+    assert train_sft(replace(config, prompt_style="compact", output_dir=str(tmp_path / "new"))) == 0
+    tokenizer = load_policy(str(tmp_path / "new" / "model"), training=False).tokenizer
+    answer = read_rows(tmp_path / "rows").rows[0].response or ""
+    ids = tokenizer(answer)["input_ids"]
+    assert answer.startswith("<think> ") and tokenizer.decode(ids) == answer and tokenizer.unk_token_id not in ids
+    assert len(ids) == len(re.findall(r"\)\n|[^\s()]+|\(\w+|\n", answer)), "each word is one token"
 
 
 def test_a_model_that_is_no_planner_is_refused(tmp_path: Path, tiny_planner: Path) -> None:

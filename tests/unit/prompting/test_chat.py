@@ -22,6 +22,7 @@ from tests.thinking_model import (  # noqa: E402
     NO_SYSTEM_TURN,
     PLAIN,
     QWEN3,
+    TAKES_REASONING_OUT,
     UNSOUND,
     thinking_tokenizer,
 )
@@ -73,6 +74,22 @@ def test_an_empty_block_that_stands_only_before_answers_that_are_asked_for_is_ke
     tokenizer = thinking_tokenizer(QWEN3.replace("and loop.last", "and false"))
     chat = fit_chat(tokenizer, ChatOptions())
     assert render_chat(tokenizer, "p", PLAN, chat) == f"<|im_start|>user\np<|im_end|>\n{HEADER}{EMPTY}{PLAN}<|im_end|>\n"
+
+
+@pytest.mark.parametrize("thinking", [None, True])
+@pytest.mark.parametrize("template", [QWEN3, TAKES_REASONING_OUT, PLAIN, ALWAYS_THINKS])
+def test_a_demonstration_s_reasoning_is_learned_as_it_is_and_once(template: str, thinking: bool | None) -> None:
+    if thinking and template in (PLAIN, ALWAYS_THINKS):
+        return  # they have no switch
+    tokenizer = thinking_tokenizer(template)
+    chat = fit_chat(tokenizer, ChatOptions(enable_thinking=thinking))
+    answer = "<think> c1 l2 ; </think>\n(board c1 l2)\n"
+    asked, whole = render_chat(tokenizer, "a problem", chat=chat), render_chat(tokenizer, "a problem", answer, chat)
+    assert whole.startswith(asked)
+    learned = whole[len(asked) :]
+    assert chat.whole_answer(learned).replace("<think>\n", "<think>").startswith(answer)
+    assert learned.count("c1 l2 ; </think>") == 1 and learned.count("<think>") == (not chat.opened)
+    assert learned.endswith("(board c1 l2)\n<|im_end|>\n")
 
 
 @pytest.mark.parametrize(

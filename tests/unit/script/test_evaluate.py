@@ -287,6 +287,14 @@ def test_a_wrong_key_ends_in_one_line_without_it(
     assert KEY not in shown.out + shown.err + written
 
 
+def test_matching_domains_is_refused_where_the_style_has_no_words_to_match(
+    main: Any, tiny_planner: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = ["--model", str(tiny_planner), "--data_root", str(data_root), "--match_domains", "--prompt_style", "full"]
+    assert main(how) == 2
+    assert "--match_domains is for the style compact" in capsys.readouterr().err
+
+
 def test_the_planner_is_the_ceiling_and_two_results_are_compared(
     main: Any, local: Any, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

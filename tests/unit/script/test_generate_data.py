@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,6 +146,43 @@ def test_a_file_that_got_lost_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "ferry.jsonl").unlink()
     assert run(tmp_path, *arguments) == 0
     assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("style", ["compact", "schemas"])
+def test_reasoning_stands_before_the_plan_where_the_rule_has_some(tmp_path: Path, style: str) -> None:
+    arguments = ["--domains", "delivery", "spanner", "--count", "6", "--plans", "reasoned_policy", "--prompt_style", style]
+    assert run(tmp_path, *arguments) == 0
+    for row in rows_of(tmp_path, "delivery"):
+        reasoning, plan = row["response"].split("</think>\n")
+        assert reasoning.startswith("<think> ") and plan.startswith("(")
+        prompt = set(row["prompt"].split())
+        assert {word for word in reasoning.split()[1:] if word not in "!=;"} <= prompt  # in the symbols that were asked
+    assert all(row["response"].startswith("(") for row in rows_of(tmp_path, "spanner"))
+    for row in read_rows(tmp_path).rows:
+        assert validate_text(compile_task(row.domain, row.problem), row.response or "").success
+
+
+def test_rows_from_the_middle_of_a_plan_have_no_reasoning(tmp_path: Path) -> None:
+    arguments = ["--domains", "delivery", "--count", "12", "--plans", "reasoned_policy", "--middle_share", "0.5"]
+    assert run(tmp_path, *arguments) == 0
+    rows = rows_of(tmp_path, "delivery")
+    assert 0 < sum("steps_taken" in row["meta"] for row in rows) < 12
+    assert all(row["response"].startswith("<think>") != ("steps_taken" in row["meta"]) for row in rows)
+
+
+def test_a_repair_has_the_reasoning_of_its_own_plan(tmp_path: Path) -> None:
+    """Not that of the careless plan which fails before it. In ferry each line says where the ferry goes for one car."""
+    arguments = ["--domains", "ferry", "--count", "20", "--plans", "reasoned_policy", "--repairs_share", "1.0"]
+    assert run(tmp_path, *arguments) == 0
+    for row in rows_of(tmp_path, "ferry"):
+        reasoning, plan = row["response"].split(" </think>\n")
+        said = [place for line in reasoning.removeprefix("<think> ").split(" ;") for place in line.split()[1:]]
+        steps = [step.strip("()").split() for step in plan.splitlines()]
+        entered = [step[2] for step in steps if step[0] == "sail"]
+        assert entered and set(entered) <= set(said)
+        assert row["turns"] and all("<think>" not in turn for turn in row["turns"])
+        required = re.findall(r"sometime-before \(at \S+ \S+\) \(at-ferry ([^\s()]+)\)", row["meta"]["problem_pddl"])
+        assert required and set(required) <= set(said)
 
 
 def test_a_share_of_the_plans_ignores_constraints_and_says_so(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Recorded:
         self.sampled_from: list[str] = []
         self.commands: list[list[str]] = []
         self.good = True
+        self.reasoning = ""
         self.status = 0
         self._config = config
         monkeypatch.setattr(loading, "load_policy", self.load)
@@ -56,7 +57,7 @@ class Recorded:
             steps = domain.policy(row.problem, None)
             good = self.good and steps is not None and validate(compile_task(row.domain, row.problem), steps).success
             plan = render_plan(steps) if good and steps else ""
-            found.append([SimpleNamespace(text=text) for text in (plan, plan, "(sail l0 l0)\n")])
+            found.append([SimpleNamespace(text=self.reasoning + text) for text in (plan, plan, "(sail l0 l0)\n")])
         assert len(found) == len(prompts) and len(samples) == 3
         return found
 
@@ -108,6 +109,24 @@ def test_only_verified_plans_are_learned_from_and_each_round_begins_where_the_la
     assert "Round 2 of 2, ferry: " in capsys.readouterr().out
     improve(config)
     assert len(recorded.commands) == len(recorded.sampled_from) == 2  # nothing was left to do
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("<think> c1 l0 ; </think>\n", "<think> c1 l0 ; </think>\n"),
+        (" c1 l0 ; </think>\n", ""),
+        ("<think> c1 ; </think>\n(sail l0 l1)\n<think> c2 ; </think>\n", ""),
+    ],
+)
+def test_reasoning_that_led_to_a_valid_plan_is_learned_with_it_where_it_is_one_block(
+    config: SelfImprovementConfig, monkeypatch: pytest.MonkeyPatch, written: str, kept: str
+) -> None:
+    recorded = Recorded(monkeypatch, config)
+    recorded.reasoning = written
+    improve(config)
+    rows = (config.output_dir / "round_01" / "plans" / "ferry.jsonl").read_text().splitlines()
+    assert rows and all(json.loads(row)["response"].startswith(kept + "(") for row in rows)
 
 
 def test_a_stopped_run_goes_on_with_the_part_that_was_under_way(

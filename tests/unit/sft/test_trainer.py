@@ -70,6 +70,25 @@ def test_loss_is_on_the_plan_and_its_end_and_on_nothing_else(root: Callable[...,
         assert bool((labels[mask == 0] == examples.IGNORED_LABEL).all())
 
 
+def test_a_word_outside_of_the_vocabulary_is_named_but_a_sign_of_the_end_is_none(root: Callable[..., Path]) -> None:
+    tokenizer = build_planner_tokenizer()
+    odd = root(sft_row(response="(pickup bø)\n"))
+    with pytest.raises(DataError, match=r"blocksworld.jsonl:1: the model's vocabulary lacks 'bø\)' of the response.$"):
+        examples.read_examples([str(odd)], tokenizer, "compact")
+    tokenizer.unk_token = tokenizer.eos_token  # as in tokenizers of the GPT-2 family
+    assert len(examples.read_examples([str(root(sft_row()))], tokenizer, "compact")) == 1
+
+
+@pytest.mark.parametrize("written", ["1: ({})\n2: (STACK B1 B2)\n", "({})\n(stack b1 b2)\n; cost = 2 (unit cost)\n"])
+def test_a_plan_that_another_tool_wrote_is_learned_as_we_write_plans(
+    root: Callable[..., Path], tokenizer: Any, written: str
+) -> None:
+    row = sft_row(response=written.format("PICKUP B1"))
+    dataset = examples.read_examples([str(root(row))], tokenizer, "compact")
+    learned = dataset[0]["labels"][dataset[0]["labels"] != examples.IGNORED_LABEL]
+    assert tokenizer.decode(learned) == "(pickup b1)\n(stack b1 b2)\n<eos>"
+
+
 def test_the_sum_of_the_loss_is_that_of_the_plan_alone(tokenizer: Any, root: Callable[..., Path]) -> None:
     """A padded batch through the model gives what the rows give one by one, by hand."""
     size = {"hidden_size": 32, "layers": 2, "heads": 4, "intermediate_size": 64}
