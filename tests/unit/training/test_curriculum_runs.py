@@ -99,7 +99,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stage": {"eval_every_n_steps": 1, "max_eval_samples": 2},
     "adaptive": {"domain_weights": ("ferry=2",), "batch_size": 10, "skip_zero_variance": 2},
     "adaptive accumulated in micro-batches": {"gradient_accumulation_steps": 2, "batch_size": 4, "micro_batch_size": 2},
-    "adaptive moving": {"adaptive_quotas": True, "batch_size": 16, "seed": 1},
+    "adaptive moving": {"adaptive_quotas": True, "batch_size": 16, "seed": 2},
     "frontier": {"target_pass_rate": ("0.4",), "difficulty_bands": "scores"},
     "adaptive used twice": {"num_iterations": 2, "eval_every_n_steps": 1, "max_eval_samples": 2, "max_steps": 8},
     "own": {"eval_every_n_steps": 3, "max_eval_samples": 1, "logging_steps": 3},  # checkpoints between two log lines
