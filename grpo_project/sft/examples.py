@@ -18,7 +18,6 @@ from grpo_project.data.origin import Origin
 from grpo_project.data.prompts import row_prompt
 from grpo_project.data.rows import Row, stream_rows
 from grpo_project.errors import DataError
-from grpo_project.models.tokenizer import REASONING_MARKS
 from grpo_project.pddl import extract_plan
 from grpo_project.pddl.plan import reasoning_of
 from grpo_project.prompting import PLAIN_CHAT, ChatOptions, Prompt, render_chat, render_plan
@@ -134,6 +133,8 @@ def _unread_words(tokenizer: Any, response: str) -> list[str]:
 
 
 def _advice(unread: Sequence[str]) -> str:
+    from grpo_project.models.tokenizer import REASONING_MARKS  # not before: Unsloth must be the first to import transformers
+
     if {word.strip() for word in REASONING_MARKS}.isdisjoint(unread):
         return ""
     return " An older planner learns to reason with --prompt_style compact (or schemas), which brings today's vocabulary"
