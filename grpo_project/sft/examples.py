@@ -100,8 +100,9 @@ def read_examples(
 ) -> PlanDataset:
     """All rows of the data roots, tokenised; a root may come with all that its rows share.
 
-    A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. Raises
-    DataError as `stream_rows` does, and, with file and line, for a row without a response or with more than `longest` tokens.
+    A row's own prompt is used where meta.prompt_style says that it has this style; else the problem is rendered again. A plan
+    with words that the vocabulary lacks is learned as we write plans. Raises DataError as `stream_rows` does, and, with file and
+    line, for a row without a response, with more than `longest` tokens, or with such words in its plan still.
     """
     return PlanDataset(chain.from_iterable(_tokenized(root, tokenizer, prompt_style, longest, chat) for root in roots))
 

@@ -185,7 +185,9 @@ def _sample_round(
             plans += sum(map(len, verified.values()))
             solved += bool(verified)
             distinct = sorted(verified, key=lambda plan: (plan.count("\n"), plan))[: config.kept]
-            rows += [_demonstration(row, prompt, min(verified[plan], key=len) + plan, policy.prompt_style) for plan in distinct]
+            for plan in distinct:
+                reasoning = min(filter(None, verified[plan]), key=len, default="")  # not that of an answer without any
+                rows.append(_demonstration(row, prompt, reasoning + plan, policy.prompt_style))
         write_text_atomically(folder / "plans" / f"{domain.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         write_text_atomically(folder / "plans" / "domains" / f"{domain.name}.pddl", domain.domain_pddl)
         counts[domain.name] = {

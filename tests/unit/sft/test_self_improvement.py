@@ -57,7 +57,7 @@ class Recorded:
             steps = domain.policy(row.problem, None)
             good = self.good and steps is not None and validate(compile_task(row.domain, row.problem), steps).success
             plan = render_plan(steps) if good and steps else ""
-            found.append([SimpleNamespace(text=self.reasoning + text) for text in (plan, plan, "(sail l0 l0)\n")])
+            found.append([SimpleNamespace(text=text) for text in (plan, self.reasoning + plan, "(sail l0 l0)\n")])
         assert len(found) == len(prompts) and len(samples) == 3
         return found
 
