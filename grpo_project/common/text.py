@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from grpo_project.common.statistics import wilson_interval
@@ -61,6 +62,11 @@ def duration(seconds: float | None) -> str:
         hours, rest = divmod(int(seconds), 3600)
         return f"{hours} h {rest // 60:02d} min"
     return f"{seconds / 86_400:.0f} days"
+
+
+def numbers_in_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts b2 before b10."""
+    return [(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)]
 
 
 def counted(number: int, what: str) -> str:

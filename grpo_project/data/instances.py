@@ -92,8 +92,7 @@ def policy_plan(domain: PlanningDomain, instance: Instance, varied: bool = False
 
 def reasoned_plan(domain: PlanningDomain, instance: Instance) -> tuple[SearchResult, tuple[str, ...]]:
     """As `policy_plan`, with the words of the reasoning that leads to the plan; no words where the domain's rule needs none."""
-    rng = own_stream("reasoning", instance)
-    found = domain.reasoned_policy(instance.problem, rng)
+    found = domain.reasoned_policy(instance.problem)
     if found and found[1] and validate(compile_task(domain.domain, instance.problem), found[1]).success:
         words, steps = found
         return SearchResult(steps, float(len(steps)), False, 0), words

@@ -35,7 +35,7 @@ def _no_policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step
     return None
 
 
-def _no_reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+def _no_reasoned_policy(problem: Problem) -> Reasoned | None:
     return None
 
 
@@ -72,10 +72,10 @@ class PlanningDomain:
     policy: (problem, rng) to a plan that a simple rule writes for a generated problem, or None; not optimal, and the caller
         must validate it. With a generator, every choice that the rule leaves open is drawn from it; with None, taken in order.
         A small model learns more from a rule's plans as SFT examples than from optimal plans, whose choices look arbitrary to it.
-    reasoned_policy: (problem, rng) to the reasoning that leads to a plan of the rule, and the plan; or None. Reasoning is lines
+    reasoned_policy: a problem to the reasoning that leads to a plan of the rule, and the plan; or None. Reasoning is lines
         of objects' names and marks, `;` behind each, that say what the plan will do or how that is found: each word
-        follows from few others, and each step of the plan from one line. Choices are taken in order, and drawn where a reader
-        of the prompt could not see an order.
+        follows from few others, and each step of the plan from one line. Choices are taken in an order that a reader of the
+        compact prompt sees; one drawn at random cannot be learned, and blurs all that follows from it.
     heuristic: an admissible lower bound on the remaining number of steps, from a state bitmask of the given task.
     held_out: a domain for evaluation, not for training: left out wherever domains are not named one by one.
     phrases: predicate to an English template of its arguments, such as "{0} is on {1}", for prompts in natural language.
@@ -92,7 +92,7 @@ class PlanningDomain:
     atoms_by_name: Callable[[Problem], frozenset[Atom]] = field(default=_no_atoms)
     heuristic: Callable[[Task], Heuristic | None] = field(default=_no_heuristic)
     policy: Callable[[Problem, random.Random | None], tuple[Step, ...] | None] = field(default=_no_policy)
-    reasoned_policy: Callable[[Problem, random.Random | None], Reasoned | None] = field(default=_no_reasoned_policy)
+    reasoned_policy: Callable[[Problem], Reasoned | None] = field(default=_no_reasoned_policy)
     valid_parameters: Callable[[Parameters], bool] = field(default=_any_parameters)
     held_out: bool = False
     phrases: Mapping[str, str] = field(default_factory=dict)

@@ -213,7 +213,7 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     return found[1] if found else None
 
 
-def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+def reasoned_policy(problem: Problem) -> Reasoned | None:
     """As `policy`, with what it does in front: towers that are taken down, from the top; constraints; goal towers, from the base.
 
         b3 b1 b5 ; b6 b4 ; ! b4 b2 ; ? b1 b2 ; = b2 b4 b1 ; = b5 b3 ;

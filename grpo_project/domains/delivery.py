@@ -6,6 +6,7 @@ import random
 import re
 from itertools import pairwise
 
+from grpo_project.common.text import numbers_in_order
 from grpo_project.domains.base import (
     Heuristic,
     Parameters,
@@ -224,55 +225,56 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     return tuple(steps)
 
 
-def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
+def reasoned_policy(problem: Problem) -> Reasoned | None:
     """The search for the ways, written down, and the plan that follows them, package by package.
 
-    The search goes breadth first from the cell that all packages are for, until it has met the truck and every package:
+    The search goes breadth first from the cell that all packages are for, through all cells:
 
-        ! c3 ; = c9 ; c5 c9 ; c7 c9 ; c2 c5 ; p1 c2 c5 c9 ; p2 c7 c9 ;
+        ! c3 ; c9 c5 c7 ; c5 c2 ; c7 c8 ; c2 ; c8 ; t1 c8 c7 c9 ; p1 c2 c5 c9 ; p2 c7 c9 ;
 
-    `!` the cell that is never entered, `=` the cell the search begins at, then each cell it meets with the one that leads on from
-    there, then each package's way. So each word follows from few others: a model of some layers cannot see that a move brings it
-    nearer to a cell five moves away, but it can write this, and then read off every move. Where several packages have several
-    cells: None. A plan may take a few moves more than one of `policy`.
+    `!` the cell that is never entered, then each cell with those that are met from it, neighbours in the order in which the
+    compact prompt has them, then the way of the truck and of each package to that first cell. So each word follows from few
+    others: a model of some layers cannot see that a move brings it nearer to a cell five moves away, but it can write this, and
+    then read off every move. Where several packages have several cells: None. A plan may take a few moves more than one of
+    `policy`.
     """
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
-    deliveries = [atom[1:] for atom in drawn_order(goal_atoms(problem.goal), rng) if atom not in problem.init]
+    deliveries = [atom[1:] for atom in goal_atoms(problem.goal) if atom not in problem.init]
     targets = {target for _, target in deliveries}
     truck = next(name for name, kind in problem.objects.items() if kind == "truck")
     if len(targets) != 1:
         return None
     (target,) = targets
-    wanted = {place[truck], *(place[package] for package, _ in deliveries)}
-    neighbours, avoided = _neighbours_to_use(problem, wanted | targets, rng)
+    movers = [truck, *(package for package, _ in deliveries)]
+    neighbours, avoided = _neighbours_to_use(problem, targets | {place[mover] for mover in movers}, None)
+    number = {cell: i for i, cell in enumerate(neighbours)}
     onward: dict[str, str] = {target: target}  # by cell: the next one on its way to the target
-    waiting = [target]
-    for cell in waiting:  # grows as it is read
-        for neighbour in drawn_order(neighbours[cell], rng):
-            if neighbour not in onward and not wanted <= onward.keys():
-                onward[neighbour] = cell
-                waiting.append(neighbour)
-    if not wanted <= onward.keys():
+    search = [[target]]
+    for line in search:  # grows as it is read
+        here = line[0]
+        for cell in sorted(neighbours[here], key=lambda cell: (number[cell] < number[here], numbers_in_order(cell))):
+            if cell not in onward:
+                onward[cell] = here
+                line.append(cell)
+                search.append([cell])
+    if not onward.keys() >= {place[mover] for mover in movers}:
         return None
-    ways = {package: [place[package]] for package, _ in deliveries}
+    ways = {mover: [place[mover]] for mover in movers}
     for way in ways.values():
         while way[-1] != target:
             way.append(onward[way[-1]])
-    found = [("!", *avoided)] if avoided else []
-    found += [("=", target), *((cell, onward[cell]) for cell in waiting[1:]), *((package, *way) for package, way in ways.items())]
     steps: list[Step] = []
-    here = place[truck]
-    for package, way in ways.items():
-        route = [here]
-        while route[-1] not in way:
-            route.append(onward[route[-1]])
-        route += way[: way.index(route[-1])][::-1]
+    route = ways[truck]
+    for package, _ in deliveries:
+        way = ways[package]
+        joins = next(i for i, cell in enumerate(route) if cell in way)
+        route = route[:joins] + way[: way.index(route[joins]) + 1][::-1]
         steps += [("move", truck, *edge) for edge in pairwise(route)]
         steps.append(("pick-package", truck, package, way[0]))
         steps += [("move", truck, *edge) for edge in pairwise(way)]
         steps.append(("drop-package", truck, package, target))
-        here = target
-    return in_lines(found), tuple(steps)
+        route = [target]
+    return in_lines([*(["!", cell] for cell in avoided), *search, *([mover, *way] for mover, way in ways.items())]), tuple(steps)
 
 
 def _neighbours_to_use(problem: Problem, busy: set[str], rng: random.Random | None) -> tuple[dict[str, list[str]], list[str]]:

@@ -6,6 +6,7 @@ Constraints: before a car arrives, the ferry has been at a certain third place.
 from __future__ import annotations
 
 import random
+from itertools import groupby
 
 from grpo_project.domains.base import (
     Heuristic,
@@ -185,12 +186,12 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     return _by_car(problem, rng)[1]
 
 
-def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
-    """As `policy`, with the places of each car in front, in the order in which the ferry comes there:
+def reasoned_policy(problem: Problem) -> Reasoned | None:
+    """As `policy`, with the places of the ferry for each car in front, from where it is then:
 
-    c2 l3 l0 ; c0 l5 l2 l4 ;
+    c2 l1 l3 l0 ; c0 l0 l5 l2 l4 ;
 
-    The last is where the car goes, the one before where it is, and one before that has to be visited first.
+    The last is where the car goes, the one before where it is, and what stands between that and the first is visited before.
     """
     return _by_car(problem, None)
 
@@ -219,7 +220,8 @@ def _by_car(problem: Problem, rng: random.Random | None) -> Reasoned:
             continue
         _, car, target = atom
         first = [required[atom]] if atom in required else []
-        lines.append([car, *first, place[car], target])
+        stops = (here, *first, place[car], target)
+        lines.append([car, *(stop for stop, _ in groupby(stops))])
         # Also where it has been there before: one crossing too many, but the rule needs no memory.
         sail(required.get(atom, here))
         sail(place[car])

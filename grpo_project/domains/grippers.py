@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import groupby
 
+from grpo_project.common.text import numbers_in_order
 from grpo_project.domains.base import (
     Heuristic,
     Parameters,
@@ -183,7 +185,7 @@ def _forbids_a_hand(problem: Problem) -> bool:
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
-    """The first robot carries ball by ball in the first gripper that is its own and that no constraint forbids.
+    """The first robot carries ball by ball in the gripper that comes first by name of its own that no constraint forbids.
 
     Where a constraint keeps it out of a room, the second robot does. A robot that stands in a room which it must not share
     with the first one leaves it before anything else. With a generator, robot and gripper of each ball are drawn from those
@@ -192,10 +194,11 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     return _by_ball(problem, rng)[1]
 
 
-def reasoned_policy(problem: Problem, rng: random.Random | None = None) -> Reasoned | None:
-    """As `policy`, with what it decides in front: who leaves a room first, who carries with which gripper, and each ball's rooms.
+def reasoned_policy(problem: Problem) -> Reasoned | None:
+    """As `policy`, with what it decides in front: who leaves a room first, who carries with which gripper, and the robot's rooms
+    for each ball, from where it is then.
 
-    ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room1 room4 ; ball1 room3 room1 ;
+    ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room2 room1 room4 ; ball1 room4 room3 room1 ;
     """
     return _by_ball(problem, None)
 
@@ -221,11 +224,11 @@ def _by_ball(problem: Problem, rng: random.Random | None) -> Reasoned:
             continue
         _, ball, target = atom
         robot = drawn_order(carriers, rng)[0]
-        grippers = (name for name in problem.objects if ("free", robot, name) in problem.init and name not in mentioned)
-        gripper = drawn_order(grippers, rng)[0]
+        grippers = (atom[2] for atom in problem.init if atom[:2] == ("free", robot) and atom[2] not in mentioned)
+        gripper = drawn_order(sorted(grippers, key=numbers_in_order), rng)[0]
         if ["=", robot, gripper] not in lines:  # once, where the choices are not drawn
             lines.append(["=", robot, gripper])
-        lines.append([ball, place[ball], target])
+        lines.append([ball, *(room for room, _ in groupby((place[robot], place[ball], target)))])
         if place[robot] != place[ball]:
             steps.append(("move", robot, place[robot], place[ball]))
         steps.append(("pick", robot, ball, place[ball], gripper))

@@ -13,9 +13,11 @@ from grpo_project.domains.base import (
     Heuristic,
     Parameters,
     PlanningDomain,
+    Reasoned,
     conjunction,
     drawn_order,
     goal_atoms,
+    in_lines,
     numbered,
 )
 from grpo_project.pddl import Atom, Problem, Step, Task, render_constraint
@@ -178,7 +180,20 @@ def heuristic(task: Task) -> Heuristic | None:
 
 
 def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ...] | None:
-    """Walk to the gate, pick up every spanner on the way, then tighten the nuts as they are listed, or as a constraint orders."""
+    """Walk to the gate, pick up every spanner on the way, then tighten the nuts as they are listed, or as a constraint orders,
+    with the spanners as they are listed."""
+    return _on_the_way(problem, rng)[1]
+
+
+def reasoned_policy(problem: Problem) -> Reasoned | None:
+    """As `policy`, with the nuts in front, in the order in which they are tightened, each with its spanner:
+
+    nut2 spanner1 ; nut1 spanner2 ; nut3 spanner4 ;
+    """
+    return _on_the_way(problem, None)
+
+
+def _on_the_way(problem: Problem, rng: random.Random | None) -> Reasoned:
     man = next(name for name, kind in problem.objects.items() if kind == "man")
     following = {atom[1]: atom[2] for atom in problem.init if atom[0] == "link"}
     place = {atom[1]: atom[2] for atom in problem.init if atom[0] == "at"}
@@ -186,21 +201,21 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
     nuts = drawn_order((name for name, kind in problem.objects.items() if kind == "nut"), rng)
     steps: list[Step] = []
     here = place[man]
-    carried: list[str] = []
     while here in following:
         steps.append(("walk", here, following[here], man))
         here = following[here]
         for spanner in spanners:
             if place[spanner] == here:
                 steps.append(("pickup_spanner", here, spanner, man))
-                carried.append(spanner)
     text = render_constraint(problem.constraints) if problem.constraints is not None else ""
     named = [word.strip("()") for word in text.split() if word.strip("()") in nuts]
     if len(named) == 2 and nuts.index(named[0]) > nuts.index(named[1]):
         first, second = (nuts.index(name) for name in named)
         nuts[first], nuts[second] = nuts[second], nuts[first]
-    steps += [("tighten_nut", here, spanner, man, nut) for nut, spanner in zip(nuts, drawn_order(carried, rng), strict=False)]
-    return tuple(steps)
+    carried = (spanner for spanner in spanners if ("pickup_spanner", place[spanner], spanner, man) in steps)
+    pairs = list(zip(nuts, drawn_order(carried, rng), strict=False))
+    steps += [("tighten_nut", here, spanner, man, nut) for nut, spanner in pairs]
+    return in_lines(pairs), tuple(steps)
 
 
 DOMAIN = PlanningDomain(
@@ -218,6 +233,7 @@ DOMAIN = PlanningDomain(
     atoms_by_name=atoms_by_name,
     heuristic=heuristic,
     policy=policy,
+    reasoned_policy=reasoned_policy,
     valid_parameters=lambda parameters: 1 <= parameters["n"] <= parameters["s"] and parameters["l"] >= 1,
     phrases={
         "at": "{0} is at {1}",

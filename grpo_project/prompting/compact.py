@@ -26,9 +26,9 @@ A plan that failed is answered in the same words: `not`, then where (`3`: step 3
 from __future__ import annotations
 
 import itertools
-import re
 from collections import defaultdict
 
+from grpo_project.common.text import numbers_in_order
 from grpo_project.pddl import Atom, Problem, Task, Verdict, render_constraint, render_formula
 from grpo_project.pddl.conditions import conjuncts
 from grpo_project.pddl.explanation import DETAILS, states_reached
@@ -47,7 +47,7 @@ def render_compact(scenario: str, problem: Problem, implied: frozenset[Atom], at
     facts += [("-", atom) for atom in implied - problem.init]
     facts += [("=", atom) for atom in problem.init & wanted]
     facts += [("!", atom) for atom in wanted - problem.init]
-    facts.sort(key=lambda fact: (SIGILS.index(fact[0]), _natural(fact[1])))
+    facts.sort(key=lambda fact: (SIGILS.index(fact[0]), [numbers_in_order(name) for name in fact[1]]))
     said: dict[str, list[list[str]]] = defaultdict(list)
     for sigil, atom in facts:
         said[atom[1] if len(atom) > 1 else ""].append([sigil + atom[0], *atom[2:]])
@@ -90,11 +90,6 @@ def render_compact_failure(task: Task, text: str, verdict: Verdict, detail: str)
         words += [word for unmet in verdict.unmet if unmet.rfind("(") > 0 for word in _marked("!", unmet)]
         words += _marked("@", verdict.violated_constraint) if verdict.violated_constraint else []
     return " ".join(words)
-
-
-def _natural(atom: Atom) -> list[list[tuple[int, str]]]:
-    """Sorts by predicate, then arguments, with b2 before b10."""
-    return [[(int(run) if run.isdecimal() else -1, run) for run in re.split(r"(\d+)", name)] for name in atom]
 
 
 def _marked(sigil: str, text: str) -> list[str]:
