@@ -7,8 +7,9 @@
     python script/compare_curricula.py --report             what is done and left, and the figures so far
 
 Every run is a process of the main script with a folder of its own under --out; what is finished stays, what was stopped goes
-on from its checkpoint, exactly. The same command in a second terminal takes other runs. When all is done the figures go to
-docs/curriculum_evidence.json and .md. Settings of the main script that all runs share stand after `--`:
+on from its checkpoint, exactly. The same command in a second terminal takes other runs. After each run the figures go to the
+--evidence file, a page beside it. That file holds what is known of every finished run: where it is carried to another machine,
+those count as done there. Settings of the main script that all runs share stand after `--`:
 
     python script/compare_curricula.py --seeds 1 2 3 4 5 -- --max_steps 100 --learning_rate 1e-4
 """
@@ -34,6 +35,7 @@ from grpo_project.common import signals  # noqa: E402
 from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.common.files import read_json_object, write_json_atomically, write_text_atomically  # noqa: E402
 from grpo_project.errors import ConfigError, DataError  # noqa: E402
+from grpo_project.reporting.curriculum_comparison import CONTROL, Run, compare, read_run, tables  # noqa: E402
 from grpo_project.runs.run_folder import checkpoints  # noqa: E402
 
 TRAINING_SCRIPT = ROOT / "script" / "train_grpo_unsloth_stl_v2.py"
@@ -75,9 +77,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="curricula or runs (adaptive-seed3) to do now; default: all")
     parser.add_argument("--budget_minutes", type=float, help="stop after this time, with a checkpoint to go on from")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    parser.add_argument("--evidence", type=Path, default=ROOT / "docs" / "curriculum_evidence.json", help="where the figures go")
+    parser.add_argument(
+        "--evidence", type=Path, help="where the figures go and finished runs are read; default evidence.json in --out"
+    )
     parser.add_argument("shared", nargs="*", help="after --: settings of the main script, the same for all runs")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.evidence = options.evidence or options.out / "evidence.json"
+    return options
 
 
 def parts_of(options: argparse.Namespace) -> list[Part]:
@@ -102,8 +108,9 @@ def _slug(curriculum: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in curriculum)
 
 
-def fix_settings(options: argparse.Namespace) -> None:
-    """Writes down what all runs share. Raises ConfigError where an earlier part of the comparison was run with something else."""
+def fix_settings(options: argparse.Namespace) -> list[Run]:
+    """Writes down what all runs share, and returns the finished runs of the evidence file. Raises ConfigError where an earlier
+    part of the comparison was run with something else, DataError for evidence that cannot be read."""
     settings = {
         "eval_every": options.eval_every,
         "eval_problems": options.eval_problems,
@@ -112,15 +119,26 @@ def fix_settings(options: argparse.Namespace) -> None:
     }
     path = options.out / "comparison.json"
     if path.exists():
-        before = read_json_object(path)
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise ConfigError(
-                    f"{options.out} was begun with {name} {before.get(name)}, now it is {value}: runs under different settings "
-                    "cannot be compared. Repeat the first settings, or choose another --out"
-                )
+        _refuse_others(options.out, "--out", read_json_object(path), settings)
     elif not options.report:
         write_json_atomically(path, settings)
+    if not options.evidence.exists():
+        return []
+    evidence = read_json_object(options.evidence)
+    try:
+        _refuse_others(options.evidence, "--evidence", evidence["made_with"]["comparison"], settings)
+        return [Run.from_json(run) for run in evidence["runs"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{options.evidence} is no evidence of this script: {type(error).__name__}: {error}") from None
+
+
+def _refuse_others(where: Path, flag: str, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if before.get(name) != value:
+            raise ConfigError(
+                f"{where} was begun with {name} {before.get(name)}, now it is {value}: runs under different settings "
+                f"cannot be compared. Repeat the first settings, or choose another {flag}"
+            )
 
 
 def command_of(part: Part, options: argparse.Namespace) -> list[str]:
@@ -187,24 +205,23 @@ def _train(part: Part, options: argparse.Namespace, deadline: float | None, log:
     return True
 
 
-def report(parts: list[Part], options: argparse.Namespace) -> None:
-    """What is done and left, the figures so far, and, when all is done, the evidence files."""
-    from grpo_project.reporting.curriculum_comparison import compare, read_run, tables
-
+def report(parts: list[Part], recorded: list[Run], options: argparse.Namespace) -> list[str]:
+    """Shows what is done and left, with the figures so far, and writes the evidence where a run has come to it. The names of
+    the runs that are left."""
     done = [part for part in parts if part.done]
-    left = [part.name for part in parts if not part.done]
-    print(f"{len(done)} of {len(parts)} runs are done" + (f"; left: {', '.join(left)}" if left else ""))
-    paired = [p for p in done if all(q.done for q in parts if q.seed == p.seed)]
-    if not paired:
-        print("No seed is finished for every curriculum yet, so there is nothing to compare.")
-        return
-    evidence = compare([read_run(part.folder, part.curriculum, part.seed) for part in paired])
+    runs = {(run.curriculum, run.seed): run for run in recorded}
+    runs |= {(part.curriculum, part.seed): read_run(part.folder, part.curriculum, part.seed) for part in done}
+    left = [part.name for part in parts if (part.curriculum, part.seed) not in runs]
+    print(f"{len(parts) - len(left)} of {len(parts)} runs are done" + (f"; left: {', '.join(left)}" if left else ""))
+    if not any(curriculum == CONTROL for curriculum, _ in runs):
+        print(f"No run of {CONTROL}, the control, is finished yet, so there is nothing to compare.")
+        return left
+    evidence = compare(list(runs.values()))
     shown = tables(evidence)
     print(f"\n{shown}")
-    if left:
-        print(f"\nThe evidence is written to {options.evidence} when all runs are done.")
-        return
-    resolved = json.loads((parts[0].folder / "resolved_config.json").read_text(encoding="utf-8"))
+    if not done or options.report:
+        return left
+    resolved = json.loads((done[-1].folder / "resolved_config.json").read_text(encoding="utf-8"))
     made = {
         "settings": {name: value for name, value in resolved["settings"].items() if name not in _OWN},
         "environment": {name: value for name, value in resolved["environment"].items() if name != "platform"},
@@ -217,6 +234,7 @@ def report(parts: list[Part], options: argparse.Namespace) -> None:
         f"docs/curriculum.md says how to read them.\n\n{shown}\n",
     )
     print(f"\nWritten: {options.evidence} and {options.evidence.with_suffix('.md').name} beside it")
+    return left
 
 
 _OWN = ("curriculum", "seed", "output_dir", "run_name", "resume_from_checkpoint")
@@ -234,16 +252,18 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         raise ConfigError(f"--only {', '.join(sorted(unknown))}: no such run; they are {', '.join(p.name for p in parts)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    fix_settings(options)
+    recorded = fix_settings(options)
+    known = {(run.curriculum, run.seed) for run in recorded}
     chosen = [p for p in parts if not options.only or p.name in options.only or p.curriculum in options.only]
+    left = report(parts, recorded, options)
     for part in chosen if not options.report else []:
-        if part.done:
+        if part.done or (part.curriculum, part.seed) in known:
             continue
         if deadline is not None and time.monotonic() >= deadline:
             break
-        run_part(part, options, deadline)
-    report(parts, options)
-    return 0 if options.report or all(part.done for part in parts) else 3
+        if run_part(part, options, deadline):
+            left = report(parts, recorded, options)
+    return 3 if left and not options.report else 0
 
 
 if __name__ == "__main__":

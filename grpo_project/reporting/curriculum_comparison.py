@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +25,76 @@ SHARES_OF_GAIN = (0.25, 0.5, 0.75)  # the fixed levels, as shares of what the co
 
 
 @dataclass(frozen=True)
+class Success:
+    """Success, as shares, after `step` optimizer steps on `problems` problems; buckets without problems are left out."""
+
+    step: int
+    problems: int
+    by_domain: Mapping[str, float]
+    by_bucket: Mapping[str, float]
+
+    @property
+    def average(self) -> float:
+        """Each domain counted once."""
+        return mean(list(self.by_domain.values()))
+
+
+@dataclass(frozen=True)
 class Run:
-    """A finished run. `completions[i]` were sampled before `outcomes[i]` was measured; both rise with i. `final`: success on the
-    problems that nothing in the run ever saw, after training; `reach`: how large they may be there, by domain (`reach_of`).
+    """A finished run. `completions[i]` were sampled before `evaluations[i]`; both rise with i. `final`: success on the problems
+    that nothing in the run ever saw, after training; `reach`: how large they may be there, by domain (`reach_of`).
     `zero_variance`: share of groups whose rewards were all equal."""
 
     curriculum: str
     seed: int
     completions: tuple[int, ...]
-    outcomes: tuple[EvaluationOutcome, ...]
-    final: EvaluationOutcome
+    evaluations: tuple[Success, ...]
+    final: Success
     zero_variance: float
     reach: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Average held-out success at each evaluation, each domain counted once."""
-        return tuple(outcome.average() for outcome in self.outcomes)
+        """Average held-out success at each evaluation."""
+        return tuple(evaluation.average for evaluation in self.evaluations)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Run:
+        """Raises KeyError or TypeError for data that is none."""
+        evaluations = tuple(Success(**one) for one in data["evaluations"])
+        return cls(
+            **{**data, "completions": tuple(data["completions"]), "evaluations": evaluations, "final": Success(**data["final"])}
+        )
 
 
 def read_run(folder: Path, curriculum: str, seed: int) -> Run:
     """A run's curve from its metrics.jsonl and evaluation_after.json. Raises DataError for a folder that does not hold them."""
     completions, idle = 0, 0.0
-    points: list[tuple[int, EvaluationOutcome]] = []
+    points: list[tuple[int, Success]] = []
     try:
         for record in map(json_value, read_lines(folder / "metrics.jsonl")):
             completions += record.get("completions", 0)
             # Groups are equally large, so completions weigh them as well.
             idle += record.get("completions", 0) * record.get("zero_variance_groups", 0.0)
             if "eval_counts" in record:
-                outcome = EvaluationOutcome.from_json({"step": record["eval_step"], "cells": record["eval_counts"]})
-                points.append((completions, outcome))
+                points.append((completions, _success(record["eval_step"], record["eval_counts"])))
         problems = json_value((folder / "evaluation_after.json").read_text(encoding="utf-8"))["problems"]
-        final, reach = EvaluationOutcome(points[-1][1].step, _cells(problems)), reach_of(problems)
+        final, reach = _success(points[-1][1].step, _cells(problems)), reach_of(problems)
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DataError(f"{folder} holds no finished run with evaluations: {type(error).__name__}: {error}") from None
-    at, outcomes = zip(*points, strict=True)
-    return Run(curriculum, seed, at, outcomes, final, idle / max(completions, 1), reach)
+    at, evaluations = zip(*points, strict=True)
+    return Run(curriculum, seed, at, evaluations, final, idle / max(completions, 1), reach)
+
+
+def _success(step: int, cells: Mapping[str, Mapping[str, Sequence[int]]]) -> Success:
+    outcome = EvaluationOutcome.from_json({"step": step, "cells": cells})
+    by_domain = {domain: outcome.domain_counts(domain) for domain in outcome.cells}
+    by_bucket = {bucket: outcome.bucket_counts(bucket) for bucket in BUCKETS}
+    rates = ({key: won / count for key, (won, count) in found.items() if count} for found in (by_domain, by_bucket))
+    return Success(step, sum(count for _, count in by_domain.values()), *rates)
 
 
 def _cells(problems: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, tuple[int, int]]]:
@@ -151,31 +184,35 @@ def geometric_summary_of(values: Sequence[float], name: str) -> dict[str, Any]:
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """All figures as JSON-ready data; only seeds that every curriculum of `runs` has. Raises DataError where the runs cannot be
-    compared: no control, no common seed, unequal budgets of completions or evaluations at different points."""
+    """All figures as JSON-ready data, and the runs; of each curriculum only the seeds that the control has, and curricula that
+    have such seeds. Raises DataError where the runs cannot be compared: no control, unequal budgets of completions or
+    evaluations at different points."""
     arms: dict[str, dict[int, Run]] = {}
     for run in runs:
         arms.setdefault(run.curriculum, {})[run.seed] = run
     if CONTROL not in arms:
         raise DataError(f"there is no finished run of {CONTROL}, the control, to compare with")
-    seeds = sorted(set.intersection(*(set(own) for own in arms.values())))
-    if not seeds:
-        raise DataError(f"no seed is finished for all of {', '.join(arms)}")
-    _check_budgets([arms[name][seed] for name in arms for seed in seeds])
-    control = [arms[CONTROL][seed] for seed in seeds]
+    seeds = {name: sorted(own.keys() & arms[CONTROL].keys()) for name, own in arms.items()}
+    seeds = {name: own for name, own in seeds.items() if own}
+    _check_budgets([arms[name][seed] for name, own in seeds.items() for seed in own])
+    control = [arms[CONTROL][seed] for seed in seeds[CONTROL]]
     start = mean([run.rates[0] for run in control])
     end = mean([non_decreasing(run.rates)[-1] for run in control])
     levels = {f"{share:.0%} of the control's gain": start + share * (end - start) for share in SHARES_OF_GAIN}
     return {
         "control": CONTROL,
-        "seeds": seeds,
+        "seeds": seeds[CONTROL],
         "completions_per_run": control[0].completions[-1],
-        "problems_per_evaluation": sum(control[0].outcomes[0].domain_counts(d)[1] for d in control[0].outcomes[0].cells),
-        "problems_at_the_end": sum(control[0].final.domain_counts(d)[1] for d in control[0].final.cells),
+        "problems_per_evaluation": control[0].evaluations[0].problems,
+        "problems_at_the_end": control[0].final.problems,
         "control_start": start,
         "control_end": end,
         "levels": levels,
-        "curricula": {name: _arm(name, [arms[name][seed] for seed in seeds], control, levels) for name in arms},
+        "curricula": {
+            name: _arm(name, [arms[name][seed] for seed in own], [arms[CONTROL][seed] for seed in own], levels)
+            for name, own in seeds.items()
+        },
+        "runs": [arms[name][seed].to_json() for name in arms for seed in sorted(arms[name])],
     }
 
 
@@ -190,8 +227,10 @@ def _check_budgets(runs: Sequence[Run]) -> None:
                 f"{run.curriculum} seed {run.seed} cost {run.completions[-1]} completions, {first.curriculum} seed {first.seed} "
                 f"{first.completions[-1]}: budgets must be equal, to {BUDGET_TOLERANCE:.0%}"
             )
-        if count.setdefault(run.curriculum, len(run.outcomes)) != len(run.outcomes):
-            raise DataError(f"{run.curriculum} seed {run.seed} was evaluated {len(run.outcomes)} times, unlike its other seeds")
+        if count.setdefault(run.curriculum, len(run.evaluations)) != len(run.evaluations):
+            raise DataError(
+                f"{run.curriculum} seed {run.seed} was evaluated {len(run.evaluations)} times, unlike its other seeds"
+            )
 
 
 def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping[str, float]) -> dict[str, Any]:
@@ -203,9 +242,10 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
     by_domain, by_bucket = _summaries([run.final for run in runs], name)
     shares = [math.exp(mean([math.log(r.reach[d] / c.reach[d]) for d in c.reach])) for r, c in pairs if c.reach]
     return {
+        "seeds": [run.seed for run in runs],
         "completions_per_run": mean([run.completions[-1] for run in runs]),
-        "final_success": summary_of([run.final.average() for run in runs], f"{name} final"),
-        "final_minus_control": summary_of([r.final.average() - c.final.average() for r, c in pairs], f"{name} final difference"),
+        "final_success": summary_of([run.final.average for run in runs], f"{name} final"),
+        "final_minus_control": summary_of([r.final.average - c.final.average for r, c in pairs], f"{name} final difference"),
         "mean_over_run": summary_of([mean_rate(run) for run in runs], f"{name} area"),
         "mean_over_run_minus_control": summary_of([mean_rate(r) - mean_rate(c) for r, c in pairs], f"{name} area difference"),
         "completions_ratio": ratios,
@@ -214,17 +254,15 @@ def _arm(name: str, runs: Sequence[Run], control: Sequence[Run], levels: Mapping
         "zero_variance_groups": summary_of([run.zero_variance for run in runs], f"{name} zero variance"),
         "final_by_domain": by_domain,
         "final_by_bucket": by_bucket,
-        "over_time": [_point(name, runs, place) for place in range(len(runs[0].outcomes))],
+        "over_time": [_point(name, runs, place) for place in range(len(runs[0].evaluations))],
     }
 
 
-def _summaries(outcomes: Sequence[EvaluationOutcome], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _summaries(evaluations: Sequence[Success], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(by domain, by difficulty) of the success in one evaluation of several runs."""
-    of_domain, of_bucket = EvaluationOutcome.domain_counts, EvaluationOutcome.bucket_counts
-    buckets = [bucket for bucket in BUCKETS if outcomes[0].bucket_counts(bucket)[1]]
     by_domain, by_bucket = (
-        {key: summary_of([_rate(counts(outcome, key)) for outcome in outcomes], f"{name} {key}") for key in keys}
-        for counts, keys in ((of_domain, list(outcomes[0].cells)), (of_bucket, buckets))
+        {key: summary_of([rates[key] for rates in found], f"{name} {key}") for key in found[0]}
+        for found in ([one.by_domain for one in evaluations], [one.by_bucket for one in evaluations])
     )
     return by_domain, by_bucket
 
@@ -251,25 +289,16 @@ def _ratio(pairs: Sequence[tuple[Run, Run]], level_for: Callable[[Run], float], 
 
 def _point(name: str, runs: Sequence[Run], place: int) -> dict[str, Any]:
     """One evaluation over all seeds, with intervals over seeds."""
-    outcomes = [run.outcomes[place] for run in runs]
+    evaluations = [run.evaluations[place] for run in runs]
     label = f"{name} at {place}"
-    cells = {
-        domain: {bucket: _rate(tuple(map(sum, zip(*(o.cells[domain][bucket] for o in outcomes), strict=True)))) for bucket in own}  # type: ignore[arg-type]
-        for domain, own in outcomes[0].cells.items()
-    }
-    by_domain, by_bucket = _summaries(outcomes, label)
+    by_domain, by_bucket = _summaries(evaluations, label)
     return {
         "completions": mean([run.completions[place] for run in runs]),
-        "step": outcomes[0].step,
-        "success": summary_of([outcome.average() for outcome in outcomes], label),
+        "step": evaluations[0].step,
+        "success": summary_of([evaluation.average for evaluation in evaluations], label),
         "by_domain": by_domain,
         "by_bucket": by_bucket,
-        "by_domain_and_bucket": cells,
     }
-
-
-def _rate(counts: tuple[int, int]) -> float:
-    return counts[0] / counts[1] if counts[1] else 0.0
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------------
@@ -278,15 +307,15 @@ def _rate(counts: tuple[int, int]) -> float:
 def tables(evidence: Mapping[str, Any]) -> str:
     """The comparison as Markdown that also reads as plain text."""
     curricula = evidence["curricula"]
-    seeds = len(evidence["seeds"])
     head = (
-        f"{seeds} seeds each. Success starts at {evidence['control_start']:.1%}; {evidence['control']} ends at "
+        f"Success starts at {evidence['control_start']:.1%}; {evidence['control']} ends at "
         f"{evidence['control_end']:.1%} of {evidence['problems_per_evaluation']} problems. Intervals: 95%, bootstrap over seeds, "
         "paired by seed where two are compared."
     )
     rows = [
         [
             name,
+            f"{len(arm['seeds'])}",
             f"{arm['completions_per_run']:.0f}",
             _percent(arm["final_success"]),
             _points(arm["final_minus_control"]),
@@ -296,12 +325,13 @@ def tables(evidence: Mapping[str, Any]) -> str:
         ]
         for name, arm in curricula.items()
     ]
-    columns = "completions,success at the end,minus control,mean over the run,minus control,groups without variance"
+    columns = "seeds,completions,success at the end,minus control,mean over the run,minus control,groups without variance"
     labels, domains, buckets = (
         list(next(iter(curricula.values()))[key]) for key in ("completions_ratio", "final_by_domain", "final_by_bucket")
     )
     speed = [
-        [name, *(_ratio_text(arm["completions_ratio"][label], seeds) for label in labels)] for name, arm in curricula.items()
+        [name, *(_ratio_text(arm["completions_ratio"][label], len(arm["seeds"])) for label in labels)]
+        for name, arm in curricula.items()
     ]
     reach = [
         [name, *(_number(arm["reach"][domain]) for domain in arm["reach"]), _ratio_of(arm["reach_ratio"])]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpo_project.common.statistics import bootstrap_interval
-from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.errors import DataError
 from grpo_project.reporting.curriculum_comparison import (
     Run,
+    Success,
     compare,
     completions_to,
     geometric_summary_of,
@@ -30,16 +30,14 @@ from grpo_project.reporting.curriculum_comparison import (
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
-def outcome(step: int, rate: float) -> EvaluationOutcome:
-    successes = round(100 * rate)
-    cells = {"easy": (successes, 100), "hard": (successes, 100)}
-    return EvaluationOutcome(step, {"ferry": cells, "spanner": cells})
+def success(step: int, rate: float) -> Success:
+    return Success(step, 400, {"ferry": rate, "spanner": rate}, {"easy": rate, "hard": rate})
 
 
 def run(curriculum: str, seed: int, rates: list[float], completions: list[int] | None = None, final: float | None = None) -> Run:
-    outcomes = tuple(outcome(step, rate) for step, rate in enumerate(rates))
-    last = outcome(len(rates), rates[-1] if final is None else final)
-    return Run(curriculum, seed, tuple(completions or [100 * n for n in range(len(rates))]), outcomes, last, 0.25)
+    evaluations = tuple(success(step, rate) for step, rate in enumerate(rates))
+    last = success(len(rates), rates[-1] if final is None else final)
+    return Run(curriculum, seed, tuple(completions or [100 * n for n in range(len(rates))]), evaluations, last, 0.25)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -101,8 +99,8 @@ def test_a_curriculum_twice_as_fast_needs_half_the_completions() -> None:
     fast = {seed: [0.0, 0.2, 0.4, 0.4, 0.4] for seed in (1, 2, 3)}
     runs = [run("uniform", seed, rates) for seed, rates in slow.items()]
     runs += [run("adaptive", seed, rates, final=0.5) for seed, rates in fast.items()]
-    found = compare([*runs, run("adaptive", 9, [0.0, 0.0, 0.0, 0.0, 0.0])])  # a seed that not all have
-    assert found["seeds"] == [1, 2, 3] and found["completions_per_run"] == 400
+    found = compare([*runs, run("adaptive", 9, [0.0, 0.0, 0.0, 0.0, 0.0])])  # a seed that the control lacks
+    assert found["seeds"] == found["curricula"]["adaptive"]["seeds"] == [1, 2, 3] and found["completions_per_run"] == 400
     assert (found["problems_per_evaluation"], found["problems_at_the_end"]) == (400, 400)
     ratios = found["curricula"]["adaptive"]["completions_ratio"]
     assert ratios["the end of the control with the same seed"]["value"] == pytest.approx(0.5)
@@ -110,10 +108,21 @@ def test_a_curriculum_twice_as_fast_needs_half_the_completions() -> None:
     assert found["curricula"]["uniform"]["completions_ratio"]["75% of the control's gain"]["value"] == 1.0
     assert found["curricula"]["adaptive"]["final_minus_control"]["value"] == pytest.approx(0.1)
     assert found["curricula"]["adaptive"]["final_by_domain"]["ferry"]["value"] == pytest.approx(0.5)
-    assert set(found["curricula"]["adaptive"]["over_time"][0]["by_domain_and_bucket"]["ferry"]) == {"easy", "hard"}
-    json.dumps(found, allow_nan=False)
+    carried = json.loads(json.dumps(found, allow_nan=False))["runs"]
+    assert len(carried) == 7 and compare([Run.from_json(one) for one in carried]) == found
     shown = tables(found)
     assert "| adaptive" in shown and "0.50 [0.50, 0.50]" in shown and "+10.0" in shown
+
+
+def test_a_curriculum_is_compared_on_the_seeds_that_it_has() -> None:
+    runs = [run("uniform", seed, [0.0, 0.1 * seed]) for seed in (1, 2, 3)]
+    found = compare([*runs, run("step", 2, [0.0, 0.3]), run("ladder", 9, [0.0, 0.5])])
+    assert found["seeds"] == [1, 2, 3] and list(found["curricula"]) == ["uniform", "step"] and len(found["runs"]) == 5
+    step = found["curricula"]["step"]
+    assert step["seeds"] == [2] and step["final_minus_control"]["by_seed"] == [pytest.approx(0.1)]
+    assert [line.split("|")[2].strip() for line in tables(found).splitlines() if line.startswith(("| step", "| uniform"))][
+        :2
+    ] == ["3", "1"]
 
 
 def test_a_run_that_never_gets_there_is_a_lower_bound_and_said_so() -> None:
@@ -135,7 +144,6 @@ def test_a_control_that_learns_nothing_gives_no_ratio() -> None:
     ("runs", "words"),
     [
         ([run("step", 1, [0.0, 0.1])], "no finished run of uniform"),
-        ([run("step", 1, [0.0, 0.1]), run("uniform", 2, [0.0, 0.1])], "no seed is finished for all of step, uniform"),
         ([run("uniform", 1, [0.0, 0.1]), run("step", 1, [0.0, 0.1], [0, 112])], "cost 112 completions, uniform seed 1 100"),
         (
             [run("uniform", 1, [0.0, 0.1, 0.2]), run("uniform", 2, [0.0, 0.2], [0, 200])],
@@ -166,7 +174,7 @@ def test_a_run_is_read_from_what_training_writes(tmp_path: Path) -> None:
     _write(tmp_path / "run", records)
     found = read_run(tmp_path / "run", "step", 4)
     assert found.completions == (0, 128) and found.rates == (0.25, 0.25)
-    assert found.final.domain_counts("ferry") == (1, 2) and found.reach == {"ferry": 3.0}
+    assert found.final == Success(2, 2, {"ferry": 0.5}, {"easy": 0.5}) and found.reach == {"ferry": 3.0}
     assert found.zero_variance == pytest.approx((32 * 0.5 + 96 * 0.25) / 128)
     for name in ("metrics.jsonl", "evaluation_after.json"):
         (tmp_path / "run" / name).rename(tmp_path / name)
@@ -190,3 +198,6 @@ def test_the_shipped_evidence_is_what_these_figures_give(page: str) -> None:
             shipped = arm[figure]["interval"]
             assert list(bootstrap_interval(arm[figure]["by_seed"], f"{name} {stream}")) == pytest.approx(shipped, abs=1e-12)
     assert tables(evidence) in (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    if "runs" in evidence:  # not in the one of before they were kept
+        runs = [Run.from_json(one) for one in evidence["runs"]]
+        assert json.loads(json.dumps(compare(runs))) == {name: value for name, value in evidence.items() if name != "made_with"}

@@ -1,4 +1,4 @@
-"""The comparison in parts: what is done stays, what was stopped goes on, and nothing is written before all is done."""
+"""The comparison in parts: what is done stays, what was stopped goes on, here or on another machine."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_comparison_in_parts_ends_in_evidence(
     assert call("--only", "adaptive") == 3
     shown = capsys.readouterr().out
     assert "adaptive-seed1: begins" in shown and "1 of 2 runs are done; left: uniform-seed1" in shown
-    assert not evidence.exists()
+    assert "No run of uniform, the control, is finished yet" in shown and not evidence.exists()
     options = script.parse([str(word) for word in [*command, *tail]])
     (part,) = [part for part in script.parts_of(options) if part.curriculum == "uniform"]
     assert script.run_part(part, options, None)
@@ -138,3 +138,15 @@ def test_a_comparison_in_parts_ends_in_evidence(
     assert [point["completions"] for point in written["curricula"]["adaptive"]["over_time"]] == [0, 16, 32]
     assert written["made_with"]["settings"]["batch_size"] == 4
     assert "| adaptive" in evidence.with_suffix(".md").read_text()
+    # On another machine, where the folders are not: what the evidence holds is done, and kept beside what is new.
+    command[1] = tmp_path / "elsewhere"
+    command[command.index("--seeds") + 1 :][:1] = ["1"]
+    assert call() == 0 and "2 of 2 runs are done" in capsys.readouterr().out
+    command += ["--seeds", "1", "2"]
+    assert call("--only", "uniform-seed2") == 3
+    assert "3 of 4 runs are done; left: adaptive-seed2" in capsys.readouterr().out
+    again = json.loads(evidence.read_text())
+    assert again["seeds"] == [1, 2] and [one for one in again["runs"] if one["seed"] == 1] == written["runs"]
+    tail[tail.index("--max_steps") + 1] = "5"
+    command[1] = tmp_path / "others"
+    assert call() == 2 and f"{evidence} was begun with shared" in capsys.readouterr().err

@@ -350,7 +350,7 @@ def test_answers_that_teach_nothing_are_named(
 def test_a_policy_that_runs_away_is_named(settings: Settings, reward_by: Callable[..., None]) -> None:
     """Far from where it began by its KL, and without the entropy that it had: a reward for one word, and steps far too large."""
     reward_by(lambda call, text: text.count("("))
-    settings |= {"beta": 1e-3, "learning_rate": 0.03, "max_steps": 24, "scale_rewards": "group", "loss_type": "grpo"}
+    settings |= {"beta": 1e-3, "learning_rate": 0.03, "max_steps": 40, "scale_rewards": "group", "loss_type": "grpo"}
     settings |= {"alarm_thresholds": AT_ONCE}
     assert train(TrainingConfig(**settings), schedule) == 0
     assert {"kl", "entropy_collapse"} <= names(settings)
