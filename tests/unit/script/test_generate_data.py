@@ -152,12 +152,11 @@ def test_a_file_that_got_lost_is_made_again(tmp_path: Path) -> None:
 def test_reasoning_stands_before_the_plan_where_the_rule_has_some(tmp_path: Path, style: str) -> None:
     arguments = ["--domains", "delivery", "spanner", "--count", "6", "--plans", "reasoned_policy", "--prompt_style", style]
     assert run(tmp_path, *arguments) == 0
-    for row in rows_of(tmp_path, "delivery"):
+    for row in [*rows_of(tmp_path, "delivery"), *rows_of(tmp_path, "spanner")]:
         reasoning, plan = row["response"].split("</think>\n")
         assert reasoning.startswith("<think> ") and plan.startswith("(")
         prompt = set(row["prompt"].split())
         assert {word for word in reasoning.split()[1:] if word not in "!=;"} <= prompt  # in the symbols that were asked
-    assert all(row["response"].startswith("(") for row in rows_of(tmp_path, "spanner"))
     for row in read_rows(tmp_path).rows:
         assert validate_text(compile_task(row.domain, row.problem), row.response or "").success
 
