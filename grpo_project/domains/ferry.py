@@ -187,11 +187,11 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 
 
 def reasoned_policy(problem: Problem) -> Reasoned | None:
-    """As `policy`, with the places of the ferry for each car in front, from where it is then:
+    """As `policy`, with the constraints in front, and then the places of the ferry for each car, from where it is then:
 
-    c2 l1 l3 l0 ; c0 l0 l5 l2 l4 ;
+    ? c0 l5 ; c2 l1 l3 l0 ; c0 l0 l5 l2 l4 ;
 
-    The last is where the car goes, the one before where it is, and what stands between that and the first is visited before.
+    `?` what is visited before a car arrives. Of a car's places the last is where it goes, the one before where it is.
     """
     return _by_car(problem, None)
 
@@ -206,7 +206,7 @@ def _by_car(problem: Problem, rng: random.Random | None) -> Reasoned:
             goal, visit = part.formulas
             if isinstance(goal, Literal) and isinstance(visit, Literal):
                 required[goal.atom] = visit.atom[1]
-    lines: list[list[str]] = []
+    lines = [["?", atom[1], visit] for atom, visit in required.items()]
     steps: list[Step] = []
 
     def sail(target: str) -> None:

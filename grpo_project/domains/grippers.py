@@ -195,10 +195,10 @@ def policy(problem: Problem, rng: random.Random | None = None) -> tuple[Step, ..
 
 
 def reasoned_policy(problem: Problem) -> Reasoned | None:
-    """As `policy`, with what it decides in front: who leaves a room first, who carries with which gripper, and the robot's rooms
-    for each ball, from where it is then.
+    """As `policy`, with what it decides in front: whose grippers are whose, who leaves a room first, who carries with which
+    gripper, and the robot's rooms for each ball, from where it is then.
 
-    ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room2 room1 room4 ; ball1 room4 room3 room1 ;
+    ? robot1 lgripper1 rgripper1 ; ? robot2 lgripper2 rgripper2 ; ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room2 room1 room4 ;
     """
     return _by_ball(problem, None)
 
@@ -209,7 +209,10 @@ def _by_ball(problem: Problem, rng: random.Random | None) -> Reasoned:
     constraint = render_constraint(problem.constraints) if problem.constraints is not None else ""
     mentioned = set(re.findall(r"[^\s()]+", constraint))
     named = re.findall(r"at-robby ([^\s()]+) ([^\s()]+)", constraint)
-    lines: list[list[str]] = []
+    free = {
+        robot: sorted((atom[2] for atom in problem.init if atom[:2] == ("free", robot)), key=numbers_in_order) for robot in robots
+    }
+    lines = [["?", robot, *grippers] for robot, grippers in free.items()]
     steps: list[Step] = []
     if len(named) == 2 and robots[0] in mentioned:
         for robot, shared in named:
@@ -224,8 +227,7 @@ def _by_ball(problem: Problem, rng: random.Random | None) -> Reasoned:
             continue
         _, ball, target = atom
         robot = drawn_order(carriers, rng)[0]
-        grippers = (atom[2] for atom in problem.init if atom[:2] == ("free", robot) and atom[2] not in mentioned)
-        gripper = drawn_order(sorted(grippers, key=numbers_in_order), rng)[0]
+        gripper = drawn_order((name for name in free[robot] if name not in mentioned), rng)[0]
         if ["=", robot, gripper] not in lines:  # once, where the choices are not drawn
             lines.append(["=", robot, gripper])
         lines.append([ball, *(room for room, _ in groupby((place[robot], place[ball], target)))])
