@@ -198,7 +198,7 @@ def reasoned_policy(problem: Problem) -> Reasoned | None:
     """As `policy`, with what it decides in front: whose grippers are whose, who leaves a room first, who carries with which
     gripper, and the robot's rooms for each ball, from where it is then.
 
-    ? robot1 lgripper1 rgripper1 ; ? robot2 lgripper2 rgripper2 ; ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room2 room1 room4 ;
+    ? robot1 lgripper1 rgripper1 ; ? robot2 lgripper2 rgripper2 ; ! robot2 room1 room3 ; = robot1 lgripper1 ; ball2 room2 room4 ;
     """
     return _by_ball(problem, None)
 
