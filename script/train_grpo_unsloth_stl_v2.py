@@ -20,7 +20,7 @@ if str(REPOSITORY) not in sys.path:
 
 from grpo_project.common.entry_point import entry_point  # noqa: E402
 from grpo_project.configs.resolution import convert, describe_settings  # noqa: E402
-from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder  # noqa: E402
+from grpo_project.configs.setting import flag_of_field, kind_of, nature_of, placeholder, true_or_false  # noqa: E402
 from grpo_project.configs.settings import CURRICULUM, GROUPS, flag_of, settings  # noqa: E402
 from grpo_project.errors import ConfigError  # noqa: E402
 
@@ -107,12 +107,13 @@ def parse_flags(argv: list[str] | None = None) -> dict[str, object]:
     """
     given: dict[str, object] = {}
     found = vars(build_parser().parse_args(argv))
-    enabled = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if "enable_curriculum" in found:
-        text = found.pop("enable_curriculum").lower()
-        if text not in enabled:
-            raise ConfigError(f"--enable_curriculum must be true or false, got {text!r}")
-        if not enabled[text] and found.setdefault("curriculum", "uniform") != "uniform":
+        text = found.pop("enable_curriculum")
+        try:
+            enabled = true_or_false(text)
+        except ValueError:
+            raise ConfigError(f"--enable_curriculum must be true or false, got {text!r}") from None
+        if not enabled and found.setdefault("curriculum", "uniform") != "uniform":
             raise ConfigError(f"--enable_curriculum false contradicts --curriculum {found['curriculum']}: leave one out")
     given |= {name: found.pop(name) for name in ASIDES if name in found}
     if "gpu_memory_gib" in given and "estimate_memory" not in given:

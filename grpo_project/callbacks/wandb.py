@@ -7,9 +7,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from grpo_project.callbacks.trainer_events import CLOSING_SUMMARY
 from grpo_project.tracking.wandb import WandbTracker
-
-CLOSING_SUMMARY = "train_runtime"  # the last log of a Trainer is no step
 
 
 class DetailedWandbCallback(WandbTracker, TrainerCallback):

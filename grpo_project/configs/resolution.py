@@ -16,7 +16,7 @@ from typing import Any
 
 from grpo_project.common.files import json_settings
 from grpo_project.common.paths import from_home
-from grpo_project.configs.setting import BUILT_IN, kind_of
+from grpo_project.configs.setting import BUILT_IN, kind_of, true_or_false
 from grpo_project.configs.settings import Settings, default_of, settings
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
@@ -33,10 +33,10 @@ def convert(name: str, text: str, where: str) -> Any:
         if kind == "float":
             return float(text)
         if kind == "bool":
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
+            return true_or_false(text)
         if kind.startswith("tuple"):
             return tuple(from_home(part) for part in _PART.findall(text))
-    except (ValueError, KeyError):
+    except ValueError:
         wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
         raise ConfigError(f"{where} must be {wanted}, got {text!r}") from None
     return from_home(text)

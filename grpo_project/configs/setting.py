@@ -43,7 +43,7 @@ class Nature:
     """All that is known about a setting besides its name, type and default.
 
     A number lies in [least, most], or strictly beyond `above` and `below`; numbers are finite. `choices`: the only values;
-    () where any will do. `flag`: where it is not --<name>.
+    () where any will do. `flag`: where it is not --<name>. `path`: a folder or file, which may be written in several ways.
     """
 
     group: str
@@ -56,6 +56,7 @@ class Nature:
     above: float = -math.inf
     below: float = math.inf
     flag: str = ""
+    path: bool = False
 
     def fault(self, value: Any) -> str | None:
         """What is wrong with a value, as the end of a sentence; None where nothing is."""
@@ -96,6 +97,14 @@ def nature_of(spec: Field[Any]) -> Nature:
 def kind_of(spec: Field[Any]) -> str:
     """str, int, float, bool or tuple[str, ...]: the field's type without its None."""
     return str(spec.type).removesuffix(" | None")
+
+
+def true_or_false(text: str) -> bool:
+    """The value of a switch written as text. Raises ValueError for another text."""
+    found = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.strip().lower())
+    if found is None:
+        raise ValueError(text)
+    return found
 
 
 def placeholder(spec: Field[Any]) -> str:

@@ -48,15 +48,15 @@ class Settings(ChatSettings):
 
     # fmt: off
     base_model: str = setting("data/models/any-names-planner", DATA, FIXED, NOT_BY_CARD,
-        "model folder or Hugging Face name; looked up here, then in the repository")
+        "model folder or Hugging Face name; looked up here, then in the repository", path=True)
     data_root: str = setting("data/four_domain", DATA, FIXED, NOT_BY_CARD,
-        "folder with one <domain>.jsonl of training problems per domain")
+        "folder with one <domain>.jsonl of training problems per domain", path=True)
     test_data: str | None = setting(None, DATA, FIXED, NOT_BY_CARD,
-        "folder of held-out problems; without one data/test, or else problems generated from a named seed")
+        "folder of held-out problems; without one data/test, or else problems generated from a named seed", path=True)
     domains: tuple[str, ...] | None = setting(None, DATA, FIXED, NOT_BY_CARD,
         "domains to train on, separated by spaces or commas; default: every file of the data root")
     problem_root: tuple[str, ...] | None = setting(None, DATA, FIXED, NOT_BY_CARD,
-        "folders in which the PDDL files that rows name are looked for too, however deep")
+        "folders in which the PDDL files that rows name are looked for too, however deep", path=True)
     difficulty_pattern: str | None = setting(None, DATA, FIXED, NOT_BY_CARD,
         "regular expression for file names that follow no grammar of this suite, as 'p(\\d+)-d(\\d+)': the sum of its groups is "
         "the difficulty score; default: objects and goals of a domain that the suite does not know, else 0")

@@ -158,7 +158,7 @@ def _operators(constraint: Constraint | None) -> set[str]:
             return set()
         case ConstraintAnd(parts):
             return set().union(*map(_operators, parts))
-        case ConstraintForall(_, part) | ConstraintPreference(_, part):
+        case ConstraintForall(_, part):
             return _operators(part)
         case ConstraintPreference(_, part):
             return {"preference", *_operators(part)}

@@ -129,7 +129,7 @@ def best_of_table(result: EvaluationResult) -> str:
     rows = []
     for count in sizes(result.num_samples + 1):
         found = best_of(result, count)
-        rows.append([str(count), *_bought(found), _mean([one.attempts for one in found], 2)])
+        rows.append([str(count), *_costs(found), _mean([one.attempts for one in found], 2)])
     header = ["answers", "solved", "success", "tokens/problem", "s/problem", "answers/problem"]
     return _titled("Best of N: the greedy answer, then drawn ones (1, 1, 2, 4, ... together) until one is verified", header, rows)
 
@@ -139,17 +139,24 @@ def repair_table(result: EvaluationResult) -> str:
     rows, result = [], result.without_repeats()  # a problem that stands twice must not count twice in a test
     for turns in range(int(result.settings.get("repair_turns", 0)) + 1):
         conversation = repaired(result, turns)
-        rows.append([str(turns), "repairs", *_bought(conversation), "", "", ""])
-        rivals: dict[str, list[Outcome] | None] = {}
+        rows.append([str(turns), "repairs", *_costs(conversation), "", "", ""])
+        others: dict[str, list[Outcome] | None] = {}
         if turns and turns <= result.num_samples:
-            rivals["best of as many answers"] = best_of(result, turns + 1)
+            others["best of as many answers"] = best_of(result, turns + 1)
         if turns and result.num_samples:
-            rivals["best of as many tokens"] = as_many_tokens(result, turns)
-        for name, rival in rivals.items():
-            if rival is not None:
-                pairs = paired(conversation, rival)
+            others["best of as many tokens"] = as_many_tokens(result, turns)
+        for name, other in others.items():
+            if other is not None:
+                pairs = paired(conversation, other)
                 rows.append(
-                    [str(turns), name, *_bought(rival), str(pairs.only_first), str(pairs.only_second), f"{pairs.p_value:.3g}"]
+                    [
+                        str(turns),
+                        name,
+                        *_costs(other),
+                        str(pairs.only_first),
+                        str(pairs.only_second),
+                        f"{pairs.p_value:.3g}",
+                    ]
                 )
     header = ["repairs", "strategy", "solved", "success", "tokens/problem", "s/problem", "only repairs", "only this", "p"]
     title = "Repair turns: the greedy answer, its repairs, and independent answers in their place (p: exact McNemar)"
@@ -169,8 +176,8 @@ def repairs_line(result: EvaluationResult) -> str:
     }
     line = f"{len(failed)} of {len(result.problems)} conversations ended without a plan"
     line += "".join(f", {count} {how}" for how, count in ends.items() if count)
-    rival = as_many_tokens(result, turns) if result.num_samples else None
-    short = sum(not one.solved and one.attempts == result.num_samples + 1 for one in rival or ())
+    other = as_many_tokens(result, turns) if result.num_samples else None
+    short = sum(not one.solved and one.attempts == result.num_samples + 1 for one in other or ())
     if short:
         line += f"; on {short} problems there were no more drawn answers to spend as many tokens on: raise --num_samples"
     return line
@@ -199,7 +206,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], te
     return f"\n{title}\n\n{text_table(header, rows, texts)}\n"
 
 
-def _bought(found: Sequence[Outcome]) -> tuple[str, str, str, str]:
+def _costs(found: Sequence[Outcome]) -> tuple[str, str, str, str]:
     solved = sum(one.solved for one in found)
     seconds = _mean([one.seconds for one in found], 3)
     return f"{solved}/{len(found)}", rate_text(solved, len(found)), _mean([one.tokens for one in found], 0), seconds

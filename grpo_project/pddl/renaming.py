@@ -89,11 +89,6 @@ class Renaming:
         """A plan under the new names."""
         return tuple((self.actions.get(step[0], step[0]), *map(self._term, step[1:])) for step in steps)
 
-    def inverse(self, domain_name: str) -> Renaming:
-        """The way back, to a domain of that name."""
-        kinds = {kind: {new: old for old, new in names.items()} for kind, names in vars(self).items() if kind != "domain_name"}
-        return Renaming(domain_name, **kinds)
-
     def _predicate(self, name: str) -> str:
         return self.predicates.get(name, name)
 

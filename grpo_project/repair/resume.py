@@ -15,12 +15,11 @@ from grpo_project.configs.resolution import resolve
 from grpo_project.errors import ConfigError, GrpoProjectError
 from grpo_project.repair.findings import Finding, back_up
 from grpo_project.runs.checkpoint import MANIFEST, faults, newest_good, read_run_state, survey
-from grpo_project.runs.run_folder import RESOLVED_CONFIG
+from grpo_project.runs.run_folder import METRICS, RESOLVED_CONFIG
 from grpo_project.tracking.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.tracking.wandb_journal import Journal
 from grpo_project.tracking.wandb_run_id import FoundRun, find_run
-
-WANDB_STATE = "wandb_sync_state.json"
+from grpo_project.tracking.wandb_sync import STATE_FILE
 
 
 def run_and_checkpoint(given: Path) -> tuple[Path, Path | None]:
@@ -132,7 +131,7 @@ def _restore_resolved_config(run: Path, state: Mapping[str, Any]) -> list[Path]:
 
 
 def _run_files(run: Path, checkpoint: Path | None) -> Iterator[Finding]:
-    metrics = run / "metrics.jsonl"
+    metrics = run / METRICS
     broken = _broken_lines(metrics)
     if broken:
         yield Finding(
@@ -141,7 +140,7 @@ def _run_files(run: Path, checkpoint: Path | None) -> Iterator[Finding]:
             "drop those lines",
             lambda: _drop_broken_lines(metrics),
         )
-    state_file = run / WANDB_STATE
+    state_file = run / STATE_FILE
     state = json_object_or_none(state_file)
     if not any((run / JOURNAL_FOLDER).glob("*.jsonl")):
         return
@@ -161,7 +160,7 @@ def _run_files(run: Path, checkpoint: Path | None) -> Iterator[Finding]:
 
 
 def _restore_wandb_state(run: Path, checkpoint: Path | None) -> list[Path]:
-    path = run / WANDB_STATE
+    path = run / STATE_FILE
     back_up(path)
     newest = max((run / JOURNAL_FOLDER).glob("*.jsonl"), key=lambda journal: journal.stat().st_mtime)
     journal = Journal(newest)

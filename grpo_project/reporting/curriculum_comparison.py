@@ -18,6 +18,7 @@ from grpo_project.common.text import interval_text, percent, text_table
 from grpo_project.curriculum.base import EvaluationOutcome
 from grpo_project.data.difficulty import BUCKETS
 from grpo_project.errors import DataError
+from grpo_project.runs.run_folder import METRICS
 
 CONTROL = "uniform"
 BUDGET_TOLERANCE = 0.1
@@ -75,7 +76,7 @@ def read_run(folder: Path, curriculum: str, seed: int) -> Run:
     completions, idle = 0, 0.0
     points: list[tuple[int, Success]] = []
     try:
-        for record in map(json_value, read_lines(folder / "metrics.jsonl")):
+        for record in map(json_value, read_lines(folder / METRICS)):
             completions += record.get("completions", 0)
             # Groups are equally large, so completions weigh them as well.
             idle += record.get("completions", 0) * record.get("zero_variance_groups", 0.0)

@@ -23,10 +23,11 @@ from grpo_project.configs.setting import (
     kind_of,
     nature_of,
     placeholder,
+    true_or_false,
 )
 from grpo_project.errors import ConfigError
 from grpo_project.prompting import COMPACT, SCHEMAS
-from grpo_project.runs.checkpoint import read_run_state
+from grpo_project.runs.checkpoint import read_run_state, require_names
 from grpo_project.runs.run_folder import find_checkpoint
 
 DATA, MODEL, TRAINING, EVALUATION = ("data and output", "model", "training", "evaluation while training")
@@ -185,14 +186,7 @@ def build_parser(description: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _true_or_false(text: str) -> bool:
-    """The value of a switch. Raises ValueError, which argparse reports, for another text."""
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _true_or_false}
+_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": true_or_false}
 
 
 def resolve_settings(given: Mapping[str, Any]) -> SftConfig:
@@ -207,11 +201,13 @@ def resolve_settings(given: Mapping[str, Any]) -> SftConfig:
         return SftConfig(**given)
     if output_dir is not None and Path(output_dir).resolve() != checkpoint.parent:
         raise ConfigError(f"--output_dir {output_dir} is not the folder of {checkpoint}, the run being continued: leave it out")
-    natures = {spec.name: nature_of(spec).on_resume for spec in fields(SftConfig)}
-    saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if name in natures}
+    known = {spec.name: spec for spec in fields(SftConfig)}
+    fixed = [name for name, spec in known.items() if nature_of(spec).on_resume is FIXED]
+    require_names(checkpoint, "settings", fixed)
+    saved = {name: value for name, value in read_run_state(checkpoint)["settings"].items() if name in known}
     for name, value in given.items():
-        if natures[name] is FIXED and value != saved.get(name, value):
+        if name in fixed and value != saved[name]:
             was = f"the run being continued has {saved[name]}"
-            raise ConfigError(f"--{name} is {value}, but {was}: leave it out, or start a new run")
+            raise ConfigError(f"{flag_of_field(known[name])} is {value}, but {was}: leave it out, or start a new run")
     where = {"resume_from_checkpoint": str(checkpoint), "output_dir": str(checkpoint.parent)}
     return SftConfig(**{**saved, **given, **where})

@@ -23,6 +23,7 @@ from grpo_project.common.files import json_object_or_none, write_json_atomically
 from grpo_project.common.guide_lines import with_english
 from grpo_project.common.metrics import wandb_summaries
 from grpo_project.errors import ConfigError
+from grpo_project.tracking.wandb_journal import FOLDER as JOURNAL_FOLDER
 from grpo_project.tracking.wandb_journal import STEP_AXIS, TRAINER_STEP, Journal, ask_server, local_steps, server_count
 from grpo_project.tracking.wandb_run_id import RunChoice, configure_wandb_resume
 
@@ -137,7 +138,7 @@ class WandbSyncManager:
         return {**kept, "last_step": self.journal.total - 1}
 
     def get_sync_status(self) -> dict[str, Any]:
-        """Plain data for people and for wandb_sync_state.json. `missed` is None while the run goes on online."""
+        """Plain data for people and for wandb_sync_state.json."""
         return {
             "run_id": self.run_id,
             "project": self.project,
@@ -404,7 +405,7 @@ def sync_folder_to_wandb(output_dir: Path, seconds: float = 600.0) -> list[dict[
     The server is asked what it has, before and after, so that it may be called again at any time. Raises ConfigError where
     there is nothing of ours, or the server cannot be asked.
     """
-    journals = sorted((output_dir / "wandb_journal").glob("*.jsonl"))
+    journals = sorted((output_dir / JOURNAL_FOLDER).glob("*.jsonl"))
     state = json_object_or_none(output_dir / STATE_FILE) or {}
     if not journals or not state.get("project"):
         raise ConfigError(f"{output_dir} holds no {STATE_FILE} with a journal beside it: nothing to send")

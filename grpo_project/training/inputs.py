@@ -1,6 +1,7 @@
-"""What a run is made of before its model is: each value made once, and checked before anything large is loaded or written.
+"""What a run is made of before its model is, all of it checked before anything large is loaded or written.
 
 What can go wrong cheaply goes wrong first: settings, rewards, quotas, rows and schedule come before torch is imported.
+The curriculum is tried out there, and made again of the rows that the tokenizer leaves.
 """
 
 from __future__ import annotations

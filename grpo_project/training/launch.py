@@ -16,7 +16,7 @@ from grpo_project.configs.environment import EnvironmentConfig, read_environment
 from grpo_project.configs.model_card import MODEL_CARD, model_defaults, read_model_card
 from grpo_project.configs.resolution import read_config_file, resolve
 from grpo_project.configs.setting import CHECKPOINT, COMMAND_LINE, FIXED, PER_LAUNCH, nature_of
-from grpo_project.configs.settings import default_of, flag_of, settings, sources_named
+from grpo_project.configs.settings import Settings, default_of, flag_of, settings, sources_named
 from grpo_project.configs.training import TrainingConfig
 from grpo_project.errors import ConfigError
 from grpo_project.pddl.val import find_val
@@ -27,7 +27,6 @@ from grpo_project.tracking.wandb_run_id import recorded_run
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "environment"
-PATHS = ("base_model", "data_root", "test_data")  # the same folder may be written in several ways
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -102,9 +101,11 @@ def _refuse_another_project(config: TrainingConfig, checkpoint: Path) -> None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if name in PATHS and value is not None:
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, part) for part in value]
+    if value is not None and nature_of(Settings.__dataclass_fields__[name]).path:
         return str((locate(str(value)) or Path(str(value))).resolve())
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _shown(value: Any) -> Any:

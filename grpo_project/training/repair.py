@@ -40,33 +40,33 @@ class RepairTurns:
         was cut off, and where the next verdict would leave no token for an answer."""
         rows, ends = trainer.rows_in_generation, frozenset(trainer.eos_token_ids)
         asked = trainer._tokenize_prompts(prompts)[0]
-        spoken = [list(ids) for ids in trainer.answers(asked, trainer.num_generations)]
-        masks = [[1] * len(ids) for ids in spoken]
-        last = [self._text(trainer, ids) for ids in spoken]
-        turn_of = [0] * len(spoken)
+        written = [list(ids) for ids in trainer.answers(asked, trainer.num_generations)]
+        masks = [[1] * len(ids) for ids in written]
+        last = [self._text(trainer, ids) for ids in written]
+        turn_of = [0] * len(written)
         for turn in range(1, self.turns + 1):
             heard = {
-                index: self._heard(trainer, rows[index], last[index])
+                index: self._feedback(trainer, rows[index], last[index])
                 for index, before in enumerate(turn_of)
-                if before == turn - 1 and spoken[index][-1] in ends
+                if before == turn - 1 and written[index][-1] in ends
             }
-            going = {index: words for index, words in heard.items() if words and len(spoken[index]) + len(words) < self.limit}
+            going = {index: words for index, words in heard.items() if words and len(written[index]) + len(words) < self.limit}
             if not going:
                 break
-            so_far = [asked[index] + spoken[index] + words for index, words in going.items()]
+            so_far = [asked[index] + written[index] + words for index, words in going.items()]
             for (index, words), answer in zip(going.items(), trainer.answers(so_far, 1), strict=True):
-                answer = list(answer)[: self.limit - len(spoken[index]) - len(words)]
-                spoken[index] += words + answer
+                answer = list(answer)[: self.limit - len(written[index]) - len(words)]
+                written[index] += words + answer
                 masks[index] += [0] * len(words) + [1] * len(answer)
                 last[index], turn_of[index] = self._text(trainer, answer), turn
-        found = {"prompt_ids": asked, "completion_ids": spoken, "logprobs": None}
+        found = {"prompt_ids": asked, "completion_ids": written, "logprobs": None}
         return found | {"env_mask": masks, LAST_ANSWER: last, TURN: turn_of}
 
     @staticmethod
     def _text(trainer: Any, ids: list[int]) -> str:
         return str(trainer.processing_class.decode(ids, skip_special_tokens=True))
 
-    def _heard(self, trainer: Any, row_index: int, answer: str) -> list[int]:
+    def _feedback(self, trainer: Any, row_index: int, answer: str) -> list[int]:
         """What stands between a failed answer and the next; [] behind one that succeeds."""
         text = self.chat.whole_answer(answer)
         words = words_on_failure(self.task(row_index), text, self.detail, self.plan_reading, self.prompt_style)

@@ -19,6 +19,7 @@ from grpo_project.domains import get_domain
 from grpo_project.pddl import compile_task, render_domain, validate_text
 from grpo_project.pddl.canonical import canonical_form
 from grpo_project.pddl.renaming import FIXED
+from tests.renamings import inverse_of
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 SETS = {
@@ -118,7 +119,7 @@ def test_obfuscated_problems_are_those_of_the_test_set_without_one_of_their_word
     assert {row.problem_file for row in rows} == set(original_rows(domain))
     for row in rows[::4]:
         original = original_rows(domain)[row.problem_file]
-        back = renaming_of(original, seed).inverse(original.domain.name)
+        back = inverse_of(renaming_of(original, seed), original.domain.name)
         assert back.domain(row.domain) == original.domain, f"{row.source}: run make data"
         assert back.problem(row.problem, original.problem.name) == original.problem, f"{row.source}: run make data"
         shown = set(row.prompt.split("Domain:")[1].replace("(", " ").replace(")", " ").split())

@@ -12,10 +12,27 @@ from grpo_project.errors import DataError
 from grpo_project.evaluation import EvaluationResult, comparison_table, evaluate, planner_completions
 from grpo_project.evaluation.answers import Answer, Key
 from grpo_project.evaluation.comparison import compare
-from grpo_project.evaluation.evaluate import count_usage, verify_answers
+from grpo_project.evaluation.evaluate import constraint_kind, count_usage, verify_answers
 from grpo_project.evaluation.report import print_result, repair_table, success_table
 from grpo_project.evaluation.rescoring import read_saved, rescore
 from grpo_project.evaluation.results import ProblemResult, SampleResult, read_result
+from grpo_project.pddl.model import (
+    ConstraintAnd,
+    ConstraintForall,
+    ConstraintPreference,
+    Literal,
+    TrajectoryConstraint,
+    TypedName,
+)
+
+
+def test_the_kind_of_a_constraint_is_its_operators_and_whether_it_may_be_violated():
+    before = TrajectoryConstraint("sometime-before", (Literal(("p",)), Literal(("q",))))
+    always = TrajectoryConstraint("always", (Literal(("p",)),))
+    assert constraint_kind(None) == "none" and constraint_kind(before) == "sometime-before"
+    everywhere = ConstraintForall((TypedName("?x", "object"),), always)
+    assert constraint_kind(ConstraintAnd((before, everywhere))) == "always+sometime-before"
+    assert constraint_kind(ConstraintAnd((before, ConstraintPreference("soft", always)))) == "always+preference+sometime-before"
 
 
 @pytest.fixture

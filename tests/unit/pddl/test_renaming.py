@@ -18,6 +18,7 @@ from grpo_project.pddl import (
     validate,
 )
 from grpo_project.pddl.renaming import FIXED, obfuscation
+from tests.renamings import inverse_of
 
 RICH_DOMAIN = """
 (define (domain depot) (:requirements :adl :constraints :fluents)
@@ -59,7 +60,7 @@ def test_everything_a_domain_and_a_problem_name_is_renamed_and_comes_back() -> N
     read_domain = parse_domain(texts[0])
     assert read_domain == other_domain
     assert parse_problem(texts[1], read_domain) == other
-    back = names.inverse("depot")
+    back = inverse_of(names, "depot")
     assert back.domain(other_domain) == domain
     assert back.problem(other, "one") == problem
     plan = (("drive", "a", "home", "hub"),)

@@ -434,12 +434,28 @@ def test_a_full_disk_costs_one_checkpoint(
 
 @pytest.mark.parametrize("name", [spec.name for spec in fields(SftConfig) if nature_of(spec).on_resume is FIXED])
 def test_a_continued_warm_start_keeps_what_makes_it_the_same(killed: Path, name: str) -> None:
+    spec = SftConfig.__dataclass_fields__[name]
     now = getattr(resolve_settings({"output_dir": str(killed), "resume_from_checkpoint": "auto"}), name)
     others = {"optimizer": "adamw", "backend": "transformers", "system_prompt": "Plan.", "enable_thinking": True}
     others |= {"chat_template_kwargs": "{}", "lora_alpha": 8, "prompt_style": "schemas"}
     other = not now if isinstance(now, bool) else others[name] if name in others else now + 2
-    with pytest.raises(ConfigError, match=f"^--{name} is {other}, but the run being continued has {now}: leave it out"):
+    with pytest.raises(
+        ConfigError, match=f"^{flag_of_field(spec)} is {other}, but the run being continued has {now}: leave it out"
+    ):
         start(output_dir=str(killed), resume_from_checkpoint="auto", **{name: other})
+
+
+def test_a_setting_that_the_checkpoint_lacks_is_named(killed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that a later version brought: it cannot be compared with the value that is given now."""
+    read = checkpoint.read_run_state
+
+    def older(folder: Path) -> dict[str, Any]:
+        state = read(folder)
+        return {**state, "settings": {name: value for name, value in state["settings"].items() if name != "learning_rate"}}
+
+    monkeypatch.setattr(checkpoint, "read_run_state", older)
+    with pytest.raises(ConfigError, match="has no learning_rate among its settings"):
+        resolve_settings({"output_dir": str(killed), "resume_from_checkpoint": "auto", "learning_rate": 0.5})
 
 
 def test_what_steps_depend_on_is_fixed() -> None:

@@ -86,6 +86,19 @@ def test_a_fixed_setting_keeps_its_value_and_another_one_is_refused_by_its_flag(
     assert getattr(resolve_settings({"resume_from_checkpoint": str(checkpoint)}), spec.name) == same
 
 
+@pytest.mark.parametrize("spec", [spec for spec in settings() if nature_of(spec).path], ids=lambda spec: spec.name)
+def test_a_path_may_be_written_in_another_way(spec: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    (checkpoint.parent / "folder").mkdir()
+    several = str(spec.type).startswith("tuple")
+    first, second = (("folder",), ("./folder",)) if several else ("folder", "./folder")
+    rewrite(checkpoint, {**CONFIG.as_dict(), spec.name: first})
+    resolve_settings({"resume_from_checkpoint": str(checkpoint), spec.name: second})
+    other = ("elsewhere",) if several else "elsewhere"
+    with pytest.raises(ConfigError, match=f"{flag_of(spec.name)} is elsewhere"):
+        resolve_settings({"resume_from_checkpoint": str(checkpoint), spec.name: other})
+
+
 @pytest.mark.parametrize("spec", [spec for spec in settings() if nature_of(spec).on_resume is FREE], ids=lambda spec: spec.name)
 def test_a_free_setting_is_the_checkpoints_unless_another_is_given(spec: Any, checkpoint: Path) -> None:
     value = another(spec)
