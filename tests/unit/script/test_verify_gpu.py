@@ -39,7 +39,7 @@ def test_a_run_is_measured_resumed_and_compared(script: Any, tiny_planner: Path,
         "base_model": str(tiny_planner), "backend": "transformers", "output_dir": str(run), "data_root": str(data_root),
         "lora_rank": 0, "max_completion_length": 12, "max_prompt_length": 400,
     }  # fmt: skip
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1200  # on a machine that does other work as well
     outcome = script.in_own_process("train", settings, tmp_path, deadline)
     checks = script.checks_of_run("transformers", outcome, run)
     assert [check.held for check in checks] == [True, True, None, None, None, None], checks
