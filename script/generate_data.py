@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("search", "policy", "varied_policy", "reasoned_policy"),
         default="search",
         help="policy: plans of each domain's simple rule, where it works; varied_policy: its open choices drawn at random; "
-        "reasoned_policy: with the reasoning in front, in <think>, (delivery: the search for its ways)",
+        "reasoned_policy: with the reasoning in front, in <think> (delivery: the search for its ways)",
     )
     add(
         "--ignore_constraints_share",
